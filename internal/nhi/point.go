@@ -1,0 +1,65 @@
+package nhi
+
+import "time"
+
+// A Mode says whether a point refuses or only tells what it would refuse.
+type Mode string
+
+// The modes of a point. The zero Mode observes: a new point never breaks
+// traffic by surprise.
+const (
+	Observe Mode = "observe"
+	Enforce Mode = "enforce"
+)
+
+// A Dialect says which headers carry the original request.
+type Dialect string
+
+// The header dialects.
+const (
+	DialectAuthZEN Dialect = "authzen"
+	DialectNginx   Dialect = "nginx"
+	DialectCaddy   Dialect = "caddy"
+	DialectTraefik Dialect = "traefik"
+	DialectHAProxy Dialect = "haproxy"
+	DialectEnvoy   Dialect = "envoy"
+)
+
+// A Point is an enrolled enforcement point: where a decision bites. It is an
+// identity itself and proves itself with its own key.
+type Point struct {
+	ID        ID        `json:"id"`
+	Name      string    `json:"name"`
+	KeyID     string    `json:"key_id"`
+	Verifier  []byte    `json:"verifier"`
+	Dialect   Dialect   `json:"dialect"`
+	Mode      Mode      `json:"mode"`
+	Percent   int       `json:"percent"`             // share of callers that enforce bites, 0 to 100
+	Sources   []string  `json:"sources,omitempty"`   // addresses and prefixes that may speak for it; empty: loopback
+	Resources []string  `json:"resources,omitempty"` // what it guards; empty: everything
+	Created   time.Time `json:"created"`
+	Disabled  bool      `json:"disabled,omitempty"`
+}
+
+// A Source is an enrolled reporter: a log shipper, a scanner, a chat bridge.
+// It may testify only about its declared accounts.
+type Source struct {
+	ID       ID        `json:"id"`
+	Name     string    `json:"name"`
+	Format   string    `json:"format"` // cloudtrail, scanner, text
+	KeyID    string    `json:"key_id"`
+	Verifier []byte    `json:"verifier"`
+	Accounts []string  `json:"accounts,omitempty"`
+	Created  time.Time `json:"created"`
+	Disabled bool      `json:"disabled,omitempty"`
+}
+
+// MayTestify reports whether the source was declared for account.
+func (s *Source) MayTestify(account string) bool {
+	for _, a := range s.Accounts {
+		if a == account {
+			return true
+		}
+	}
+	return false
+}
