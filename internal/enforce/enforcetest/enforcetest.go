@@ -1,0 +1,104 @@
+// Package enforcetest is what every way of asking for a decision is tested
+// with: an enrolled point, a decider that answers what it is told and remembers
+// what it was asked, and one table of decisions whose meaning must be the same
+// behind every protocol.
+package enforcetest
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"github.com/muster-id/muster/internal/key"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// A Decider answers every question with Answer and keeps the questions. It is
+// safe for concurrent use once Answer is set.
+type Decider struct {
+	Answer nhi.Decision
+	Panic  bool // panic instead of answering
+
+	mu    sync.Mutex // guards asked
+	asked []nhi.Question
+}
+
+// Decide remembers the question and returns Answer.
+func (d *Decider) Decide(_ context.Context, question *nhi.Question) nhi.Decision {
+	if d.Panic {
+		panic("decider panics as told")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.asked = append(d.asked, *question)
+	return d.Answer
+}
+
+// Asked returns the questions so far, the oldest first.
+func (d *Decider) Asked() []nhi.Question {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]nhi.Question(nil), d.asked...)
+}
+
+// A Verifier knows the evidence in Known by its Authorization value; other
+// evidence is denied.
+type Verifier struct{ Known map[string]nhi.Attested }
+
+// Verify looks the evidence up.
+func (v *Verifier) Verify(_ context.Context, evidence nhi.Evidence) (nhi.Attested, error) {
+	if attested, ok := v.Known[evidence.Authorization]; ok {
+		return attested, nil
+	}
+	return nhi.Attested{}, fmt.Errorf("unknown evidence: %w", nhi.ErrDenied)
+}
+
+// Points is a PointStore of points by their key id.
+type Points map[string]nhi.Point
+
+// PointByKeyID looks a point up.
+func (p Points) PointByKeyID(id string) (nhi.Point, bool) {
+	point, ok := p[id]
+	return point, ok
+}
+
+// Enroll adds a point of a dialect that loopback may speak for, changed by
+// edit when that is not nil, and returns its key.
+func (p Points) Enroll(dialect nhi.Dialect, edit func(*nhi.Point)) (secret string) {
+	minted := key.Mint(key.Point)
+	point := nhi.Point{
+		ID:       nhi.IdentityID("muster", "points", minted.ID),
+		Name:     string(dialect),
+		KeyID:    minted.ID,
+		Verifier: minted.Verifier[:],
+		Dialect:  dialect,
+		Mode:     nhi.Enforce,
+		Percent:  100,
+	}
+	if edit != nil {
+		edit(&point)
+	}
+	p[minted.ID] = point
+	return minted.Reveal()
+}
+
+// A Case is a decision and what a point must do with it.
+type Case struct {
+	Name     string
+	Decision nhi.Decision
+	Want     nhi.Outcome
+	// WantRefused is the outcome when the question was hopeless before it was
+	// asked, as when the caller proved nothing.
+	WantRefused nhi.Outcome
+}
+
+// Cases are the decisions whose meaning every protocol must keep.
+var Cases = []Case{
+	{"the zero decision denies", nhi.Decision{}, nhi.Deny, nhi.Deny},
+	{"allow allows, but not the hopeless", nhi.Decision{ID: "d1", Outcome: nhi.Allow}, nhi.Allow, nhi.Deny},
+	{"observed allow lets everything pass", nhi.Decision{ID: "d2", Outcome: nhi.Allow, WouldRefuse: true}, nhi.Allow, nhi.Allow},
+	{"deny denies", nhi.Decision{ID: "d3", Outcome: nhi.Deny, Reasons: []nhi.Reason{{Policy: "guard-quarantined", Text: "quarantined", Effect: "forbid"}}}, nhi.Deny, nhi.Deny},
+	{"deny that would also refuse denies", nhi.Decision{ID: "d4", Outcome: nhi.Deny, WouldRefuse: true}, nhi.Deny, nhi.Deny},
+	{"step-up is no allow", nhi.Decision{ID: "d5", Outcome: nhi.StepUp, Obligations: []nhi.Obligation{{Kind: nhi.StepBind}}}, nhi.StepUp, nhi.Deny},
+	{"an outcome from the future denies", nhi.Decision{ID: "d6", Outcome: "permit"}, nhi.Deny, nhi.Deny},
+}

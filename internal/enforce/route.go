@@ -1,0 +1,277 @@
+package enforce
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// A Match is what a request means: which resource it touches, in which class
+// of action, and the operation by its route's own words.
+type Match struct {
+	Resource    string
+	Action      nhi.ActionClass
+	Operation   string // GET /payments/{id}
+	Sensitivity int    // of the route; 0 when it does not raise the resource's
+}
+
+// ErrNoRoute means that no route covers a request: its host, its path, or its
+// method on the most specific path.
+var ErrNoRoute = errors.New("no route")
+
+// A Table is a compiled set of routes. It never changes.
+//
+// For each host the paths form a tree of segments. A request walks it from
+// left to right and prefers, at every segment, the literal text over {name}
+// over {rest...}. That makes the most specific route win and the order of the
+// file meaningless. Only then the method is looked up: a more specific path
+// without the method denies, it does not fall back to a vaguer one.
+type Table struct{ hosts map[string]*node }
+
+// A node is one position in the tree. Leaf and rest hold the methods of the
+// routes that end here and that swallow everything from here on.
+type node struct {
+	literal map[string]*node
+	any     *node
+	leaf    methods
+	rest    methods
+}
+
+type methods map[string]Match
+
+// Compile checks routes and makes them a Table. The error wraps
+// nhi.ErrInvalid and names every bad route by its place, counted from 1.
+// Two routes may share a path when they share no method.
+func Compile(routes []nhi.Route) (*Table, error) {
+	t := &Table{hosts: make(map[string]*node)}
+	var errs []error
+	for i := range routes {
+		if err := t.add(&routes[i]); err != nil {
+			errs = append(errs, fmt.Errorf("route %d (%s%s): %w", i+1, routes[i].Host, routes[i].Path, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *Table) add(route *nhi.Route) error {
+	host := cleanHost(route.Host)
+	switch {
+	case host == "":
+		return nhi.Invalidf("host is missing or is not a plain name")
+	case route.Resource == "":
+		return nhi.Invalidf("resource is missing")
+	case len(route.Methods) == 0:
+		return nhi.Invalidf("methods are missing")
+	case route.Sensitivity != nil && (*route.Sensitivity < 0 || *route.Sensitivity > nhi.MaxSensitivity):
+		return nhi.Invalidf("sensitivity %d is not between 0 and %d", *route.Sensitivity, nhi.MaxSensitivity)
+	}
+	segments, err := pattern(route.Path)
+	if err != nil {
+		return err
+	}
+	root := t.hosts[host]
+	if root == nil {
+		root = &node{}
+		t.hosts[host] = root
+	}
+	return root.end(segments).put(route)
+}
+
+// pattern splits a path into segments and checks them. Literal segments obey
+// the rules for paths of requests, so that none can be out of reach.
+func pattern(path string) ([]string, error) {
+	if clean, err := cleanPath(path); err != nil || clean != path {
+		return nil, nhi.Invalidf("path must be absolute, decoded and free of ambiguity")
+	}
+	segments := strings.Split(path[1:], "/")
+	for i, segment := range segments {
+		if !strings.ContainsAny(segment, "{}*") {
+			continue
+		}
+		name, ok := variable(segment)
+		if !ok {
+			return nil, nhi.Invalidf("segment %q is neither plain text nor {name} nor {name...}", segment)
+		}
+		if strings.HasSuffix(name, "...") && i < len(segments)-1 {
+			return nil, nhi.Invalidf("segment %q must be the last", segment)
+		}
+	}
+	return segments, nil
+}
+
+// variable returns the name in "{name}" or "{name...}".
+func variable(segment string) (name string, ok bool) {
+	if len(segment) < 3 || segment[0] != '{' || segment[len(segment)-1] != '}' {
+		return "", false
+	}
+	name = segment[1 : len(segment)-1]
+	plain := strings.TrimSuffix(name, "...")
+	return name, plain != "" && !strings.ContainsAny(plain, "{}*.")
+}
+
+// An ending is where the methods of a route are kept.
+type ending struct{ methods *methods }
+
+// end walks to where a pattern ends and makes what is missing on the way.
+func (n *node) end(segments []string) ending {
+	for _, segment := range segments {
+		name, isVariable := variable(segment)
+		switch {
+		case isVariable && strings.HasSuffix(name, "..."):
+			return ending{&n.rest}
+		case isVariable:
+			if n.any == nil {
+				n.any = &node{}
+			}
+			n = n.any
+		default:
+			if n.literal == nil {
+				n.literal = make(map[string]*node)
+			}
+			if n.literal[segment] == nil {
+				n.literal[segment] = &node{}
+			}
+			n = n.literal[segment]
+		}
+	}
+	return ending{&n.leaf}
+}
+
+func (e ending) put(route *nhi.Route) error {
+	if *e.methods == nil {
+		*e.methods = make(methods)
+	}
+	for method, class := range route.Methods {
+		if !isMethod(method) {
+			return nhi.Invalidf("method %q is not an upper-case word", method)
+		}
+		if !class.Valid() {
+			return nhi.Invalidf("method %s: %q is not a class of action", method, string(class))
+		}
+		if other, taken := (*e.methods)[method]; taken {
+			return nhi.Invalidf("%s is already routed to %s", other.Operation, other.Resource)
+		}
+		match := Match{Resource: route.Resource, Action: class, Operation: method + " " + route.Path}
+		if route.Sensitivity != nil {
+			match.Sensitivity = *route.Sensitivity
+		}
+		(*e.methods)[method] = match
+	}
+	return nil
+}
+
+func isMethod(s string) bool {
+	if s == "" || len(s) > 32 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if (c < 'A' || c > 'Z') && c != '-' {
+			return false
+		}
+	}
+	return true
+}
+
+// Match translates a request. Host may have a port and any case; target is
+// the path as the client sent it, still encoded, its query ignored. The error
+// is ErrNoRoute, or says what makes the path ambiguous; it holds no part of
+// the request. HEAD is GET unless the route gives it.
+func (t *Table) Match(method, host, target string) (Match, error) {
+	path, err := cleanPath(target)
+	if err != nil {
+		return Match{}, err
+	}
+	root := t.hosts[cleanHost(host)]
+	if root == nil {
+		return Match{}, ErrNoRoute
+	}
+	found := root.find(path[1:])
+	match, ok := found[method]
+	if !ok && method == "HEAD" {
+		match, ok = found["GET"]
+	}
+	if !ok {
+		return Match{}, ErrNoRoute
+	}
+	return match, nil
+}
+
+// find returns the methods of the most specific route for the remaining path.
+// A tree has each node once, so a request visits each at most once.
+func (n *node) find(path string) methods {
+	segment, remaining, more := strings.Cut(path, "/")
+	for _, next := range [2]*node{n.literal[segment], n.any} {
+		if next == nil || segment == "" && next == n.any {
+			continue
+		}
+		if more {
+			if found := next.find(remaining); found != nil {
+				return found
+			}
+		} else if next.leaf != nil {
+			return next.leaf
+		}
+	}
+	return n.rest
+}
+
+// A RouteSource holds the current routes and the number of the change that
+// made them so. It reads memory only, and both always belong together.
+type RouteSource interface {
+	Routes() (routes []nhi.Route, version nhi.Generation)
+}
+
+// Routes keeps the compiled form of what a RouteSource holds.
+type Routes struct {
+	source   RouteSource
+	compiled atomic.Pointer[versioned]
+	compile  sync.Mutex // held while one caller compiles a new version
+}
+
+type versioned struct {
+	version nhi.Generation
+	table   *Table
+	err     error // why this version did not compile; table is then the last good one
+}
+
+// NewRoutes returns Routes that follow source.
+func NewRoutes(source RouteSource) *Routes { return &Routes{source: source} }
+
+// Match is Table.Match on the current routes. They are compiled again only
+// when their version changes. Routes that do not compile never replace good
+// ones; without good ones nothing matches.
+func (r *Routes) Match(method, host, target string) (Match, error) {
+	return r.current().table.Match(method, host, target)
+}
+
+// Err says why the current routes are not in use, nil when they are.
+func (r *Routes) Err() error { return r.current().err }
+
+func (r *Routes) current() *versioned {
+	routes, version := r.source.Routes()
+	if c := r.compiled.Load(); c != nil && c.version == version {
+		return c
+	}
+	r.compile.Lock()
+	defer r.compile.Unlock()
+	last := r.compiled.Load()
+	if last != nil && last.version >= version {
+		return last // somebody else compiled it, or a newer one, while we waited
+	}
+	next := &versioned{version: version}
+	if next.table, next.err = Compile(routes); next.err != nil {
+		next.table = &Table{}
+		if last != nil {
+			next.table = last.table
+		}
+	}
+	r.compiled.Store(next)
+	return next
+}
