@@ -1,0 +1,92 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+)
+
+// A conn is one connection with the statements prepared on it. The texts are
+// constants of this program, so their number is bounded.
+type conn struct {
+	c          *sql.Conn
+	statements map[string]*statement
+}
+
+// A statement is prepared once. busy is true while rows of it are open: the
+// same text used again meanwhile is prepared for that one use.
+type statement struct {
+	*sql.Stmt
+	busy bool
+}
+
+func open(ctx context.Context, from *sql.DB) (*conn, error) {
+	c, err := from.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &conn{c: c, statements: make(map[string]*statement)}, nil
+}
+
+func (c *conn) prepare(ctx context.Context, query string) (*statement, error) {
+	if s, ok := c.statements[query]; ok && !s.busy {
+		return s, nil
+	} else if ok {
+		st, err := c.c.PrepareContext(ctx, query)
+		return &statement{Stmt: st}, err
+	}
+	st, err := c.c.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	s := &statement{Stmt: st}
+	c.statements[query] = s
+	return s, nil
+}
+
+// done ends a use of s: a spare copy is closed, the kept one is free again.
+func (c *conn) done(query string, s *statement) {
+	if c.statements[query] == s {
+		s.busy = false
+		return
+	}
+	s.Close() // a spare: nothing depends on how its closing goes
+}
+
+func (c *conn) exec(ctx context.Context, query string, args ...any) error {
+	s, err := c.prepare(ctx, query)
+	if err != nil {
+		return err
+	}
+	defer c.done(query, s)
+	_, err = s.ExecContext(ctx, args...)
+	return err
+}
+
+func (c *conn) generation(ctx context.Context) (seq int64, err error) {
+	const query = `
+		-- The number of the last change.
+		SELECT seq
+		FROM   generation
+		WHERE  id = 1`
+	s, err := c.prepare(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	defer c.done(query, s)
+	return seq, s.QueryRowContext(ctx).Scan(&seq)
+}
+
+// close gives the connection back in an orderly way.
+func (c *conn) close() {
+	for _, s := range c.statements {
+		s.Close()
+	}
+	c.c.Close() // the pool below reports what matters when it is closed
+}
+
+// drop throws the connection away: its transaction is in an unknown state.
+func (c *conn) drop() {
+	_ = c.c.Raw(func(any) error { return driver.ErrBadConn })
+	c.close()
+}

@@ -1,0 +1,271 @@
+// Package store is where state lives: one database, written by one writer,
+// with every change that a decision must know of numbered in one sequence.
+//
+// # Writing
+//
+// [DB.Write] runs a function in a transaction. Writes that wait at the same
+// moment share one transaction, because what costs is the sync to disk and not
+// the rows: each function runs in a savepoint of its own, so one that fails is
+// undone alone and the others commit. Write returns when the rows are on disk
+// and the hooks have seen them. No goroutine runs in the background: whoever
+// finds nobody writing leads, and writes for all that wait.
+//
+// # The sequence
+//
+// A function that changes a row which decisions depend on says so with
+// [Tx.Change], in the same transaction. The changes are numbered without gaps
+// in commit order; the number of the last one is the generation. After the
+// commit they are handed, in order, to the hooks registered with
+// [DB.OnCommit], and only then does Write return. So whoever was told that a
+// credential is suspended can rely on it that the decisions of this process
+// know. Nothing is lost between the commit and the hook either: at the next
+// start the changes are read from the table with [DB.Changes].
+//
+// # Reading
+//
+// [DB.Read] runs a function over one consistent snapshot, on its own
+// connection; readers never wait for the writer.
+//
+// # Errors while writing
+//
+// An error from the database itself (a full disk, an I/O error) can end the
+// whole transaction, and then every write that shared it gets that error and
+// none of them is on disk. The next write starts afresh.
+//
+// # Tables
+//
+// Each domain's tables live in a folder of their own below this one, which
+// implements the small store interface that the domain declares. Migrations
+// are the numbered files in migrations. One query text serves every engine;
+// what differs is in the engine's folder, such as store/sqlite.
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// An Engine is an opened database and the few things that differ between
+// databases. The engine's folder fills it in.
+type Engine struct {
+	Name      string       // sqlite
+	Place     string       // folder or address, for messages
+	Writer    *sql.DB      // where writes go
+	Reader    *sql.DB      // where reads go; its connections cannot write
+	Begin     string       // starts a transaction that will write
+	BeginRead string       // starts a transaction that sees one snapshot
+	Release   func() error // gives the place free after closing; may be nil
+}
+
+// Settings are what a store can be told.
+type Settings struct {
+	// Program is this program's version in the record of migrations, so
+	// that an older program can say what it met. Empty: "development".
+	Program string `yaml:"-"`
+	// Readers is how many reads run at the same time; more wait. 0: twice the
+	// number of processors, at least 4.
+	Readers int `yaml:"readers"`
+}
+
+// ErrClosed is returned by everything after Close.
+var ErrClosed = errors.New("store is closed")
+
+// A DB is an open store. It is safe for concurrent use.
+type DB struct {
+	engine     Engine
+	generation atomic.Uint64 // of the last change that the hooks have seen
+	lead       chan struct{} // its one place belongs to whoever writes
+	writer     *conn         // used by the leader only; nil after a failure
+	readers    chan *conn    // one entry for each reader, nil until opened
+
+	mu     sync.Mutex // guards what follows
+	queue  []*write
+	hooks  []func([]nhi.Change)
+	closed bool
+}
+
+// Open brings the engine's database to the newest schema and returns a store
+// over it. It owns the engine from then on, also when it fails. A database
+// that a newer program wrote is refused.
+func Open(ctx context.Context, engine Engine, s Settings) (*DB, error) {
+	if s.Program == "" {
+		s.Program = "development"
+	}
+	if s.Readers <= 0 {
+		s.Readers = max(4, 2*runtime.NumCPU())
+	}
+	db := &DB{engine: engine, lead: make(chan struct{}, 1), readers: make(chan *conn, s.Readers)}
+	for range s.Readers {
+		db.readers <- nil
+	}
+	if err := db.start(ctx, s.Program); err != nil {
+		return nil, errors.Join(fmt.Errorf("open store %s: %w", engine.Place, err), db.Close())
+	}
+	return db, nil
+}
+
+func (db *DB) start(ctx context.Context, program string) error {
+	c, err := open(ctx, db.engine.Writer)
+	if err != nil {
+		return err
+	}
+	db.writer = c
+	if err := migrate(ctx, c, db.engine.Begin, program, shipped); err != nil {
+		return err
+	}
+	seq, err := c.generation(ctx)
+	db.generation.Store(uint64(seq))
+	return err
+}
+
+// OnCommit registers a hook that gets the changes of each commit, in commit
+// order, before the writes that made them return. Register hooks before the
+// first write. Hooks run one at a time, must be quick, and must not write:
+// they hold up every writer.
+func (db *DB) OnCommit(hook func([]nhi.Change)) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.hooks = append(db.hooks, hook)
+}
+
+// Generation returns the number of the last change that is committed and that
+// every hook has seen.
+func (db *DB) Generation() nhi.Generation { return nhi.Generation(db.generation.Load()) }
+
+// Read runs fn over one consistent snapshot of everything committed before
+// Read was called, or later. It blocks while all readers are busy. The Tx is
+// dead once fn has returned.
+func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
+	c, err := db.reader(ctx)
+	if err != nil {
+		return err
+	}
+	good := false
+	defer func() { db.giveBack(c, good) }()
+	if err := c.exec(ctx, db.engine.BeginRead); err != nil {
+		return fmt.Errorf("begin read: %w", err)
+	}
+	tx := &Tx{conn: c}
+	// The snapshot begins with the first read, so read at once.
+	tx.generation, err = c.generation(ctx)
+	if err == nil {
+		err = fn(tx)
+	}
+	tx.done = true
+	good = c.exec(context.WithoutCancel(ctx), "ROLLBACK") == nil
+	return err
+}
+
+func (db *DB) reader(ctx context.Context) (*conn, error) {
+	var c *conn
+	select {
+	case c = <-db.readers:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for a reader: %w", ctx.Err())
+	}
+	if db.isClosed() {
+		db.readers <- c
+		return nil, ErrClosed
+	}
+	if c != nil {
+		return c, nil
+	}
+	c, err := open(ctx, db.engine.Reader)
+	if err != nil {
+		db.readers <- nil
+		return nil, fmt.Errorf("open a reader: %w", err)
+	}
+	return c, nil
+}
+
+// giveBack keeps a reader for the next read, or drops it when its transaction
+// did not end cleanly.
+func (db *DB) giveBack(c *conn, good bool) {
+	if !good {
+		c.drop()
+		c = nil
+	}
+	db.readers <- c
+}
+
+func (db *DB) isClosed() bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.closed
+}
+
+// Changes returns up to limit changes after the given generation, the oldest
+// first. It is the cursor of live streams and what a start replays.
+func (db *DB) Changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error) {
+	var out []nhi.Change
+	err := db.Read(ctx, func(tx *Tx) error {
+		var err error
+		out, err = tx.changes(ctx, after, limit)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read changes after %d: %w", after, err)
+	}
+	return out, nil
+}
+
+// Close waits for the reads and the write that are under way, refuses those
+// that wait, and closes the database. Closing twice is harmless.
+func (db *DB) Close() error {
+	db.lead <- struct{}{}
+	defer func() { <-db.lead }()
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return nil
+	}
+	db.closed = true
+	waiting := db.queue
+	db.queue = nil
+	db.mu.Unlock()
+	for _, w := range waiting {
+		w.err = ErrClosed
+		close(w.done)
+	}
+	for range cap(db.readers) {
+		if c := <-db.readers; c != nil {
+			c.close()
+		}
+	}
+	for range cap(db.readers) {
+		db.readers <- nil
+	}
+	if db.writer != nil {
+		db.writer.close()
+	}
+	err := errors.Join(db.engine.Reader.Close(), db.engine.Writer.Close())
+	if db.engine.Release != nil {
+		err = errors.Join(err, db.engine.Release())
+	}
+	return err
+}
+
+// Micros is how a time is kept in a column: microseconds since 1970, 0 for
+// the zero time, which means never or not known.
+func Micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// Time is the inverse of [Micros], in UTC.
+func Time(micros int64) time.Time {
+	if micros == 0 {
+		return time.Time{}
+	}
+	return time.UnixMicro(micros).UTC()
+}

@@ -1,0 +1,231 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// A Tx is a transaction that [DB.Write] or [DB.Read] lends to a function. It
+// belongs to one goroutine and is dead when the function returns.
+type Tx struct {
+	conn       *conn
+	writes     bool
+	done       bool
+	generation int64
+	pending    []nhi.Change // without numbers until the function has returned
+}
+
+// payloadVersion is the version of the payloads' format. It grows when the
+// JSON of a row changes in a way that an older reader would misread.
+const payloadVersion = 1
+
+var errDead = errors.New("transaction used after its function returned")
+
+// context returns the context a statement runs under. A write is never cut
+// off half-way, because an engine may then drop the whole transaction, and
+// with it the writes of others; it only checks before each statement.
+func (tx *Tx) context(ctx context.Context) (context.Context, error) {
+	if tx.done {
+		return nil, errDead
+	}
+	if !tx.writes {
+		return ctx, nil
+	}
+	return context.WithoutCancel(ctx), ctx.Err()
+}
+
+// Generation returns the generation of the snapshot: the number of the last
+// change that it contains. The transaction's own changes do not count.
+func (tx *Tx) Generation() nhi.Generation { return nhi.Generation(tx.generation) }
+
+// Exec runs one statement and returns how many rows it touched.
+func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	ctx, err := tx.context(ctx)
+	if err != nil {
+		return 0, err
+	}
+	s, err := tx.conn.prepare(ctx, query)
+	if err != nil {
+		return 0, err
+	}
+	defer tx.conn.done(query, s)
+	r, err := s.ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return r.RowsAffected()
+}
+
+// Query runs a statement that returns rows. Close the rows; reading them to
+// their end closes them too.
+func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, error) {
+	ctx, err := tx.context(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := tx.conn.prepare(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.QueryContext(ctx, args...)
+	if err != nil {
+		tx.conn.done(query, s)
+		return nil, err
+	}
+	s.busy = true
+	return &Rows{rows: rows, end: func() { tx.conn.done(query, s) }}, nil
+}
+
+// QueryRow runs a statement that returns one row, or with RETURNING changes
+// one. Scan tells every error.
+func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *Row {
+	rows, err := tx.Query(ctx, query, args...)
+	return &Row{rows: rows, err: err}
+}
+
+// Rows are the rows of a query, used like sql.Rows.
+type Rows struct {
+	rows *sql.Rows
+	end  func()
+}
+
+// Next moves to the next row and reports whether there is one; if not, see
+// Err.
+func (r *Rows) Next() bool {
+	if r.rows.Next() {
+		return true
+	}
+	r.Close()
+	return false
+}
+
+// Scan copies the row's columns to where dest points.
+func (r *Rows) Scan(dest ...any) error { return r.rows.Scan(dest...) }
+
+// Err returns the error that ended Next early, if one did.
+func (r *Rows) Err() error { return r.rows.Err() }
+
+// Close ends the query. Closing again is harmless.
+func (r *Rows) Close() error {
+	err := r.rows.Close()
+	if r.end != nil {
+		r.end()
+		r.end = nil
+	}
+	return err
+}
+
+// A Row is the one row of a query.
+type Row struct {
+	rows *Rows
+	err  error
+}
+
+// Scan copies the row's columns to where dest points. It returns an error
+// wrapping nhi.ErrNotFound when there is no row.
+func (r *Row) Scan(dest ...any) error {
+	if r.err != nil {
+		return r.err
+	}
+	defer r.rows.Close()
+	if !r.rows.Next() {
+		if err := r.rows.Err(); err != nil {
+			return err
+		}
+		return nhi.ErrNotFound
+	}
+	if err := r.rows.Scan(dest...); err != nil {
+		return err
+	}
+	return r.rows.Close()
+}
+
+// Change adds a change to the sequence: key's new state is value, or key is
+// gone when value is nil. It gets its number when the function has returned,
+// and is undone with the rest when the function fails.
+func (tx *Tx) Change(subject nhi.Subject, key string, value any) error {
+	if !tx.writes {
+		return errors.New("change written in a read")
+	}
+	if tx.done {
+		return errDead
+	}
+	c := nhi.Change{Subject: subject, Key: key, Version: payloadVersion, At: time.Now().UTC().Truncate(time.Microsecond)}
+	if value != nil {
+		body, err := json.Marshal(value)
+		if err != nil {
+			return fmt.Errorf("change of %s %s: %w", subject, key, err)
+		}
+		c.Payload = body
+	}
+	tx.pending = append(tx.pending, c)
+	return nil
+}
+
+// number gives the collected changes their places in the sequence. The update
+// locks the row of the sequence until the commit, which is what makes the
+// numbers gapless and in commit order on any engine.
+func (tx *Tx) number(ctx context.Context) error {
+	n := len(tx.pending)
+	if n == 0 {
+		return nil
+	}
+	const take = `
+		-- The next $1 numbers.
+		UPDATE generation
+		SET    seq = seq + $1
+		WHERE  id = 1
+		RETURNING seq`
+	var last int64
+	if err := tx.QueryRow(ctx, take, n).Scan(&last); err != nil {
+		return fmt.Errorf("number %d changes: %w", n, err)
+	}
+	const insert = `
+		INSERT INTO change (seq, subject, key, version, at, payload)
+		VALUES ($1, $2, $3, $4, $5, $6)`
+	for i := range tx.pending {
+		c := &tx.pending[i]
+		c.Seq = nhi.Generation(last - int64(n-1-i))
+		_, err := tx.Exec(ctx, insert, int64(c.Seq), string(c.Subject), c.Key, c.Version, c.At.UnixMicro(), string(c.Payload))
+		if err != nil {
+			return fmt.Errorf("write change %d: %w", c.Seq, err)
+		}
+	}
+	return nil
+}
+
+func (tx *Tx) changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error) {
+	const query = `
+		-- Changes after $1, the oldest first.
+		SELECT   seq, subject, key, version, at, payload
+		FROM     change
+		WHERE    seq > $1
+		ORDER BY seq
+		LIMIT    $2`
+	rows, err := tx.Query(ctx, query, int64(after), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []nhi.Change
+	for rows.Next() {
+		var c nhi.Change
+		var at int64
+		var payload string
+		if err := rows.Scan(&c.Seq, &c.Subject, &c.Key, &c.Version, &at, &payload); err != nil {
+			return nil, err
+		}
+		c.At = Time(at)
+		if payload != "" {
+			c.Payload = json.RawMessage(payload)
+		}
+		out = append(out, c)
+	}
+	return out, rows.Err()
+}

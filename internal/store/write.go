@@ -1,0 +1,236 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// How much one transaction may gather before it commits. The time keeps a
+// large import from holding up, for longer than itself, those behind it.
+const (
+	groupWrites = 256
+	groupTime   = 20 * time.Millisecond
+)
+
+// A write waits in the queue until a leader runs it. Before done is closed its
+// results belong to the leader.
+type write struct {
+	ctx        context.Context
+	fn         func(*Tx) error
+	done       chan struct{}
+	changes    []nhi.Change
+	generation nhi.Generation
+	err        error
+	panicked   any
+}
+
+// Write runs fn in a transaction and returns when its rows are on disk and
+// the hooks have seen its changes. The generation is that of fn's last change,
+// or the current one if it made none. When fn fails, or panics, nothing of it
+// remains and Write returns its error, or panics.
+//
+// fn may run on another caller's goroutine, shares its transaction with other
+// writes, and runs once. Ending ctx takes a waiting write out of the queue; a
+// write that has begun goes on to its next statement, and one that has passed
+// its last statement is committed and reported as such. So an error that wraps
+// ctx's means that nothing was written.
+func (db *DB) Write(ctx context.Context, fn func(*Tx) error) (nhi.Generation, error) {
+	w := &write{ctx: ctx, fn: fn, done: make(chan struct{})}
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return 0, ErrClosed
+	}
+	db.queue = append(db.queue, w)
+	db.mu.Unlock()
+
+	select {
+	case <-w.done:
+	case db.lead <- struct{}{}:
+		db.leadUntil(w)
+	case <-ctx.Done():
+		if db.withdraw(w) {
+			return 0, fmt.Errorf("wait to write: %w", ctx.Err())
+		}
+		<-w.done
+	}
+	if w.panicked != nil {
+		panic(w.panicked)
+	}
+	return w.generation, w.err
+}
+
+// leadUntil writes groups until w is done. Those that queue up meanwhile find
+// the lead free afterwards.
+func (db *DB) leadUntil(w *write) {
+	defer func() { <-db.lead }()
+	ctx := context.WithoutCancel(w.ctx)
+	for {
+		select {
+		case <-w.done:
+			return
+		default:
+			db.group(ctx)
+		}
+	}
+}
+
+// withdraw takes w out of the queue and reports whether it was still there.
+func (db *DB) withdraw(w *write) bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	for i, other := range db.queue {
+		if other == w {
+			db.queue = append(db.queue[:i], db.queue[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+func (db *DB) next() *write {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if len(db.queue) == 0 {
+		return nil
+	}
+	w := db.queue[0]
+	db.queue[0] = nil
+	db.queue = db.queue[1:]
+	return w
+}
+
+// group runs the writes that wait in one transaction, commits, tells the hooks
+// and then the writers. Only the leader calls it.
+func (db *DB) group(ctx context.Context) {
+	var writes []*write
+	defer func() {
+		for _, w := range writes {
+			close(w.done)
+		}
+	}()
+	err := db.begin(ctx)
+	began := time.Now()
+	for len(writes) < groupWrites && (len(writes) == 0 || time.Since(began) < groupTime) {
+		w := db.next()
+		if w == nil {
+			break
+		}
+		writes = append(writes, w)
+		if err == nil {
+			err = db.run(ctx, w)
+		}
+	}
+	if err == nil {
+		if err = db.writer.exec(ctx, "COMMIT"); err != nil {
+			err = fmt.Errorf("commit: %w", err)
+		}
+	}
+	if err == nil {
+		db.publish(writes)
+		return
+	}
+	for _, w := range writes {
+		w.changes, w.err = nil, errors.Join(w.err, err)
+	}
+	db.recover(ctx)
+}
+
+// begin opens the writer again if the last group broke it.
+func (db *DB) begin(ctx context.Context) error {
+	if db.writer == nil {
+		c, err := open(ctx, db.engine.Writer)
+		if err != nil {
+			return fmt.Errorf("open the writer: %w", err)
+		}
+		db.writer = c
+	}
+	if err := db.writer.exec(ctx, db.engine.Begin); err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	return nil
+}
+
+// run runs one write in a savepoint. Its own failure is put into w; the error
+// that run returns is one that ends the whole transaction.
+func (db *DB) run(ctx context.Context, w *write) error {
+	if w.err = w.ctx.Err(); w.err != nil {
+		return nil
+	}
+	if err := db.writer.exec(ctx, "SAVEPOINT one"); err != nil {
+		return fmt.Errorf("savepoint: %w", err)
+	}
+	w.err = db.call(w)
+	if w.err != nil || w.panicked != nil {
+		w.changes = nil
+		if err := db.writer.exec(ctx, "ROLLBACK TO SAVEPOINT one"); err != nil {
+			return fmt.Errorf("the transaction is lost: %w", err)
+		}
+	}
+	if err := db.writer.exec(ctx, "RELEASE SAVEPOINT one"); err != nil {
+		return fmt.Errorf("release: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) call(w *write) error {
+	defer func() { w.panicked = recover() }()
+	seq, err := db.writer.generation(context.WithoutCancel(w.ctx))
+	if err != nil {
+		return err
+	}
+	tx := &Tx{conn: db.writer, writes: true, generation: seq}
+	defer func() { tx.done = true }()
+	if err := w.fn(tx); err != nil {
+		return err
+	}
+	if err := tx.number(w.ctx); err != nil {
+		return err
+	}
+	w.changes = tx.pending
+	w.generation = nhi.Generation(seq) + nhi.Generation(len(w.changes))
+	return nil
+}
+
+// publish hands the changes of a committed group to the hooks, in order.
+func (db *DB) publish(writes []*write) {
+	var all []nhi.Change
+	for _, w := range writes {
+		all = append(all, w.changes...)
+	}
+	db.tell(all)
+}
+
+func (db *DB) tell(changes []nhi.Change) {
+	if len(changes) == 0 {
+		return
+	}
+	db.mu.Lock()
+	hooks := db.hooks
+	db.mu.Unlock()
+	for _, hook := range hooks {
+		hook(changes)
+	}
+	db.generation.Store(uint64(changes[len(changes)-1].Seq))
+}
+
+// recover drops the writer after a failed group. A commit that failed may yet
+// have reached the disk of a remote engine; what the hooks have not seen is
+// handed to them then, so that they never fall behind the table.
+func (db *DB) recover(ctx context.Context) {
+	if db.writer != nil {
+		db.writer.drop()
+		db.writer = nil
+	}
+	for {
+		missed, err := db.Changes(ctx, db.Generation(), 1000)
+		if err != nil || len(missed) == 0 {
+			return // the next commit tells again
+		}
+		db.tell(missed)
+	}
+}
