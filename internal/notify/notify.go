@@ -1,0 +1,166 @@
+// Package notify tells people what happened to the identities they answer
+// for. Notices wait in an outbox that is written together with the act they
+// tell of; a Router takes what is due to each channel until the channel has
+// accepted it. Delivery is at least once: a notice carries an id that a
+// receiver can use to recognise a repeat.
+//
+//	act -> outbox -> Router -> channel (webhook, …)
+//	                  ^  retry with growing pauses for three days
+//
+// A notice says who, what, where, why, what was done and how to undo it; it
+// never holds a secret.
+package notify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// A Channel carries notices to people.
+type Channel interface {
+	// Name identifies the channel in the outbox and in messages.
+	Name() string
+	// Send delivers one notice. It blocks until the receiver has taken it. An
+	// error wrapping ErrGone means that trying again is pointless.
+	Send(ctx context.Context, n nhi.Notice) error
+}
+
+// ErrGone is returned by channels whose receiver no longer wants messages.
+var ErrGone = errors.New("the receiver is gone")
+
+// Waiting is a notice with how often it was tried.
+type Waiting struct {
+	Notice   nhi.Notice
+	Attempts int
+}
+
+// The statuses of a delivery.
+const (
+	StatusWaiting = "waiting"
+	StatusDone    = "done"
+	StatusRefused = "refused"
+)
+
+// Settled says how an attempt ended.
+type Settled struct {
+	Notice   string
+	Status   string
+	Attempts int
+	Due      time.Time
+	Error    string
+}
+
+// Outbox keeps notices durably.
+type Outbox interface {
+	// Due returns up to limit notices that channel should be given at that
+	// time, the oldest first.
+	Due(ctx context.Context, channel string, at time.Time, limit int) ([]Waiting, error)
+	// Settle records how an attempt ended.
+	Settle(ctx context.Context, channel string, s Settled) error
+}
+
+// A Route gives a channel the notices of at least a severity.
+type Route struct {
+	Channel Channel
+	Least   nhi.Severity
+}
+
+// Router moves notices from an outbox to channels.
+type Router struct {
+	outbox Outbox
+	routes []Route
+	wake   chan struct{}
+}
+
+// NewRouter returns a Router over outbox. It starts nothing; see Run.
+func NewRouter(outbox Outbox, routes []Route) *Router {
+	return &Router{outbox: outbox, routes: routes, wake: make(chan struct{}, 1)}
+}
+
+// Wake tells the Router that a notice was queued. It never blocks.
+func (r *Router) Wake() {
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+const (
+	every      = 5 * time.Second
+	batch      = 50
+	firstPause = 5 * time.Second
+	lastTry    = 40 // about three days with the pauses below
+	longest    = 4 * time.Hour
+)
+
+// Run delivers until ctx ends. An outbox that cannot be read is logged and
+// tried again: telling people must not stop because of one fault.
+func (r *Router) Run(ctx context.Context) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		for _, route := range r.routes {
+			if err := r.drain(ctx, route); err != nil && ctx.Err() == nil {
+				slog.Warn("notices wait", "channel", route.Channel.Name(), "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		case <-r.wake:
+		}
+	}
+}
+
+func (r *Router) drain(ctx context.Context, route Route) error {
+	waiting, err := r.outbox.Due(ctx, route.Channel.Name(), time.Now(), batch)
+	if err != nil {
+		return err
+	}
+	for _, w := range waiting {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := r.outbox.Settle(ctx, route.Channel.Name(), deliver(ctx, route, w)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func deliver(ctx context.Context, route Route, w Waiting) Settled {
+	s := Settled{Notice: w.Notice.ID, Status: StatusDone, Attempts: w.Attempts}
+	if severity[w.Notice.Severity] < severity[route.Least] {
+		return s // below what this channel asked for
+	}
+	s.Attempts++
+	err := route.Channel.Send(ctx, w.Notice)
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrGone), s.Attempts >= lastTry:
+		s.Status, s.Error = StatusRefused, fmt.Sprintf("%.200s", err)
+	default:
+		s.Status, s.Error = StatusWaiting, fmt.Sprintf("%.200s", err)
+		s.Due = time.Now().Add(pause(s.Attempts))
+	}
+	return s
+}
+
+// pause doubles from five seconds to four hours.
+func pause(attempts int) time.Duration {
+	d := firstPause
+	for range attempts - 1 {
+		if d *= 2; d >= longest {
+			return longest
+		}
+	}
+	return d
+}
+
+var severity = map[nhi.Severity]int{nhi.Info: 0, nhi.Low: 1, nhi.Medium: 2, nhi.High: 3, nhi.Critical: 4}
