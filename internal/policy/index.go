@@ -1,0 +1,257 @@
+package policy
+
+import (
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// actions are the classes of action in the order that a rule's action mask
+// and a bucket's lists count them.
+var actions = [...]nhi.ActionClass{
+	nhi.Read, nhi.List, nhi.Write, nhi.Delete, nhi.Admin, nhi.Issue, nhi.Exchange, nhi.Assume,
+}
+
+const (
+	typeAction      types.EntityType = "Action"
+	typeIdentity    types.EntityType = "Identity"
+	typeEnvironment types.EntityType = "Environment"
+	typeCredential  types.EntityType = "Credential"
+	typeResource    types.EntityType = "Resource"
+)
+
+var anyAction = types.NewEntityUID(typeAction, "any")
+
+// actionIndex is the place of class in actions.
+func actionIndex(class nhi.ActionClass) (int, bool) {
+	for i, a := range actions {
+		if a == class {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// A scope is what the head of a policy asks for, as far as the index uses it.
+type scope struct {
+	principal     types.EntityUID  // zero: any
+	principalType types.EntityType // from "is"; empty: any
+	resource      types.EntityUID  // zero: any
+	actions       uint16           // bit i: applies to actions[i]
+}
+
+func (s scope) unscoped() bool {
+	return s.principal == (types.EntityUID{}) && s.resource == (types.EntityUID{})
+}
+
+func scopeOf(p *ast.Policy) scope {
+	var s scope
+	s.principal, s.principalType = scopeEntity(p.Principal)
+	s.resource, _ = scopeEntity(p.Resource)
+	s.actions = scopeActions(p.Action)
+	return s
+}
+
+// scopeEntity returns the entity that a scope names by == or in, and the type
+// that it names by is.
+func scopeEntity(node ast.IsScopeNode) (types.EntityUID, types.EntityType) {
+	switch n := node.(type) {
+	case ast.ScopeTypeEq:
+		return n.Entity, ""
+	case ast.ScopeTypeIn:
+		return n.Entity, ""
+	case ast.ScopeTypeIs:
+		return types.EntityUID{}, n.Type
+	case ast.ScopeTypeIsIn:
+		return n.Entity, n.Type
+	}
+	return types.EntityUID{}, ""
+}
+
+// scopeActions returns the mask of actions a scope can match. An action's
+// only ancestor is "any".
+func scopeActions(node ast.IsActionScopeNode) uint16 {
+	switch n := node.(type) {
+	case ast.ScopeTypeEq:
+		return actionMask(n.Entity, false)
+	case ast.ScopeTypeIn:
+		return actionMask(n.Entity, true)
+	case ast.ScopeTypeInSet:
+		var mask uint16
+		for _, e := range n.Entities {
+			mask |= actionMask(e, true)
+		}
+		return mask
+	}
+	return 1<<len(actions) - 1
+}
+
+func actionMask(uid types.EntityUID, in bool) uint16 {
+	if in && uid == anyAction {
+		return 1<<len(actions) - 1
+	}
+	if i, ok := actionIndex(nhi.ActionClass(uid.ID)); ok && uid.Type == typeAction {
+		return 1 << i
+	}
+	return 0
+}
+
+// A scopeKey says which principal and which resource the policies of a bucket
+// name; a zero part means that they name none.
+type scopeKey struct{ principal, resource types.EntityUID }
+
+// A bucket holds the policies of one key, by action.
+type bucket [len(actions)][]*rule
+
+// An index finds the policies whose scope a request can match. A scope that
+// does not match is false without an error, so the policies left out could
+// have changed neither the answer nor its diagnostics.
+type index struct {
+	global  bucket // names neither principal nor resource
+	buckets map[scopeKey]*bucket
+	// named are the entities that some scope names: most ancestors of most
+	// requests are not among them and cost one look-up.
+	named map[types.EntityUID]struct{}
+}
+
+func newIndex(rules []*rule) index {
+	x := index{buckets: map[scopeKey]*bucket{}, named: map[types.EntityUID]struct{}{}}
+	for _, r := range rules {
+		b := &x.global
+		if !r.scope.unscoped() {
+			b = x.bucket(scopeKey{r.scope.principal, r.scope.resource})
+		}
+		for i := range actions {
+			if r.scope.actions&(1<<i) != 0 {
+				b[i] = append(b[i], r)
+			}
+		}
+	}
+	return x
+}
+
+func (x *index) bucket(key scopeKey) *bucket {
+	for _, uid := range []types.EntityUID{key.principal, key.resource} {
+		if uid != (types.EntityUID{}) {
+			x.named[uid] = struct{}{}
+		}
+	}
+	b := x.buckets[key]
+	if b == nil {
+		b = &bucket{}
+		x.buckets[key] = b
+	}
+	return b
+}
+
+// A slice is the part of a set that one request can match: lists of rules. An
+// entity has at most two ancestors, so there are at most 4 x 3 lists.
+type slice struct {
+	lists [12][]*rule
+	n     int
+}
+
+// find fills s with the lists for action that principal (itself or an
+// ancestor) and resource (itself or an ancestor) can match.
+func (x *index) find(s *slice, action int, principals, resources []types.EntityUID) {
+	s.n = 0
+	s.add(x.global[action])
+	if len(x.buckets) == 0 {
+		return
+	}
+	var ps, rs [4]types.EntityUID // one more than the ancestors: any
+	np, nr := 1, 1
+	for _, p := range principals {
+		if _, ok := x.named[p]; ok {
+			ps[np] = p
+			np++
+		}
+	}
+	for _, r := range resources {
+		if _, ok := x.named[r]; ok {
+			rs[nr] = r
+			nr++
+		}
+	}
+	for i, p := range ps[:np] {
+		for j, r := range rs[:nr] {
+			if i == 0 && j == 0 {
+				continue // the global bucket
+			}
+			if b := x.buckets[scopeKey{p, r}]; b != nil {
+				s.add(b[action])
+			}
+		}
+	}
+}
+
+func (s *slice) add(list []*rule) {
+	if len(list) > 0 {
+		s.lists[s.n] = list
+		s.n++
+	}
+}
+
+// inspect calls entity for every entity that p names outside its action
+// scope, and node (when not nil) for every node of its conditions.
+func inspect(p *ast.Policy, entity func(types.EntityUID), node func(ast.IsNode)) {
+	for _, sc := range []ast.IsScopeNode{p.Principal, p.Resource} {
+		if uid, _ := scopeEntity(sc); uid != (types.EntityUID{}) {
+			entity(uid)
+		}
+	}
+	for _, c := range p.Conditions {
+		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
+			if v, ok := n.(ast.NodeValue); ok {
+				inspectValue(v.Value, entity)
+			}
+			if node != nil {
+				node(n)
+			}
+			return true
+		})
+	}
+}
+
+// inspectValue looks for entities inside a literal.
+func inspectValue(v types.Value, entity func(types.EntityUID)) {
+	switch v := v.(type) {
+	case types.EntityUID:
+		entity(v)
+	case types.Set:
+		for e := range v.All() {
+			inspectValue(e, entity)
+		}
+	case types.Record:
+		for e := range v.Values() {
+			inspectValue(e, entity)
+		}
+	}
+}
+
+// isContext reports whether n is the variable context.
+func isContext(n ast.IsNode) bool {
+	v, ok := n.(ast.NodeTypeVariable)
+	return ok && v.Name == "context"
+}
+
+// isLiteralEntity reports whether n is an entity, or a set of them, written
+// out in the policy.
+func isLiteralEntity(n ast.IsNode) bool {
+	switch n := n.(type) {
+	case ast.NodeValue:
+		return true
+	case ast.NodeTypeSet:
+		for _, e := range n.Elements {
+			if _, ok := e.(ast.NodeValue); !ok {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+var _ cedar.PolicyIterator = (*evaluation)(nil)

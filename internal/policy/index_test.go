@@ -1,0 +1,262 @@
+package policy
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// reference answers q the slow way: every policy, every attribute, every
+// parent, by cedar-go alone.
+func reference(s *Set, q *nhi.Question) (types.Decision, []string, []string) {
+	policies := cedar.NewPolicySet()
+	for _, r := range s.rules {
+		policies.Add(r.id, r.policy)
+	}
+	full := &requestShape{
+		uses: attrAll, allParents: true,
+		principals: newMemo[principalKey](1), resources: newMemo[resourceKey](1),
+		creds: newMemo[credentialKey](1), contexts: newMemo[contextKey](1),
+	}
+	k := &q.Known
+	env := func(e nhi.Environment) types.EntityUID {
+		return types.NewEntityUID(typeEnvironment, types.String(e.Name))
+	}
+	principal := types.NewEntityUID(entityType(k.Kind), types.String(q.Subject.Identity))
+	identity := types.NewEntityUID(typeIdentity, types.String(q.Subject.Identity))
+	resource := types.NewEntityUID(typeResource, types.String(q.Resource))
+	credential := types.NewEntityUID(typeCredential, types.String(q.Subject.Credential))
+	entities := types.EntityMap{
+		principal:  {UID: principal, Attributes: full.principal(k), Parents: types.NewEntityUIDSet(identity, env(k.IdentityEnvironment))},
+		resource:   {UID: resource, Attributes: full.resource(k), Parents: types.NewEntityUIDSet(env(k.ResourceEnvironment))},
+		credential: {UID: credential, Attributes: full.credential(k)},
+	}
+	for _, a := range actionEntities {
+		entities[a.UID] = a
+	}
+	decision, d := cedar.Authorize(policies, entities, types.Request{
+		Principal: principal, Action: types.NewEntityUID(typeAction, types.String(q.Action)), Resource: resource,
+		Context: full.context(q, credential),
+	})
+	var reasons, errs []string
+	for _, r := range d.Reasons {
+		reasons = append(reasons, string(r.PolicyID))
+	}
+	for _, e := range d.Errors {
+		errs = append(errs, string(e.PolicyID))
+	}
+	slices.Sort(reasons)
+	slices.Sort(errs)
+	return decision, reasons, errs
+}
+
+// sliced answers q by the index, down to Cedar's own diagnostic.
+func sliced(s *Set, q *nhi.Question) (types.Decision, []string, []string) {
+	action, _ := actionIndex(q.Action)
+	e := newEvaluation(s)
+	e.prepare(q, action)
+	decision, d := cedar.Authorize(e, e, e.req)
+	var reasons, errs []string
+	for _, r := range d.Reasons {
+		reasons = append(reasons, string(r.PolicyID))
+	}
+	for _, err := range d.Errors {
+		errs = append(errs, string(err.PolicyID))
+	}
+	slices.Sort(reasons)
+	slices.Sort(errs)
+	return decision, reasons, errs
+}
+
+func pickOne[T any](r *rand.Rand, from ...T) T { return from[r.IntN(len(from))] }
+
+// randomPolicies writes n policies that name a small world, so that they
+// often match and often nearly match.
+func randomPolicies(r *rand.Rand, n int) string {
+	var b strings.Builder
+	for i := range n {
+		principal := pickOne(r, "principal", "principal", "principal is Workload", "principal is Role",
+			`principal in Identity::"nhi_1"`, `principal in Identity::"nhi_2"`, `principal in Environment::"prod"`,
+			`principal is Workload in Environment::"test"`, `principal is Role in Identity::"nhi_1"`)
+		action := pickOne(r, "action", `action == Action::"read"`, `action in [Action::"read", Action::"write"]`,
+			`action in Action::"any"`, `action in [Action::"any"]`, `action == Action::"issue"`)
+		resource := pickOne(r, "resource", "resource", "resource is Resource", `resource == Resource::"r1"`,
+			`resource == Resource::"r2"`, `resource in Environment::"prod"`, `resource is Resource in Environment::"test"`)
+		condition := pickOne(r, "", "", "when { context.newNetwork }", "unless { principal.owned }",
+			"when { resource.sensitivity >= 3 }", `when { context.credential == Credential::"crd_1" }`,
+			`when { principal in [Identity::"nhi_1", Identity::"nhi_3"] }`, `when { principal in Environment::"prod" }`,
+			`when { context.country == "DE" || context.asn > 5 }`, `when { [context].contains(context) && context.rate > 2 }`,
+			`when { context.surprise * 9223372036854775807 > 5 }`, `when { context.now > datetime("2024-01-01") }`,
+			`when { context has address && context.address.isInRange(ip("10.0.0.0/8")) }`,
+			`when { (if context.newAction then resource else resource).labelled }`,
+			`when { resource in Environment::"prod" && context.credential.state == "active" }`,
+			`when { resource == Resource::"r1" && Resource::"r1".sensitivity > 2 }`)
+		step := ""
+		effect := pickOne(r, "permit", "permit", "forbid")
+		if effect == "forbid" && r.IntN(2) == 0 {
+			step = ` @stepup("bind")`
+		}
+		fmt.Fprintf(&b, "@id(\"p%d\")%s %s (%s, %s, %s) %s;\n", i, step, effect, principal, action, resource, condition)
+	}
+	return b.String()
+}
+
+func randomQuestion(r *rand.Rand) *nhi.Question {
+	b := func() bool { return r.IntN(2) == 0 }
+	env := func() nhi.Environment {
+		return pickOne(r, nhi.Environment{Name: "prod", Class: nhi.Production}, nhi.Environment{Name: "test", Class: nhi.Nonproduction}, nhi.Environment{})
+	}
+	q := &nhi.Question{
+		Subject: nhi.Attested{
+			Identity:   pickOne[nhi.ID](r, "nhi_1", "nhi_2", "nhi_3"),
+			Credential: pickOne[nhi.CredentialID](r, "crd_1", "crd_2", ""),
+			Assurance:  nhi.Assurance(r.IntN(4)), SenderBound: b(), Asserted: b(),
+		},
+		Action: pickOne(r, nhi.Read, nhi.Write, nhi.Issue, nhi.Delete), Resource: pickOne(r, "r1", "r2", "r3"),
+		At: time.Unix(int64(1_600_000_000+r.IntN(300_000_000)), 0),
+	}
+	q.Known = nhi.Known{
+		Identity: b(), Kind: pickOne(r, nhi.KindWorkload, nhi.KindRole, nhi.KindUnknown), IdentityState: pickOne(r, nhi.Active, nhi.Quarantined),
+		Owned: b(), IdentityEnvironment: env(), Risk: r.IntN(101),
+		Credential: b(), CredentialState: pickOne(r, nhi.CredentialActive, nhi.CredentialNarrowed, nhi.CredentialSuspended),
+		Resource: b(), Sensitivity: r.IntN(5), ResourceEnvironment: env(), Country: pickOne(r, "DE", "US", ""), ASN: uint32(r.IntN(9)),
+		NewNetwork: b(), NewAction: b(), Surprise: r.IntN(3) * 100, RateHundreds: r.IntN(5),
+	}
+	return q
+}
+
+func TestTheIndexAnswersLikeAFullScan(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(seed, 1))
+	counts := map[types.Decision]int{}
+	for range 60 {
+		set, err := Load(DefaultSettings(), map[string]string{"x.cedar": randomPolicies(r, 1+r.IntN(60))})
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		for range 60 {
+			q := randomQuestion(r)
+			wantDecision, wantReasons, wantErrors := reference(set, q)
+			gotDecision, gotReasons, gotErrors := sliced(set, q)
+			counts[gotDecision]++
+			if gotDecision != wantDecision || !slices.Equal(gotReasons, wantReasons) || !slices.Equal(gotErrors, wantErrors) {
+				t.Fatalf("seed %d, question %+v:\ndecision %v, want %v\nreasons %v\nwant    %v\nerrors %v\nwant   %v\n%s", seed, q,
+					gotDecision, wantDecision, gotReasons, wantReasons, gotErrors, wantErrors, set.files["x.cedar"])
+			}
+			// The pooled path says the same twice over.
+			if diff := cmp.Diff(set.Evaluate(q), set.Evaluate(q)); diff != "" {
+				t.Fatalf("seed %d: two evaluations differ:\n%s", seed, diff)
+			}
+			if ruling := set.Evaluate(q); (ruling.Outcome == nhi.Allow) != (wantDecision == types.Allow) && ruling.Errors == 0 {
+				t.Fatalf("seed %d: outcome %s, Cedar says %v", seed, ruling.Outcome, wantDecision)
+			}
+		}
+	}
+	if counts[types.Allow] == 0 || counts[types.Deny] == 0 {
+		t.Errorf("the random world is one-sided: %v", counts)
+	}
+}
+
+func TestAnotherCredentialsStateIsNotTakenForThePresentedOnes(t *testing.T) {
+	// A policy may name a credential that was not presented; its attributes
+	// are unknown here, and a forbid that asks for them must deny.
+	set := mustLoad(t, DefaultSettings(), map[string]string{"x.cedar": `
+@id("other") forbid (principal, action, resource) when { Credential::"crd_other".state == "suspended" };`})
+	got := set.Evaluate(usual())
+	if got.Outcome != nhi.Deny || got.Errors != 1 {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// benchmarkPolicies writes n grants, six in ten for one identity and one
+// resource, three for an environment, one for a resource.
+func benchmarkPolicies(n int) map[string]string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "@id(\"g%d\") permit (", i)
+		switch {
+		case i%10 < 6:
+			fmt.Fprintf(&b, "principal in Identity::\"nhi_%d\", action == Action::\"read\", resource == Resource::\"r%d\")", i, i%97)
+		case i%10 < 9:
+			fmt.Fprintf(&b, "principal in Environment::\"e%d\", action, resource == Resource::\"r%d\")", i%211, i)
+		default:
+			fmt.Fprintf(&b, "principal, action in [Action::\"read\", Action::\"list\"], resource == Resource::\"r%d\")", i)
+		}
+		b.WriteString(" when { context.assurance >= 0 && principal.risk < 50 };\n")
+	}
+	return map[string]string{"grants.cedar": b.String()}
+}
+
+func benchmarkQuestions(n int) []*nhi.Question {
+	out := make([]*nhi.Question, n)
+	for i := range out {
+		q := usual()
+		q.Subject.Identity = nhi.ID(fmt.Sprintf("nhi_%d", i))
+		q.Resource = fmt.Sprintf("r%d", i%97)
+		q.Known.Risk, q.Known.Surprise, q.Known.RateHundreds = i%40, (i*7)%120, i
+		q.Known.IdentityEnvironment.Name = fmt.Sprintf("e%d", i%211)
+		out[i] = q
+	}
+	return out
+}
+
+var sink nhi.Ruling
+
+func BenchmarkEvaluate(b *testing.B) {
+	for _, n := range []int{10, 100, 1_000, 10_000} {
+		set := mustLoad(b, DefaultSettings(), benchmarkPolicies(n))
+		varied := benchmarkQuestions(5_000)
+		b.Run(fmt.Sprintf("warm/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				sink = set.Evaluate(varied[0])
+			}
+		})
+		b.Run(fmt.Sprintf("varied/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				sink = set.Evaluate(varied[i%len(varied)])
+			}
+		})
+		b.Run(fmt.Sprintf("cedar-scan/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			all := cedar.NewPolicySet()
+			for _, r := range set.rules {
+				all.Add(r.id, r.policy)
+			}
+			e := newEvaluation(set)
+			for b.Loop() {
+				e.prepare(varied[0], 0)
+				cedar.Authorize(all, e, e.req)
+			}
+		})
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	files := benchmarkPolicies(1_000)
+	b.ReportAllocs()
+	for b.Loop() {
+		mustLoad(b, DefaultSettings(), files)
+	}
+}
+
+func TestEvaluatingStaysWithinItsAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	set := mustLoad(t, DefaultSettings(), benchmarkPolicies(1_000))
+	q := benchmarkQuestions(1)[0]
+	if got := testing.AllocsPerRun(200, func() { sink = set.Evaluate(q) }); got > 20 {
+		t.Errorf("Evaluate allocates %.0f times, at most 20 are meant", got)
+	}
+}

@@ -1,0 +1,94 @@
+package policy
+
+import "fmt"
+
+// A position is where a scan stopped, both from 1.
+type position struct{ line, column int }
+
+// scan looks at policy text before the parser does: size, nesting and length
+// of each policy. The parser and the type checker recurse with nesting, and Go
+// cannot recover from an exhausted stack, so a bound must come first. It
+// returns where and why the text is refused; an empty reason means that it may
+// be parsed.
+func scan(text string) (position, string) {
+	at := position{1, 1}
+	if len(text) > maxFileBytes {
+		return at, fmt.Sprintf("the file has %d bytes, at most %d are allowed", len(text), maxFileBytes)
+	}
+	depth, start := 0, 0
+	for i := 0; i < len(text); {
+		if i-start > maxPolicyBytes {
+			return at, fmt.Sprintf("a policy has more than %d bytes", maxPolicyBytes)
+		}
+		n := 1
+		switch text[i] {
+		case '"':
+			n = stringLength(text[i:])
+		case '/':
+			n = commentLength(text[i:])
+		case '(', '[', '{':
+			if depth++; depth > maxNesting {
+				return at, fmt.Sprintf("brackets are nested deeper than %d", maxNesting)
+			}
+		case ')', ']', '}':
+			depth--
+		case ';':
+			depth, start = 0, i
+		}
+		at = advance(at, text[i:i+n])
+		i += n
+	}
+	return at, ""
+}
+
+// stringLength is the length of the literal that s begins with, to the end of
+// s if it is not closed.
+func stringLength(s string) int {
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return i + 1
+		}
+	}
+	return len(s)
+}
+
+// commentLength is the length of the comment that s begins with, 1 if it is
+// none.
+func commentLength(s string) int {
+	if len(s) < 2 {
+		return 1
+	}
+	switch s[1] {
+	case '/':
+		for i := range len(s) {
+			if s[i] == '\n' {
+				return i
+			}
+		}
+		return len(s)
+	case '*':
+		for i := 3; i < len(s); i++ {
+			if s[i-1] == '*' && s[i] == '/' {
+				return i + 1
+			}
+		}
+		return len(s)
+	}
+	return 1
+}
+
+func advance(at position, passed string) position {
+	for i := range len(passed) {
+		switch {
+		case passed[i] == '\n':
+			at.line++
+			at.column = 1
+		case passed[i]&0xc0 != 0x80: // columns count characters, not bytes
+			at.column++
+		}
+	}
+	return at
+}
