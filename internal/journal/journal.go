@@ -245,6 +245,9 @@ func (j *Journal) recoverLast(first uint64) error {
 			return fmt.Errorf("remove unfinished record: %w", err)
 		}
 	}
+	if j.set.noSync {
+		return nil
+	}
 	// What was read may so far live only in the page cache.
 	if err := f.Sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", f.Name(), err)

@@ -37,13 +37,14 @@ func read(dir string, from, to uint64) iter.Seq2[Record, error] {
 		i := max(0, sort.Search(len(names), func(i int) bool { return names[i] > from })-1)
 		w := walker{dir: dir, names: names[i:]}
 		for rec, err := range w.records() {
-			if err == nil && rec.Seq < from {
-				continue
-			}
-			if err == nil && rec.Seq > to {
+			if err != nil {
+				yield(Record{}, explain(dir, names, err))
 				return
 			}
-			if !yield(rec, err) || err != nil || rec.Seq == to {
+			if rec.Seq < from {
+				continue
+			}
+			if rec.Seq > to || !yield(rec, nil) || rec.Seq == to {
 				return
 			}
 		}
