@@ -1,7 +1,5 @@
 package leak
 
-import "bytes"
-
 // An automaton finds every occurrence of many short needles in one pass. It is
 // the algorithm of Aho and Corasick (1975) with all failure links worked out in
 // advance, so that each byte costs one step through a dense table:
@@ -82,7 +80,16 @@ type trie struct {
 }
 
 func newTrie(needles [][]byte, class *[256]uint8, width int) *trie {
-	t := &trie{width: width}
+	most := 1
+	for _, n := range needles {
+		most += len(n)
+	}
+	t := &trie{
+		width: width,
+		next:  make([]int32, 0, most*width),
+		fail:  make([]int32, 0, most),
+		ends:  make([][]int, 0, most),
+	}
 	t.add()
 	for i, n := range needles {
 		s := 0
@@ -99,7 +106,7 @@ func newTrie(needles [][]byte, class *[256]uint8, width int) *trie {
 }
 
 func (t *trie) add() int {
-	t.next = append(t.next, make([]int32, t.width)...)
+	t.next = t.next[:len(t.next)+t.width]
 	t.fail = append(t.fail, 0)
 	t.ends = append(t.ends, nil)
 	return len(t.fail) - 1
@@ -153,8 +160,9 @@ func (a *automaton) number(t *trie, width int) {
 	}
 	a.next = make([]uint16, n*width)
 	for s := range n {
-		for c := range width {
-			a.next[int(renamed[s])*width+c] = renamed[t.next[s*width+c]]
+		row := a.next[int(renamed[s])*width:][:width]
+		for c, to := range t.next[s*width:][:width] {
+			row[c] = renamed[to]
 		}
 	}
 }
@@ -175,6 +183,3 @@ func (a *automaton) find(data []byte, at int, state uint16) (int, uint16) {
 
 // ending lists the needles that end in an accepting state.
 func (a *automaton) ending(state uint16) []int { return a.ends[state-a.accept] }
-
-// folded returns a lower-case copy of b.
-func folded(b []byte) []byte { return bytes.ToLower(b) }
