@@ -1,0 +1,245 @@
+package inventory
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"unicode"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// The limits of a list.
+const (
+	DefaultLimit = 50
+	MaxLimit     = 500
+)
+
+// A Filter says which identities a list holds, in the order of their names.
+// Empty fields do not filter.
+type Filter struct {
+	Query       string // words; each must begin a word of name, path, native id, account or owner
+	Kind        nhi.Kind
+	Environment string
+	Owner       string
+	Unowned     bool
+	Shadow      bool // only shadow identities
+	State       nhi.State
+	Account     string
+	Limit       int    // 0: DefaultLimit
+	Cursor      string // from the page before
+
+	// Words and After are Query and Cursor as a store needs them.
+	Words []string `json:"-"`
+	After Cursor   `json:"-"`
+}
+
+// A Cursor is the last identity of a page.
+type Cursor struct {
+	Name string
+	ID   nhi.ID
+}
+
+// A Page is a part of a list. Next is empty on the last one.
+type Page struct {
+	Identities []nhi.Identity
+	Next       string
+}
+
+// MaxWords is how many words of a query count.
+const MaxWords = 3
+
+// Identities returns one page of the identities that f describes.
+func (s *Service) Identities(ctx context.Context, f Filter) (Page, error) {
+	if f.Limit == 0 {
+		f.Limit = DefaultLimit
+	}
+	if f.Limit < 0 || f.Limit > MaxLimit {
+		return Page{}, nhi.Invalidf("limit %d is not between 1 and %d", f.Limit, MaxLimit)
+	}
+	f.Words = Words(f.Query)
+	if strings.TrimSpace(f.Query) != "" && len(f.Words) == 0 {
+		return Page{}, nil // nothing that could be found
+	}
+	f.Words = f.Words[:min(len(f.Words), MaxWords)]
+	var err error
+	if f.After, err = parseCursor(f.Cursor); err != nil {
+		return Page{}, err
+	}
+	var p Page
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		p, err = tx.List(ctx, f)
+		return err
+	})
+	if err != nil {
+		return Page{}, fmt.Errorf("list identities: %w", err)
+	}
+	return p, nil
+}
+
+// String returns the cursor as text for a caller to give back.
+func (c Cursor) String() string {
+	return base64.RawURLEncoding.EncodeToString([]byte(string(c.ID) + c.Name))
+}
+
+const idLength = 30
+
+func parseCursor(text string) (Cursor, error) {
+	if text == "" {
+		return Cursor{}, nil
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil || len(raw) < idLength || !nhi.ID(raw[:idLength]).Valid() {
+		return Cursor{}, nhi.Invalidf("cursor is not one that a list gave")
+	}
+	return Cursor{ID: nhi.ID(raw[:idLength]), Name: string(raw[idLength:])}, nil
+}
+
+const (
+	maxWord  = 64 // bytes of a word that count
+	maxWords = 32 // words of one identity that count
+)
+
+// Words splits text into the lower-case words it can be found by.
+func Words(text string) []string {
+	fields := strings.FieldsFunc(strings.ToLower(strings.ToValidUTF8(text, " ")), func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	var out []string
+	seen := make(map[string]bool)
+	for _, w := range fields {
+		if len(w) > maxWord {
+			w = strings.ToValidUTF8(w[:maxWord], "")
+		}
+		if !seen[w] && len(out) < maxWords {
+			seen[w] = true
+			out = append(out, w)
+		}
+	}
+	return out
+}
+
+// SearchWords returns the words that an identity is found by.
+func SearchWords(i *nhi.Identity) []string {
+	return Words(strings.Join([]string{i.Name, i.Owner.Ref, i.Native, i.Account, i.Path, string(i.ID)}, " "))
+}
+
+// Counts are the figures of the overview. Retired identities are counted only
+// as such.
+type Counts struct {
+	Identities         int              `json:"identities"`
+	ByKind             map[nhi.Kind]int `json:"by_kind"`
+	Unowned            int              `json:"unowned"`
+	Shadow             int              `json:"shadow"`
+	Quarantined        int              `json:"quarantined"`
+	Retired            int              `json:"retired"`
+	UnknownEnvironment int              `json:"unknown_environment"`
+	Production         int              `json:"production"`
+	Credentials        int              `json:"credentials"`
+	DeadCredentials    int              `json:"dead_credentials"` // suspended or revoked
+	Admins             int              `json:"admins"`           // identities with an administrator's grant
+}
+
+// Counts returns the figures of the overview.
+func (s *Service) Counts(ctx context.Context) (c Counts, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		c, err = tx.Counts(ctx)
+		return err
+	})
+	return c, err
+}
+
+// Identity returns one identity, or an error wrapping nhi.ErrNotFound.
+func (s *Service) Identity(ctx context.Context, id nhi.ID) (i nhi.Identity, err error) {
+	err = s.store.View(ctx, func(tx Tx) error {
+		row, err := tx.Identity(ctx, id)
+		i = row.Identity
+		return err
+	})
+	return i, err
+}
+
+// Find returns the identity that ref names: its id, or its exact name or path.
+// A name that several bear is an error wrapping nhi.ErrConflict that lists them.
+func (s *Service) Find(ctx context.Context, ref string) (i nhi.Identity, err error) {
+	err = s.store.View(ctx, func(tx Tx) error {
+		id := nhi.ID(ref)
+		if !id.Valid() {
+			ids, err := tx.Named(ctx, ref)
+			switch {
+			case err != nil:
+				return err
+			case len(ids) == 0:
+				return fmt.Errorf("identity %q: %w", ref, nhi.ErrNotFound)
+			case len(ids) > 1:
+				return fmt.Errorf("identity %q is ambiguous, use an id of %s: %w", ref, join(ids), nhi.ErrConflict)
+			}
+			id = ids[0]
+		}
+		row, err := tx.Identity(ctx, id)
+		i = row.Identity
+		return err
+	})
+	return i, err
+}
+
+func join(ids []nhi.ID) string {
+	var b strings.Builder
+	for n, id := range ids {
+		if n > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(string(id))
+	}
+	return b.String()
+}
+
+// Credential returns one credential, or an error wrapping nhi.ErrNotFound.
+func (s *Service) Credential(ctx context.Context, id nhi.CredentialID) (c nhi.Credential, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		c, err = tx.Credential(ctx, id)
+		return err
+	})
+	return c, err
+}
+
+// CredentialsOf returns the credentials of an identity.
+func (s *Service) CredentialsOf(ctx context.Context, id nhi.ID) (out []nhi.Credential, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		out, err = tx.CredentialsOf(ctx, id)
+		return err
+	})
+	return out, err
+}
+
+// GrantsOf returns the grants of an identity.
+func (s *Service) GrantsOf(ctx context.Context, id nhi.ID) (out []nhi.Grant, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		out, err = tx.GrantsOf(ctx, id)
+		return err
+	})
+	return out, err
+}
+
+// EvidenceOf returns the owner evidence of an identity, the newest first.
+func (s *Service) EvidenceOf(ctx context.Context, id nhi.ID) (out []nhi.OwnerEvidence, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		out, err = tx.OwnersOf(ctx, id)
+		return err
+	})
+	return out, err
+}
+
+// OwnersOf returns who answers for an identity, or an error wrapping
+// nhi.ErrNotFound if nobody is known to.
+func (s *Service) OwnersOf(ctx context.Context, id nhi.ID) ([]nhi.Owner, error) {
+	i, err := s.Identity(ctx, id)
+	if err != nil {
+		return nil, fmt.Errorf("owners of %s: %w", id, err)
+	}
+	if !i.Owned() {
+		return nil, fmt.Errorf("owners of %s: %w", id, nhi.ErrNotFound)
+	}
+	return []nhi.Owner{i.Owner}, nil
+}
