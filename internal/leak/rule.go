@@ -6,9 +6,8 @@ import (
 	"io/fs"
 	"slices"
 
-	"github.com/goccy/go-yaml"
-
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/strictyaml"
 )
 
 // A Rule says what to look for and how to make sure of it. The rules that ship
@@ -50,9 +49,9 @@ func Rules() ([]Rule, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read leak rules: %w", err)
 		}
-		rules, err := ParseRules(data)
+		rules, err := ParseRules(name, data)
 		if err != nil {
-			return nil, fmt.Errorf("leak rules in %s: %w", name, err)
+			return nil, err
 		}
 		all = append(all, rules...)
 	}
@@ -62,19 +61,19 @@ func Rules() ([]Rule, error) {
 // maxRules bounds a rule file: nobody writes a megabyte of rules by hand.
 const maxRules = 1 << 20
 
-// ParseRules reads a YAML list of rules. The error wraps nhi.ErrInvalid and
-// names line and field.
-func ParseRules(data []byte) ([]Rule, error) {
+// ParseRules reads a YAML list of rules that came from file. The error wraps
+// nhi.ErrInvalid and names the file, and the line or the rule and field.
+func ParseRules(file string, data []byte) ([]Rule, error) {
 	if len(data) > maxRules {
-		return nil, fmt.Errorf("%w: %d bytes of rules, at most %d", nhi.ErrInvalid, len(data), maxRules)
+		return nil, fmt.Errorf("leak rules in %s: %w: %d bytes, at most %d", file, nhi.ErrInvalid, len(data), maxRules)
 	}
 	var rules []Rule
-	if err := yaml.UnmarshalWithOptions(data, &rules, yaml.Strict()); err != nil {
-		return nil, fmt.Errorf("%w: %w", nhi.ErrInvalid, err)
+	if err := strictyaml.Decode(file, data, &rules); err != nil {
+		return nil, fmt.Errorf("leak rules: %w: %w", nhi.ErrInvalid, err)
 	}
 	for i := range rules {
 		if err := rules[i].check(); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("leak rules in %s: %w", file, err)
 		}
 	}
 	return rules, nil
