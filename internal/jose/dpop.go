@@ -138,13 +138,15 @@ func proofClaims(segment string, want ProofWant) (Proof, error) {
 		return Proof{}, fmt.Errorf("%w: claims: %w", ErrMalformed, err)
 	}
 	var htm, htu, ath, nonce, jti string
-	for name, dst := range map[string]*string{"htm": &htm, "htu": &htu, "ath": &ath, "nonce": &nonce, "jti": &jti} {
-		if *dst, err = members.text(name); err != nil {
-			return Proof{}, fmt.Errorf("%w: claims: %w", ErrMalformed, err)
-		}
+	err = members.names(field{"htm", &htm}, field{"ath", &ath}, field{"nonce", &nonce}, field{"jti", &jti})
+	if err == nil {
+		htu, err = members.text("htu") // URLs may be longer than names
+	}
+	if err != nil {
+		return Proof{}, fmt.Errorf("%w: claims: %w", ErrMalformed, err)
 	}
 	issued, err := numericDate(members, "iat")
-	if err != nil || issued.IsZero() || jti == "" || len(jti) > maxName {
+	if err != nil || issued.IsZero() || jti == "" {
 		return Proof{}, fmt.Errorf("%w: proof without a usable iat and jti", ErrMalformed)
 	}
 	if htm == "" || htm != want.Method {

@@ -136,10 +136,8 @@ func parseHeader(segment, allow string) (Header, object, error) {
 		}
 	}
 	var h Header
-	for name, dst := range map[string]*string{"alg": &h.Alg, "kid": &h.Kid, "typ": &h.Typ} {
-		if *dst, err = members.name(name); err != nil {
-			return Header{}, nil, fmt.Errorf("%w: header: %w", ErrMalformed, err)
-		}
+	if err := members.names(field{"alg", &h.Alg}, field{"kid", &h.Kid}, field{"typ", &h.Typ}); err != nil {
+		return Header{}, nil, fmt.Errorf("%w: header: %w", ErrMalformed, err)
 	}
 	if h.Alg == "" {
 		return Header{}, nil, fmt.Errorf("%w: header without alg", ErrMalformed)

@@ -75,6 +75,22 @@ func (o object) name(name string) (string, error) {
 	return s, nil
 }
 
+// A field is a member to read and where to put it.
+type field struct {
+	name string
+	dst  *string
+}
+
+// names reads several short strings.
+func (o object) names(fields ...field) (err error) {
+	for _, f := range fields {
+		if *f.dst, err = o.name(f.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // texts returns a member that must be a list of strings.
 func (o object) texts(name string) ([]string, error) {
 	raw, ok := o.get(name)

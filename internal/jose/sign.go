@@ -6,12 +6,13 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/big"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
 // A Signer makes ES256 tokens of one type with one key. Its header is encoded
@@ -101,13 +102,16 @@ func compact(key *ecdsa.PrivateKey, prefix string, payload []byte) (string, erro
 // decodeDER turns the signature of crypto/ecdsa into the r || s of RFC 7518,
 // section 3.4.
 func decodeDER(dst *[64]byte, der []byte) error {
-	var signature struct{ R, S *big.Int }
-	rest, err := asn1.Unmarshal(der, &signature)
-	if err != nil || len(rest) > 0 || signature.R.BitLen() > 256 || signature.S.BitLen() > 256 {
+	input := cryptobyte.String(der)
+	var sequence cryptobyte.String
+	var r, s []byte // big-endian, without leading zeros
+	if !input.ReadASN1(&sequence, asn1.SEQUENCE) || !input.Empty() ||
+		!sequence.ReadASN1Integer(&r) || !sequence.ReadASN1Integer(&s) || !sequence.Empty() ||
+		len(r) > 32 || len(s) > 32 {
 		return errors.New("the signature is not one of P-256")
 	}
-	signature.R.FillBytes(dst[:32])
-	signature.S.FillBytes(dst[32:])
+	copy(dst[32-len(r):32], r)
+	copy(dst[64-len(s):], s)
 	return nil
 }
 

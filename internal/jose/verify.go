@@ -67,6 +67,9 @@ func Verify(token string, keys KeyFinder, opts Options) (Verified, error) {
 	if err != nil {
 		return Verified{}, err
 	}
+	if keys == nil {
+		return Verified{}, ErrUnknownKey
+	}
 	pub, ok := keys.Key(header.Kid, header.Alg)
 	if !ok {
 		return Verified{}, ErrUnknownKey
