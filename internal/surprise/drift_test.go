@@ -99,32 +99,42 @@ var batch = script{"a nightly batch", 21, func(r *rand.Rand, w int, at time.Time
 
 var scripts = []script{busy, quiet, deploying, scaling, weekly, batch}
 
-// raise lets an identity live through its history, learning everything.
+// raise lets an identity live through its history, learning everything. It
+// works on the image alone: without the atomic words the race detector lets
+// these long lives pass in seconds.
 func raise(s script, r *rand.Rand) *Page {
-	p := &Page{}
+	var m image
 	for w := range s.days * 288 {
 		for _, o := range s.play(r, w, monday.Add(time.Duration(w)*5*time.Minute)) {
-			p.Learn(o)
+			m.learn(&o)
 		}
 	}
+	p := &Page{}
+	p.write(&m)
 	return p
 }
 
 // live goes on for some days and learns what scores normal. It returns the
 // loudest score.
 func live(s script, r *rand.Rand, p *Page, days int, prior *Prior) (loudest Score, when time.Time, over int) {
+	var m image
+	p.read(&m)
+	defer p.write(&m)
 	for w := s.days * 288; w < (s.days+days)*288; w++ {
 		for _, o := range s.play(r, w, monday.Add(time.Duration(w)*5*time.Minute)) {
-			score := p.Score(o, prior)
+			score := scoreUnknown(&o, prior)
+			if m[atEvents] > 0 {
+				score = m.score(&o, prior)
+			}
 			if score.Tenths > loudest.Tenths {
 				loudest, when = score, time.UnixMicro(o.At).UTC()
 			}
 			if score.Tenths >= threshold {
 				over++
-				p.Touch(o.At)
+				m.tick(o.At, false)
 				continue
 			}
-			p.Learn(o)
+			m.learn(&o)
 		}
 	}
 	return loudest, when, over
@@ -138,7 +148,7 @@ func shares(s Score) string {
 	return out
 }
 
-const seeds = 3
+const seeds = 2
 
 func TestNormalLifeStaysQuiet(t *testing.T) {
 	for _, s := range scripts {
@@ -160,12 +170,14 @@ func TestAUsualRequestEarnsFewBits(t *testing.T) {
 	for _, s := range scripts {
 		r := rand.New(rand.NewPCG(9, 1))
 		p := raise(s, r)
+		var m image
+		p.read(&m)
 		sum, n := 0, 0
 		for w := s.days * 288; w < (s.days+7)*288; w++ {
 			for _, o := range s.play(r, w, monday.Add(time.Duration(w)*5*time.Minute)) {
-				sum += p.Score(o, nil).Tenths
+				sum += m.score(&o, nil).Tenths
 				n++
-				p.Learn(o)
+				m.learn(&o)
 			}
 		}
 		if mean := float64(sum) / float64(n) / 10; mean > 2 {
@@ -208,14 +220,14 @@ func TestAttacksAreLoud(t *testing.T) {
 				p := raise(s, r)
 				usual := lastCall(s, r)
 				for _, a := range attacks {
-					page := &Page{}
-					page.CopyFrom(p)
+					var m image
+					p.read(&m)
 					var loudest Score
-					for _, o := range a.make(usual, page.UsualRate()) {
-						if score := page.Score(o, nil); score.Tenths > loudest.Tenths {
+					for _, o := range a.make(usual, p.UsualRate()) {
+						if score := m.score(&o, nil); score.Tenths > loudest.Tenths {
 							loudest = score
 						}
-						page.Touch(o.At)
+						m.tick(o.At, false)
 					}
 					if loudest.Tenths < threshold || !loudest.Established {
 						t.Errorf("seed %d: %s is %s, want at least 13", seed, a.name, shares(loudest))
@@ -257,7 +269,7 @@ func TestAFailoverIntoARegionOfThePeersStaysQuiet(t *testing.T) {
 	for seed := range uint64(seeds) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		var b PriorBuilder
-		for i := range 20 {
+		for i := range 8 {
 			other := scaling
 			other.days = 2
 			play := other.play
@@ -321,7 +333,7 @@ func TestAQuarterlyJobIsRemembered(t *testing.T) {
 func TestABrandNewIdentityStaysQuiet(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
 	var b PriorBuilder
-	for range 10 {
+	for range 3 {
 		b.Add(raise(busy, r))
 	}
 	for _, s := range scripts {

@@ -69,7 +69,7 @@ func TestACallBecomesTheSameObservationOnBothSides(t *testing.T) {
 func settled() (*Page, Observation) {
 	p := &Page{}
 	var o Observation
-	for w := range 30 * 24 {
+	for w := range 20 * 24 {
 		o = call(monday.Add(time.Duration(w)*time.Hour), w%3)
 		p.Learn(o)
 	}
@@ -262,7 +262,7 @@ func TestSlowPoisoningOfTheRateIsBoundedByTheDay(t *testing.T) {
 		} else {
 			p.Touch(o.At)
 		}
-		at = at.Add(max(time.Second, 10*time.Minute/time.Duration(n)))
+		at = at.Add(max(5*time.Second, 10*time.Minute/time.Duration(n)))
 	}
 	if after := p.UsualRate(); after > 2*(riseFactor*before+riseFloor) {
 		t.Errorf("pushed from %.1f to %.1f calls a minute within a day", before, after)
@@ -376,7 +376,7 @@ func TestReadersNeedNoLock(t *testing.T) {
 			}
 		})
 	}
-	for i := range 3000 {
+	for i := range 1000 {
 		l := o
 		l.At += int64(i) * 5 * 60 * 1e6
 		p.Learn(l)

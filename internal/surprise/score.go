@@ -19,7 +19,7 @@ const (
 	// newCap that of an identity without any page, bits: below the threshold.
 	coldCap, newCap = 12, 9
 	// youngRateCap bounds the rate's share in the first week, bits.
-	youngRateCap = 10
+	youngRateCap = 6
 	// meanCap bounds how much of a feature's surprise is called usual, bits.
 	meanCap = 4
 	// habitual is the share of windows that must have brought a new network
