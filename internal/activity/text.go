@@ -60,6 +60,17 @@ func (t *Text) ID(span jsonscan.Span, limit Limit) string {
 	return t.get(t.plain[limit], span, limit, nil)
 }
 
+// Unique is ID for text that no other record has, such as event ids: it is
+// not worth a place in a table.
+func (t *Text) Unique(span jsonscan.Span, limit Limit) string {
+	raw := span.Raw
+	if span.Escaped {
+		t.scratch = span.Append(t.scratch[:0])
+		raw = t.scratch
+	}
+	return Clean(string(raw), limitBytes[limit])
+}
+
 func (t *Text) get(table map[string]string, span jsonscan.Span, limit Limit, redact func(string) string) string {
 	if len(span.Raw) == 0 {
 		return ""

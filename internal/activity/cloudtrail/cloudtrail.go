@@ -231,7 +231,7 @@ func (r *reader) normalise(raw []byte) {
 	ev.Class = Class(ev.Service, ev.Operation, rec.readOnlySet && rec.readOnly)
 	ev.Resource = r.resource()
 	r.status()
-	if ev.ID = t.ID(rec.id, activity.Word); ev.ID == "" {
+	if ev.ID = t.Unique(rec.id, activity.Word); ev.ID == "" {
 		// Without an id of its own a record is known by its bytes.
 		ev.ID = nhi.DerivedID("raw_", string(raw))
 	}
