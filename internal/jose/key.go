@@ -236,7 +236,35 @@ func publicRSA(jwk object) (*rsa.PublicKey, error) {
 	if exponent > 1<<31-1 {
 		return nil, fmt.Errorf("%w: RSA exponent out of bounds", ErrKey)
 	}
-	return &rsa.PublicKey{N: new(big.Int).SetBytes(n), E: int(exponent)}, nil
+	modulus := new(big.Int).SetBytes(n)
+	if isROCA(modulus) {
+		return nil, fmt.Errorf("%w: RSA modulus of the ROCA generator", ErrKey)
+	}
+	return &rsa.PublicKey{N: modulus, E: int(exponent)}, nil
+}
+
+// rocaPrimes are the odd primes to 167. The broken generator of CVE-2017-15361
+// made primes that are powers of 65537 modulo each of them.
+var rocaPrimes = []uint64{
+	3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97,
+	101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+}
+
+// isROCA reports whether a modulus has the mark of that generator, and so can
+// be factored. A sound key has it by chance in fewer than one of 10^7.
+func isROCA(n *big.Int) bool {
+	var prime, rest big.Int
+	for _, p := range rocaPrimes {
+		want := rest.Mod(n, prime.SetUint64(p)).Uint64()
+		power := 65537 % p
+		for power != want && power != 1 {
+			power = power * 65537 % p
+		}
+		if power != want {
+			return false
+		}
+	}
+	return true
 }
 
 func octets(jwk object, name string) ([]byte, error) {

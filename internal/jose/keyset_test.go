@@ -6,9 +6,12 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/big"
+	mathrand "math/rand/v2"
 	"strings"
 	"testing"
 
@@ -143,6 +146,7 @@ func TestUnsoundSetsAreRefusedWhole(t *testing.T) {
 		{"RSA with an exponent of 5 bytes", rsaJWK(n + `,"e":"AQAAAAE"`)},
 		{"RSA with an even modulus", rsaJWK(`"n":"` + strings.Repeat("_", 340) + `_g","e":"AQAB"`)},
 		{"RSA with a leading zero", rsaJWK(`"n":"AP` + strings.Repeat("_", 340) + `","e":"AQAB"`)},
+		{"RSA of the ROCA generator", rsaJWK(`"n":"` + rocaModulus() + `","e":"AQAB"`)},
 		{"RSA without a modulus", rsaJWK(`"e":"AQAB"`)},
 		{"RSA without an exponent", rsaJWK(n)},
 	} {
@@ -151,6 +155,30 @@ func TestUnsoundSetsAreRefusedWhole(t *testing.T) {
 				t.Errorf("ParseJWKS = %v, %v; want ErrKey", got, err)
 			}
 		})
+	}
+}
+
+// rocaModulus has the mark of CVE-2017-15361: a power of 65537 modulo the
+// product of the primes, grown to 2048 bits without changing that.
+func rocaModulus() string {
+	product := big.NewInt(2)
+	for _, p := range rocaPrimes {
+		product.Mul(product, new(big.Int).SetUint64(p))
+	}
+	n := new(big.Int).Exp(big.NewInt(65537), big.NewInt(123456789), product)
+	times := new(big.Int).Div(new(big.Int).Lsh(big.NewInt(3), 2046), product)
+	return base64.RawURLEncoding.EncodeToString(n.Add(n, times.Mul(times, product)).Bytes())
+}
+
+func TestSoundKeysDoNotBearTheMarkOfROCA(t *testing.T) {
+	if set(t, rfc7515RSA).Len() != 1 {
+		t.Error("a sound RSA key was refused")
+	}
+	draw := mathrand.New(mathrand.NewPCG(3, 4))
+	for range 20_000 {
+		if n := new(big.Int).SetUint64(draw.Uint64() | 1); isROCA(n) {
+			t.Fatalf("the random number %v bears the mark", n)
+		}
 	}
 }
 

@@ -10,9 +10,9 @@ const (
 	replayShards = 64
 
 	// DefaultReplayLimit is how many proofs of one identity a ReplayCache
-	// remembers: about 800 a second for two windows of 60 s each way, in some
-	// 4 MB for an identity that really is that busy.
-	DefaultReplayLimit = 100_000
+	// remembers. It is enough for 1,000 a second with the default window, and
+	// takes some 5 MB for an identity that really is that busy.
+	DefaultReplayLimit = 250_000
 )
 
 // A ReplayCache remembers the proofs of the last minutes, so that each works
@@ -62,8 +62,8 @@ func NewReplayCache(window time.Duration, limit int) *ReplayCache {
 
 // Fresh reports whether identity shows the proof jti for the first time, and
 // remembers it. It is false for a replay, and also when identity has reached its
-// limit. Names are kept as 64-bit hashes under a secret seed: in 100,000 proofs
-// one honest one is refused by collision with a chance of one in a billion.
+// limit. Names are kept as 64-bit hashes under a secret seed: that a collision
+// refuses an honest proof among 100,000 has a chance of one in a billion.
 func (c *ReplayCache) Fresh(identity, jti string, now time.Time) bool {
 	who := maphash.String(c.seed, identity)
 	var h maphash.Hash

@@ -52,35 +52,14 @@ type Verified struct {
 // is read before the signature is known to be good. It never blocks, unless
 // keys does.
 func Verify(token string, keys KeyFinder, opts Options) (Verified, error) {
-	p, err := split(token)
+	header, payload, err := authenticate(token, keys, opts.Algs)
 	if err != nil {
-		return Verified{}, err
-	}
-	header, _, err := parseHeader(p.header, "")
-	if err != nil {
-		return Verified{}, err
-	}
-	if !allowed(header.Alg, opts.Algs) {
-		return Verified{}, fmt.Errorf("%w: %.16q", ErrAlgorithm, header.Alg)
-	}
-	signature, err := decode64(p.signature)
-	if err != nil {
-		return Verified{}, err
-	}
-	if keys == nil {
-		return Verified{}, ErrUnknownKey
-	}
-	pub, ok := keys.Key(header.Kid, header.Alg)
-	if !ok {
-		return Verified{}, ErrUnknownKey
-	}
-	if err := verifySignature(pub, header.Alg, p.signed, signature); err != nil {
 		return Verified{}, err
 	}
 	if !typeAllowed(header.Typ, opts.Types) {
 		return Verified{}, fmt.Errorf("%w: typ %.32q", ErrType, header.Typ)
 	}
-	claims, err := parseClaims(p.payload)
+	claims, err := parseClaims(payload)
 	if err != nil {
 		return Verified{}, err
 	}
@@ -88,6 +67,37 @@ func Verify(token string, keys KeyFinder, opts Options) (Verified, error) {
 		return Verified{}, err
 	}
 	return Verified{Header: header, Claims: claims}, nil
+}
+
+// authenticate checks everything up to the signature, and returns the payload
+// still encoded.
+func authenticate(token string, keys KeyFinder, algs []string) (Header, string, error) {
+	p, err := split(token)
+	if err != nil {
+		return Header{}, "", err
+	}
+	header, _, err := parseHeader(p.header, "")
+	if err != nil {
+		return Header{}, "", err
+	}
+	if !allowed(header.Alg, algs) {
+		return Header{}, "", fmt.Errorf("%w: %.16q", ErrAlgorithm, header.Alg)
+	}
+	signature, err := decode64(p.signature)
+	if err != nil {
+		return Header{}, "", err
+	}
+	if keys == nil {
+		return Header{}, "", ErrUnknownKey
+	}
+	pub, ok := keys.Key(header.Kid, header.Alg)
+	if !ok {
+		return Header{}, "", ErrUnknownKey
+	}
+	if err := verifySignature(pub, header.Alg, p.signed, signature); err != nil {
+		return Header{}, "", err
+	}
+	return header, p.payload, nil
 }
 
 // Unverified is what a token says about itself. Anybody can write it.
