@@ -128,22 +128,32 @@ func (a *applying) identity(ctx context.Context, seen *nhi.Identity) error {
 	}
 	merged, _ := mergeIdentity(old, next, newer)
 	merged.Environment = a.s.settings.assign(&merged)
-	for _, e := range a.s.settings.tagEvidence(&merged, a.o.At) {
-		if !newer {
-			break
-		}
-		if err := a.tx.AddOwner(ctx, e); err != nil {
+	var tags []nhi.OwnerEvidence
+	if newer {
+		tags = a.s.settings.tagEvidence(&merged, a.o.At)
+	}
+	if len(tags) > 0 {
+		evidence, err := a.tx.OwnersOf(ctx, seen.ID)
+		if err != nil {
 			return err
 		}
-		a.r.Owners++
-		a.owned[seen.ID] = true
+		merged.Owner = a.s.decide(append(evidence, tags...), a.o.At)
 	}
 	before := row
 	row.Identity = merged
 	if newer {
 		row.Observed, row.Missed = a.o.At, 0
 	}
-	return a.put(ctx, old, before, row)
+	if err := a.put(ctx, old, before, row); err != nil {
+		return err
+	}
+	for _, e := range tags {
+		if err := a.tx.AddOwner(ctx, e); err != nil {
+			return err
+		}
+	}
+	a.r.Owners += len(tags)
+	return nil
 }
 
 // put writes a row that differs from what is stored, and counts it.
@@ -270,16 +280,21 @@ func (s *Service) decideOwner(ctx context.Context, tx Tx, id nhi.ID, at time.Tim
 	if err != nil {
 		return err
 	}
-	// An old observation must not make newer evidence look as fresh as at its time.
-	for _, e := range evidence {
-		at = latest(at, e.At)
-	}
 	old := row.Identity
-	row.Owner = Decide(evidence, at, s.settings.OwnerTags)
+	row.Owner = s.decide(evidence, at)
 	if row.Owner == old.Owner {
 		return nil
 	}
 	return tx.PutIdentity(ctx, row, true)
+}
+
+// decide is Decide at a time that is not before any of the evidence: an old
+// observation must not make newer evidence look as fresh as at its own time.
+func (s *Service) decide(evidence []nhi.OwnerEvidence, at time.Time) nhi.Owner {
+	for _, e := range evidence {
+		at = latest(at, e.At)
+	}
+	return Decide(evidence, at, s.settings.OwnerTags)
 }
 
 // missing counts what complete observations lack and retires what two lacked.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -58,11 +59,10 @@ func (s *Service) Identities(ctx context.Context, f Filter) (Page, error) {
 	if f.Limit < 0 || f.Limit > MaxLimit {
 		return Page{}, nhi.Invalidf("limit %d is not between 1 and %d", f.Limit, MaxLimit)
 	}
-	f.Words = Words(f.Query)
+	f.Words = queryWords(f.Query)
 	if strings.TrimSpace(f.Query) != "" && len(f.Words) == 0 {
 		return Page{}, nil // nothing that could be found
 	}
-	f.Words = f.Words[:min(len(f.Words), MaxWords)]
 	var err error
 	if f.After, err = parseCursor(f.Cursor); err != nil {
 		return Page{}, err
@@ -120,9 +120,23 @@ func Words(text string) []string {
 	return out
 }
 
-// SearchWords returns the words that an identity is found by.
+// SearchWords returns the words that an identity is found by: those of its
+// name, owner, native id, account and path.
 func SearchWords(i *nhi.Identity) []string {
-	return Words(strings.Join([]string{i.Name, i.Owner.Ref, i.Native, i.Account, i.Path, string(i.ID)}, " "))
+	return telling(Words(strings.Join([]string{i.Name, i.Owner.Ref, i.Native, i.Account, i.Path}, " ")))
+}
+
+// queryWords returns the words of a query that a store looks for. Of many it
+// takes the last: in a path those tell the most.
+func queryWords(query string) []string {
+	words := telling(Words(query))
+	slices.Reverse(words)
+	return words[:min(len(words), MaxWords)]
+}
+
+// telling drops the words that nearly every path holds.
+func telling(words []string) []string {
+	return slices.DeleteFunc(words, func(w string) bool { return w == "arn" || w == "aws" || w == "iam" })
 }
 
 // Counts are the figures of the overview. Retired identities are counted only

@@ -3,8 +3,10 @@ package inventory
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/muster-id/muster/internal/inventory"
@@ -53,10 +55,10 @@ func (t Tx) PutIdentity(ctx context.Context, r inventory.Row, announce bool) err
 	const query = `
 		INSERT INTO identity (id, kind, provider, account, native, name, path, environment, class, purpose,
 		            state, shadow, owner, owner_confidence, owner_source, risk, labels,
-		            created, first_seen, last_seen, attestable, not_before, alias, observed, missed)
+		            created, first_seen, last_seen, attestable, not_before, alias, observed, missed, words)
 		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
 		            $11, $12, $13, $14, $15, $16, $17,
-		            $18, $19, $20, $21, $22, $23, $24, $25)
+		            $18, $19, $20, $21, $22, $23, $24, $25, $26)
 		ON CONFLICT (id) DO UPDATE
 		SET         kind = excluded.kind, name = excluded.name, path = excluded.path,
 		            environment = excluded.environment, class = excluded.class, purpose = excluded.purpose,
@@ -65,7 +67,8 @@ func (t Tx) PutIdentity(ctx context.Context, r inventory.Row, announce bool) err
 		            risk = excluded.risk, labels = excluded.labels, created = excluded.created,
 		            first_seen = excluded.first_seen, last_seen = excluded.last_seen,
 		            attestable = excluded.attestable, not_before = excluded.not_before,
-		            alias = excluded.alias, observed = excluded.observed, missed = excluded.missed`
+		            alias = excluded.alias, observed = excluded.observed, missed = excluded.missed,
+		            words = excluded.words`
 	labels := ""
 	if r.Labels != nil {
 		b, err := json.Marshal(r.Labels)
@@ -74,45 +77,47 @@ func (t Tx) PutIdentity(ctx context.Context, r inventory.Row, announce bool) err
 		}
 		labels = string(b)
 	}
-	_, err := t.tx.Exec(ctx, query, string(r.ID), string(r.Kind), r.Provider, r.Account, r.Native, r.Name, r.Path,
+	words, err := t.index(ctx, &r.Identity)
+	if err != nil {
+		return fmt.Errorf("index identity %s: %w", r.ID, err)
+	}
+	_, err = t.tx.Exec(ctx, query, string(r.ID), string(r.Kind), r.Provider, r.Account, r.Native, r.Name, r.Path,
 		r.Environment.Name, string(r.Environment.Class), r.Purpose,
 		string(r.State), flag(r.Shadow), r.Owner.Ref, r.Owner.Confidence, r.Owner.Source, r.Risk, labels,
 		store.Micros(r.Created), store.Micros(r.FirstSeen), store.Micros(r.LastSeen),
-		flag(r.Attestable), store.Micros(r.NotBefore), string(r.Alias), store.Micros(r.Observed), r.Missed)
+		flag(r.Attestable), store.Micros(r.NotBefore), string(r.Alias), store.Micros(r.Observed), r.Missed, words)
 	if err != nil {
 		return fmt.Errorf("store identity %s: %w", r.ID, err)
 	}
 	if !announce {
 		return nil
 	}
-	// What an identity is found by changes only with what is announced.
-	if err := t.index(ctx, &r.Identity); err != nil {
-		return fmt.Errorf("index identity %s: %w", r.ID, err)
-	}
 	return t.tx.Change(nhi.SubjectIdentity, string(r.ID), r.Identity)
 }
 
-// index brings the words that an identity is found by up to date.
-func (t Tx) index(ctx context.Context, i *nhi.Identity) error {
+// index brings the words that an identity is found by up to date, and returns
+// them joined. The row itself remembers which ones are there, so that the
+// common case, no change, costs one read.
+func (t Tx) index(ctx context.Context, i *nhi.Identity) (string, error) {
 	const present = `
-		SELECT   word
-		FROM     identity_word
-		WHERE    identity_id = $1
-		ORDER BY word`
-	have, err := collect(ctx, t.tx, present, scanText[string], string(i.ID))
-	if err != nil {
-		return err
+		SELECT words
+		FROM   identity
+		WHERE  id = $1`
+	var joined string
+	err := t.tx.QueryRow(ctx, present, string(i.ID)).Scan(&joined)
+	if err != nil && !errors.Is(err, nhi.ErrNotFound) {
+		return "", err
 	}
-	want := inventory.SearchWords(i)
+	have, want := strings.Fields(joined), inventory.SearchWords(i)
 	for _, w := range want {
 		if slices.Contains(have, w) {
 			continue
 		}
 		const add = `
 			INSERT INTO identity_word (word, identity_id)
-			VALUES ($1, $2)`
+			VALUES      ($1, $2)`
 		if _, err := t.tx.Exec(ctx, add, w, string(i.ID)); err != nil {
-			return err
+			return "", err
 		}
 	}
 	for _, w := range have {
@@ -124,10 +129,10 @@ func (t Tx) index(ctx context.Context, i *nhi.Identity) error {
 			WHERE  word = $1
 			AND    identity_id = $2`
 		if _, err := t.tx.Exec(ctx, remove, w, string(i.ID)); err != nil {
-			return err
+			return "", err
 		}
 	}
-	return nil
+	return strings.Join(want, " "), nil
 }
 
 // Named implements [inventory.Identities].

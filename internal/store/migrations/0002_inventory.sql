@@ -1,6 +1,6 @@
 -- One non-human identity a row. observed is the time of the newest observation
 -- by a connector (0: none yet), missed how many complete observations since
--- then did not hold it.
+-- then did not hold it, words what identity_word holds of it.
 CREATE TABLE identity (
 	id               TEXT    PRIMARY KEY,
 	kind             TEXT    NOT NULL,
@@ -26,7 +26,8 @@ CREATE TABLE identity (
 	not_before       BIGINT  NOT NULL,
 	alias            TEXT    NOT NULL,
 	observed         BIGINT  NOT NULL,
-	missed           INTEGER NOT NULL
+	missed           INTEGER NOT NULL,
+	words            TEXT    NOT NULL
 );
 
 -- The order of lists.
@@ -42,14 +43,13 @@ CREATE INDEX identity_by_account ON identity (provider, account, kind);
 CREATE UNIQUE INDEX identity_made_here ON identity (environment, name)
 WHERE provider = 'muster' AND kind NOT IN ('point', 'source', 'operator');
 
--- The words an identity is found by.
+-- The words an identity is found by. Derived, and so without a reference,
+-- which would be checked a dozen times for each identity.
 CREATE TABLE identity_word (
 	word        TEXT NOT NULL,
-	identity_id TEXT NOT NULL REFERENCES identity (id),
+	identity_id TEXT NOT NULL,
 	PRIMARY KEY (word, identity_id)
 );
-
-CREATE INDEX identity_word_by_identity ON identity_word (identity_id);
 
 -- When a kind of identity in an account was last observed completely.
 CREATE TABLE coverage (
