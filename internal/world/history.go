@@ -17,7 +17,7 @@ import (
 //
 // Records of the company's own interfaces (those that workloads call through
 // the edge) are in the same form, as a gateway writes them to CloudTrail Lake
-// for sources of its own: service is the host, operation is the route.
+// for sources of its own: service is the resource, operation is the route.
 func (w *World) History(n int) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		r := w.rand("history")
@@ -194,7 +194,7 @@ func (w *World) gatewayRecord(r *rand.Rand, b []byte, m moment) []byte {
 	a := wl.owner
 	route := wl.usual(r)
 	return appendRecord(r, b, fields{
-		at: m.at, account: a.account, identity: a.userIdentity(r, m.at), service: route.Host, operation: route.Operation(),
+		at: m.at, account: a.account, identity: a.userIdentity(r, m.at), service: route.Resource, operation: route.Operation(),
 		address: wl.Home.Address.String(), agent: wl.Agent,
 	})
 }

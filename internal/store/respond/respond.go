@@ -75,7 +75,7 @@ var rank = map[nhi.CredentialState]int{
 
 // apply remembers the credential's state in a and moves it to the new one.
 func apply(ctx context.Context, tx *store.Tx, a *nhi.Action, to nhi.CredentialState, reason string) error {
-	cred, err := inventory.GetCredential(ctx, tx, a.Credential)
+	cred, err := inventory.Bind(tx).Credential(ctx, a.Credential)
 	if err != nil {
 		return err
 	}
@@ -88,7 +88,7 @@ func apply(ctx context.Context, tx *store.Tx, a *nhi.Action, to nhi.CredentialSt
 		return nil
 	}
 	cred.State, cred.Reason = to, reason
-	return inventory.PutCredential(ctx, tx, cred)
+	return inventory.Bind(tx).PutCredential(ctx, cred, true)
 }
 
 // Undo implements respond.Store.
@@ -119,7 +119,7 @@ func (s *Store) Undo(ctx context.Context, id, by string, at time.Time, notices [
 // restore puts the credential back as the action found it, if nobody has
 // moved it since.
 func restore(ctx context.Context, tx *store.Tx, a nhi.Action) error {
-	cred, err := inventory.GetCredential(ctx, tx, a.Credential)
+	cred, err := inventory.Bind(tx).Credential(ctx, a.Credential)
 	if err != nil {
 		return err
 	}
@@ -139,7 +139,7 @@ func restore(ctx context.Context, tx *store.Tx, a nhi.Action) error {
 		return fmt.Errorf("action %s contains the same credential; undo that first: %w", later, nhi.ErrConflict)
 	}
 	cred.State, cred.Reason = b.State, b.Reason
-	return inventory.PutCredential(ctx, tx, cred)
+	return inventory.Bind(tx).PutCredential(ctx, cred, true)
 }
 
 // containedSince finds a standing act on the same credential other than a.
