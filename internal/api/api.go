@@ -1,0 +1,250 @@
+// Package api is the management interface: REST under /v1 with an OpenAPI 3.1
+// description, live streams by server-sent events, and the receivers that take
+// logs and texts in.
+//
+// A request passes three doors. The gate says who calls: an operator (token or
+// session), a source, or nobody (401). The scope says whether such a caller may
+// use this route at all: a source may only report (403). The handler then calls
+// one domain and maps what comes back to the types of package client; nothing
+// else in the product knows HTTP status codes (see problem.go) or those types
+// (see mapping.go).
+//
+// Standards keep their own shapes and are not served here: AuthZEN and
+// forward-auth by enforce, OAuth by issuer.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/inventory"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/respond"
+)
+
+// A Caller is who sent a request.
+type Caller struct {
+	Kind    string // operator, session, source
+	Name    string
+	Source  nhi.Source // of a source
+	Expires time.Time
+}
+
+// Operator reports whether the caller is a person or their token.
+func (c Caller) Operator() bool { return c.Kind == "operator" || c.Kind == "session" }
+
+// Actor is how the audit log names the caller.
+func (c Caller) Actor() string { return c.Kind + ":" + c.Name }
+
+// Gate says who calls.
+type Gate interface {
+	// Authenticate returns an error wrapping nhi.ErrDenied when nobody it knows
+	// calls, or when a browser was tricked into calling.
+	Authenticate(r *http.Request) (Caller, error)
+}
+
+// Access enrols points and sources and signs people in.
+type Access interface {
+	EnrollPoint(ctx context.Context, by string, p client.EnrollPoint) (client.Enrolled, error)
+	SetPoint(ctx context.Context, by, id string, p client.SetPoint) (nhi.Point, error)
+	Points(ctx context.Context) ([]nhi.Point, error)
+	AddSource(ctx context.Context, by string, s client.AddSource) (client.Enrolled, error)
+	Sources(ctx context.Context) ([]nhi.Source, error)
+	NewLink(ctx context.Context, by string) (string, time.Time, error)
+	SignOut(ctx context.Context, r *http.Request) error
+}
+
+// Intake takes in what the world reports.
+type Intake interface {
+	// Import reads IAM's export files and applies them as a whole.
+	Import(ctx context.Context, by string, files map[string]io.Reader) (client.ImportResult, error)
+	// Logs reads activity; what it counts is durable.
+	Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error)
+	// Text looks for secrets in text and keeps nothing of it but sightings.
+	Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error)
+	// Sighting responds to a reported leak.
+	Sighting(ctx context.Context, source nhi.Source, s client.ReportSighting) (client.SightingReply, error)
+	// Evaluate is the server's half of a blind fingerprint.
+	Evaluate(ctx context.Context, source nhi.Source, blinded [][]byte) (client.EvaluatedFingerprints, error)
+}
+
+// Decisions is what was decided.
+type Decisions interface {
+	Recent(f DecisionFilter, limit int) []nhi.Decision
+	Decision(id string) (nhi.Decision, bool)
+	Rates(minutes int) []client.Rate
+	// Subscribe delivers decisions as they are made until cancel is called. A
+	// reader that falls behind loses some; dropped counts them.
+	Subscribe() (decisions <-chan nhi.Decision, dropped func() uint64, cancel func())
+}
+
+// DecisionFilter narrows a list of decisions; zero fields do not.
+type DecisionFilter struct {
+	Outcome  nhi.Outcome
+	Identity nhi.ID
+	Point    nhi.ID
+	Before   time.Time
+}
+
+// Findings is what was found and done.
+type Findings interface {
+	Findings(ctx context.Context, f FindingFilter) ([]nhi.Finding, int, error)
+	Finding(ctx context.Context, id string) (nhi.Finding, error)
+	Action(ctx context.Context, id string) (nhi.Action, error)
+	Recent(ctx context.Context, limit int) ([]nhi.Action, error)
+}
+
+// FindingFilter narrows a list of findings; zero fields do not.
+type FindingFilter struct {
+	Status     nhi.FindingStatus
+	Identity   nhi.ID
+	Credential nhi.CredentialID
+	Skip       int
+	Limit      int
+}
+
+// Documents are the files that are applied as a whole.
+type Documents interface {
+	// Apply checks a document and puts it into force, or returns an error that
+	// names the line and changes nothing.
+	Apply(ctx context.Context, by, name string, body []byte) error
+	Document(ctx context.Context, name string) (client.Document, error)
+}
+
+// State is the state of the whole installation.
+type State interface {
+	Overview(ctx context.Context) (client.Overview, error)
+	Normal(id nhi.ID) []client.Normal
+	Audit(ctx context.Context, before uint64, limit int) ([]client.Entry, error)
+	Checkpoint(ctx context.Context) (json.RawMessage, error)
+	// Changes delivers what changes from now on, or from after a generation.
+	Changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error)
+	Generation() nhi.Generation
+	// Woken returns a channel that is closed at the next change.
+	Woken() <-chan struct{}
+}
+
+// Deps are what the interface serves.
+type Deps struct {
+	Gate      Gate
+	Access    Access
+	Intake    Intake
+	Decisions Decisions
+	Findings  Findings
+	Documents Documents
+	State     State
+	Inventory *inventory.Service
+	Respond   *respond.Service
+	Version   string
+	Demo      bool
+}
+
+type server struct{ Deps }
+
+// limits on what is read; handlers of files have their own.
+const (
+	maxBody   = 1 << 20
+	maxImport = 512 << 20
+	maxLogs   = 1 << 30
+	maxText   = 1 << 20
+)
+
+// New returns the handler of /v1, /receive and /openapi.json, and the
+// description it serves, as YAML.
+func New(d Deps) (http.Handler, []byte, error) {
+	mux := http.NewServeMux()
+	cfg := huma.DefaultConfig("Muster", "1")
+	cfg.Info.Description = "The management interface of Muster: zero trust for non-human identities. Errors are problem details (RFC 9457). Lists have an order, a limit and a page_token."
+	cfg.DocsPath = ""    // the framework's page loads scripts from elsewhere
+	cfg.SchemasPath = "" // and its schema links would add a field to every body
+	cfg.CreateHooks = nil
+	cfg.OpenAPIPath = "/openapi"
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token":   {Type: "http", Scheme: "bearer", Description: "an operator token, or the key of a source"},
+		"session": {Type: "apiKey", In: "cookie", Name: "muster"},
+	}
+	cfg.Security = []map[string][]string{{"token": {}}, {"session": {}}}
+	cfg.Transformers = append(cfg.Transformers, withoutValues)
+	h := humago.New(mux, cfg)
+	s := &server{d}
+	s.identities(h)
+	s.credentials(h)
+	s.findings(h)
+	s.decisions(h)
+	s.enrolment(h)
+	s.intake(h)
+	s.documents(h)
+	s.overview(h)
+	mux.HandleFunc("GET /v1/stream", s.stream)
+	mux.HandleFunc("POST /v1/inventory/imports/aws", s.importAWS)
+	mux.HandleFunc("POST /receive/logs/{format}", s.receiveLogs)
+	mux.HandleFunc("POST /receive/text", s.receiveText)
+	yaml, err := h.OpenAPI().YAML()
+	if err != nil {
+		return nil, nil, err
+	}
+	return s.guard(mux), yaml, nil
+}
+
+// withoutValues keeps what a caller sent out of what we answer: a token in the
+// wrong field must not come back, or end up in somebody's log.
+func withoutValues(_ huma.Context, _ string, v any) (any, error) {
+	if e, ok := v.(*huma.ErrorModel); ok {
+		for _, d := range e.Errors {
+			d.Value = nil
+		}
+	}
+	return v, nil
+}
+
+type callerKey struct{}
+
+// callerOf returns who sent the request that ctx belongs to.
+func callerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
+	return c
+}
+
+// reporting are the routes that a source may use; every other one is for
+// operators.
+func reporting(r *http.Request) bool {
+	switch {
+	case r.Method != http.MethodPost:
+		return r.URL.Path == "/v1/me"
+	case strings.HasPrefix(r.URL.Path, "/receive/"):
+		return true
+	}
+	return r.URL.Path == "/v1/sightings" || r.URL.Path == "/v1/fingerprints/evaluate"
+}
+
+// guard lets only known callers in, and each only where it belongs.
+func (s *server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		if r.URL.Path == "/openapi.json" || r.URL.Path == "/openapi.yaml" {
+			next.ServeHTTP(w, r)
+			return
+		}
+		caller, err := s.Gate.Authenticate(r)
+		if err != nil {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="muster"`)
+			writeProblem(w, problem(err, http.StatusUnauthorized))
+			return
+		}
+		source := caller.Kind == "source"
+		if (source && !reporting(r)) || (!source && strings.HasPrefix(r.URL.Path, "/receive/")) || (!source && !caller.Operator()) {
+			writeProblem(w, &huma.ErrorModel{Status: http.StatusForbidden, Title: "Forbidden", Detail: "a " + caller.Kind + " may not use " + r.URL.Path})
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+	})
+}

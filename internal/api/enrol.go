@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/muster-id/muster/client"
+)
+
+func (s *server) enrolment(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/points", "list-points", "points", "List enforcement points"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Point]], error) {
+			points, err := s.Access.Points(ctx)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Page[client.Point]]{client.Page[client.Point]{Items: list(points, toPoint), Total: len(points)}}, nil
+		})
+	huma.Register(h, op(http.MethodPost, "/v1/points", "enroll-point", "points", "Enroll an enforcement point; it starts observing"),
+		func(ctx context.Context, in *body[client.EnrollPoint]) (*body[client.Enrolled], error) {
+			e, err := s.Access.EnrollPoint(ctx, callerOf(ctx).Actor(), in.Body)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Enrolled]{e}, nil
+		})
+	huma.Register(h, op(http.MethodPatch, "/v1/points/{id}", "set-point", "points", "Change a point: its mode, percent, dialect, addresses or resources"),
+		func(ctx context.Context, in *struct {
+			ID   string `path:"id" maxLength:"100" doc:"id or name of the point"`
+			Body client.SetPoint
+		}) (*body[client.Point], error) {
+			p, err := s.Access.SetPoint(ctx, callerOf(ctx).Actor(), in.ID, in.Body)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Point]{toPoint(p)}, nil
+		})
+	huma.Register(h, op(http.MethodGet, "/v1/sources", "list-sources", "sources", "List sources of logs and sightings"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Source]], error) {
+			sources, err := s.Access.Sources(ctx)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Page[client.Source]]{client.Page[client.Source]{Items: list(sources, toSource), Total: len(sources)}}, nil
+		})
+	huma.Register(h, op(http.MethodPost, "/v1/sources", "add-source", "sources", "Add a source; it may speak only about its accounts"),
+		func(ctx context.Context, in *body[client.AddSource]) (*body[client.Enrolled], error) {
+			e, err := s.Access.AddSource(ctx, callerOf(ctx).Actor(), in.Body)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Enrolled]{e}, nil
+		})
+	huma.Register(h, op(http.MethodPost, "/v1/links", "create-link", "access", "Make a one-time sign-in link"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Link], error) {
+			url, expires, err := s.Access.NewLink(ctx, callerOf(ctx).Actor())
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Link]{client.Link{URL: url, Expires: expires}}, nil
+		})
+	huma.Register(h, op(http.MethodGet, "/v1/me", "get-me", "access", "Say who calls"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Me], error) {
+			c := callerOf(ctx)
+			return &body[client.Me]{client.Me{Kind: c.Kind, Name: c.Name, Expires: c.Expires.UTC(), Demo: s.Demo, Version: s.Version}}, nil
+		})
+}

@@ -1,0 +1,176 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/fingerprint"
+	"github.com/muster-id/muster/internal/inventory"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+type body[T any] struct{ Body T }
+
+// op describes a route; every route has an id, a summary and a tag.
+func op(method, path, id, tag, summary string) huma.Operation {
+	o := huma.Operation{Method: method, Path: path, OperationID: id, Summary: summary, Tags: []string{tag}, MaxBodyBytes: maxBody, BodyReadTimeout: 30 * time.Second}
+	if method == http.MethodPost && !strings.Contains(path, "/undo") {
+		o.DefaultStatus = http.StatusCreated
+	}
+	return o
+}
+
+type identityInput struct {
+	ID string `path:"id" maxLength:"64" doc:"id of the identity"`
+}
+
+type identityList struct {
+	Query       string `query:"q" maxLength:"256" doc:"words; each must begin a word of name, path, native id, account or owner"`
+	Kind        string `query:"kind" maxLength:"40"`
+	Environment string `query:"environment" maxLength:"100"`
+	Owner       string `query:"owner" maxLength:"320"`
+	Unowned     bool   `query:"unowned"`
+	Shadow      bool   `query:"shadow"`
+	State       string `query:"state" enum:",active,dormant,quarantined,deprecated,retired"`
+	Limit       int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+	PageToken   string `query:"page_token" maxLength:"1024"`
+}
+
+func (s *server) identities(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/identities", "list-identities", "identities", "List identities"),
+		func(ctx context.Context, in *identityList) (*body[client.Page[client.Identity]], error) {
+			page, err := s.Inventory.Identities(ctx, inventory.Filter{
+				Query: in.Query, Kind: nhi.Kind(in.Kind), Environment: in.Environment, Owner: in.Owner, Unowned: in.Unowned, Shadow: in.Shadow,
+				State: nhi.State(in.State), Limit: in.Limit, Cursor: in.PageToken,
+			})
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Page[client.Identity]]{client.Page[client.Identity]{Items: list(page.Identities, toIdentity), Next: page.Next}}, nil
+		})
+	huma.Register(h, op(http.MethodPost, "/v1/identities", "create-identity", "identities", "Create an identity of Muster's own"),
+		func(ctx context.Context, in *body[client.CreateIdentity]) (*body[client.Identity], error) {
+			kind := nhi.Kind(in.Body.Kind)
+			if kind == "" {
+				kind = nhi.KindServiceAccount
+			}
+			i, err := s.Inventory.CreateIdentity(ctx, in.Body.Name, kind, in.Body.Environment, in.Body.Owner)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Identity]{toIdentity(i)}, nil
+		})
+	huma.Register(h, op(http.MethodGet, "/v1/identities/{id}", "get-identity", "identities", "Show one identity with what belongs to it"),
+		func(ctx context.Context, in *identityInput) (*body[client.IdentityDetail], error) {
+			d, err := s.detail(ctx, nhi.ID(in.ID))
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.IdentityDetail]{d}, nil
+		})
+	huma.Register(h, op(http.MethodPut, "/v1/identities/{id}/owner", "set-owner", "identities", "Name the owner by hand"),
+		func(ctx context.Context, in *struct {
+			identityInput
+			Body client.SetOwner
+		}) (*body[client.Identity], error) {
+			i, err := s.Inventory.SetOwner(ctx, nhi.ID(in.ID), in.Body.Owner, callerOf(ctx).Actor())
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Identity]{toIdentity(i)}, nil
+		})
+}
+
+func (s *server) detail(ctx context.Context, id nhi.ID) (client.IdentityDetail, error) {
+	i, err := s.Inventory.Identity(ctx, id)
+	if err != nil {
+		return client.IdentityDetail{}, err
+	}
+	creds, err := s.Inventory.CredentialsOf(ctx, i.ID)
+	if err != nil {
+		return client.IdentityDetail{}, err
+	}
+	grants, err := s.Inventory.GrantsOf(ctx, i.ID)
+	if err != nil {
+		return client.IdentityDetail{}, err
+	}
+	evidence, err := s.Inventory.EvidenceOf(ctx, i.ID)
+	if err != nil {
+		return client.IdentityDetail{}, err
+	}
+	reach, err := s.Inventory.Reach(ctx, i.ID)
+	if err != nil {
+		return client.IdentityDetail{}, err
+	}
+	normal := s.State.Normal(i.ID)
+	if normal == nil {
+		normal = []client.Normal{}
+	}
+	return client.IdentityDetail{
+		Identity: toIdentity(i), Credentials: list(creds, toCredential), Grants: list(grants, toGrant), Owners: list(evidence, toEvidence),
+		Normal: normal, Reach: orEmpty(reach),
+	}, nil
+}
+
+type credentialInput struct {
+	ID string `path:"id" maxLength:"64" doc:"id of the credential"`
+}
+
+func (s *server) credentials(h huma.API) {
+	huma.Register(h, op(http.MethodPost, "/v1/identities/{id}/credentials", "create-credential", "credentials", "Create an API key and show it for the only time"),
+		func(ctx context.Context, in *struct {
+			identityInput
+			Body client.CreateCredential
+		}) (*body[client.NewCredential], error) {
+			c, minted, err := s.Inventory.CreateCredential(ctx, nhi.ID(in.ID), time.Duration(in.Body.ExpiresIn)*time.Second)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.NewCredential]{client.NewCredential{ID: string(c.ID), Identity: string(c.Identity), Key: minted.Reveal()}}, nil
+		})
+	huma.Register(h, op(http.MethodPost, "/v1/identities/{id}/credentials/register", "register-credential", "credentials", "Register an existing key; its value is not kept"),
+		func(ctx context.Context, in *struct {
+			identityInput
+			Body client.RegisterCredential
+		}) (*body[client.Credential], error) {
+			class := fingerprint.Opaque
+			if in.Body.Kind == string(nhi.CredentialAWSAccessKey) {
+				class = fingerprint.AWS
+			}
+			c, err := s.Inventory.RegisterCredential(ctx, nhi.ID(in.ID), class, in.Body.PublicID, []byte(in.Body.Value))
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Credential]{toCredential(c)}, nil
+		})
+	huma.Register(h, op(http.MethodGet, "/v1/credentials/{id}", "get-credential", "credentials", "Show one credential"),
+		func(ctx context.Context, in *credentialInput) (*body[client.Credential], error) {
+			c, err := s.Inventory.Credential(ctx, nhi.CredentialID(in.ID))
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Credential]{toCredential(c)}, nil
+		})
+	huma.Register(h, op(http.MethodPut, "/v1/credentials/{id}/pin", "pin-credential", "credentials", "Pin a credential to one consumer, or lift the pin"),
+		func(ctx context.Context, in *struct {
+			credentialInput
+			Body client.PinCredential
+		}) (*body[client.Credential], error) {
+			var c nhi.Credential
+			var err error
+			if in.Body.Consumer == "" {
+				c, err = s.Inventory.Unpin(ctx, nhi.CredentialID(in.ID))
+			} else {
+				c, err = s.Inventory.Pin(ctx, nhi.CredentialID(in.ID), nhi.ID(in.Body.Consumer))
+			}
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Credential]{toCredential(c)}, nil
+		})
+}

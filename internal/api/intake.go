@@ -1,0 +1,131 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+func (s *server) intake(h huma.API) {
+	o := op(http.MethodPost, "/v1/sightings", "report-sighting", "leaks", "Report that a secret was seen; only a proven one acts by itself")
+	o.DefaultStatus = http.StatusOK
+	huma.Register(h, o, func(ctx context.Context, in *body[client.ReportSighting]) (*body[client.SightingReply], error) {
+		r, err := s.Intake.Sighting(ctx, callerOf(ctx).Source, in.Body)
+		if err != nil {
+			return nil, fail(err)
+		}
+		return &body[client.SightingReply]{r}, nil
+	})
+	o = op(http.MethodPost, "/v1/fingerprints/evaluate", "evaluate-fingerprints", "leaks", "Evaluate blinded elements (RFC 9497), at most 100 a call")
+	o.DefaultStatus = http.StatusOK
+	huma.Register(h, o, func(ctx context.Context, in *body[client.EvaluateFingerprints]) (*body[client.EvaluatedFingerprints], error) {
+		r, err := s.Intake.Evaluate(ctx, callerOf(ctx).Source, in.Body.Blinded)
+		if err != nil {
+			return nil, fail(err)
+		}
+		return &body[client.EvaluatedFingerprints]{r}, nil
+	})
+}
+
+// importFiles are the parts that an import may have.
+var importFiles = []string{"authorization_details", "access_keys", "credential_report"}
+
+// importAWS takes IAM's export files as multipart/form-data, one part each, in
+// any order. It answers when all of them are applied, or none.
+func (s *server) importAWS(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxImport)
+	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || kind != "multipart/form-data" {
+		writeProblem(w, problem(nhi.Invalidf("send the files as multipart/form-data, in parts named %s", strings.Join(importFiles, ", ")), 0))
+		return
+	}
+	// Parts beyond 32 MB wait in temporary files, not in memory.
+	if err := r.ParseMultipartForm(32 << 20); err != nil {
+		var tooLarge *http.MaxBytesError
+		if !errors.As(err, &tooLarge) {
+			err = nhi.Invalidf("read the upload: %v", err)
+		}
+		writeProblem(w, problem(err, 0))
+		return
+	}
+	defer r.MultipartForm.RemoveAll()
+	files, closeAll, err := openParts(r.MultipartForm)
+	defer closeAll()
+	if err != nil {
+		writeProblem(w, problem(err, 0))
+		return
+	}
+	result, err := s.Intake.Import(r.Context(), callerOf(r.Context()).Actor(), files)
+	if err != nil {
+		writeProblem(w, problem(err, http.StatusForbidden))
+		return
+	}
+	writeJSON(w, result)
+}
+
+func openParts(form *multipart.Form) (map[string]io.Reader, func(), error) {
+	files, opened := map[string]io.Reader{}, []io.Closer{}
+	closeAll := func() {
+		for _, c := range opened {
+			_ = c.Close() // only read from
+		}
+	}
+	for name, parts := range form.File {
+		known := false
+		for _, k := range importFiles {
+			known = known || k == name
+		}
+		if !known || len(parts) != 1 {
+			return nil, closeAll, nhi.Invalidf("part %q: want each of %s at most once", name, strings.Join(importFiles, ", "))
+		}
+		f, err := parts[0].Open()
+		if err != nil {
+			return nil, closeAll, err
+		}
+		opened = append(opened, f)
+		files[name] = f
+	}
+	if files["authorization_details"] == nil {
+		return nil, closeAll, nhi.Invalidf("the part authorization_details is missing")
+	}
+	return files, closeAll, nil
+}
+
+// receiveLogs answers when every event that it counts is durable.
+func (s *server) receiveLogs(w http.ResponseWriter, r *http.Request) {
+	source := callerOf(r.Context()).Source
+	format := r.PathValue("format")
+	if source.Format != format {
+		writeProblem(w, problem(nhi.Invalidf("the source %s sends %s, not %s", source.Name, source.Format, format), 0))
+		return
+	}
+	result, err := s.Intake.Logs(r.Context(), source, format, http.MaxBytesReader(w, r.Body, maxLogs))
+	if err != nil {
+		writeProblem(w, problem(err, http.StatusForbidden))
+		return
+	}
+	writeJSON(w, result)
+}
+
+// receiveText answers with what the text's secrets turned out to be. Nothing
+// of the text is kept.
+func (s *server) receiveText(w http.ResponseWriter, r *http.Request) {
+	replies, err := s.Intake.Text(r.Context(), callerOf(r.Context()).Source, r.Header.Get("Content-Type"), http.MaxBytesReader(w, r.Body, maxText))
+	if err != nil {
+		writeProblem(w, problem(err, http.StatusForbidden))
+		return
+	}
+	if replies == nil {
+		replies = []client.SightingReply{}
+	}
+	writeJSON(w, client.Page[client.SightingReply]{Items: replies, Total: len(replies)})
+}

@@ -1,0 +1,69 @@
+package api
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+func nhiNotFound(what, id string) error { return fmt.Errorf("%s %.64q: %w", what, id, nhi.ErrNotFound) }
+
+// A namer puts names beside ids, asking the inventory once for each. It
+// belongs to one request or stream.
+type namer struct {
+	server *server
+	ctx    context.Context
+	names  map[nhi.ID]string
+	points map[nhi.ID]string
+}
+
+func (s *server) namer(ctx context.Context) *namer {
+	return &namer{server: s, ctx: ctx, names: map[nhi.ID]string{}}
+}
+
+// maxNames bounds what a long stream remembers.
+const maxNames = 10_000
+
+func (n *namer) identity(id nhi.ID) string {
+	if id == "" {
+		return ""
+	}
+	if name, ok := n.names[id]; ok {
+		return name
+	}
+	if len(n.names) > maxNames {
+		clear(n.names)
+	}
+	i, err := n.server.Inventory.Identity(n.ctx, id)
+	if err != nil {
+		return ""
+	}
+	n.names[id] = i.Name
+	return i.Name
+}
+
+func (n *namer) point(id nhi.ID) string {
+	if name, ok := n.points[id]; ok {
+		return name
+	}
+	points, err := n.server.Access.Points(n.ctx)
+	if err != nil {
+		return ""
+	}
+	n.points = make(map[nhi.ID]string, len(points))
+	for _, p := range points {
+		n.points[p.ID] = p.Name
+	}
+	if _, ok := n.points[id]; !ok {
+		n.points[id] = "" // ask once for a point that is gone
+	}
+	return n.points[id]
+}
+
+func (n *namer) decision(d nhi.Decision) client.Decision {
+	out := toDecision(d)
+	out.Name, out.PointName = n.identity(d.Identity), n.point(d.Point)
+	return out
+}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+func (s *server) overview(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/overview", "get-overview", "overview", "Is anything wrong, and are we protected?"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Overview], error) {
+			o, err := s.State.Overview(ctx)
+			if err != nil {
+				return nil, fail(err)
+			}
+			open, _, err := s.Findings.Findings(ctx, FindingFilter{Status: nhi.Open, Limit: 10})
+			if err != nil {
+				return nil, fail(err)
+			}
+			points, err := s.Access.Points(ctx)
+			if err != nil {
+				return nil, fail(err)
+			}
+			o.Demo = s.Demo
+			o.Needs = list(open, func(f nhi.Finding) client.Finding { return s.named(ctx, f) })
+			o.Rates = s.Decisions.Rates(60)
+			o.Points, o.Unprotected = list(points, toPoint), []string{}
+			for _, p := range points {
+				if p.Mode != nhi.Enforce && !p.Disabled {
+					o.Unprotected = append(o.Unprotected, p.Name)
+				}
+			}
+			return &body[client.Overview]{o}, nil
+		})
+	huma.Register(h, op(http.MethodGet, "/v1/audit", "list-audit", "audit", "List acts, the newest first"),
+		func(ctx context.Context, in *struct {
+			Before uint64 `query:"before" doc:"only entries with a smaller number; 0 means the newest"`
+			Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
+		}) (*body[client.Page[client.Entry]], error) {
+			entries, err := s.State.Audit(ctx, in.Before, in.Limit)
+			if err != nil {
+				return nil, fail(err)
+			}
+			if entries == nil {
+				entries = []client.Entry{}
+			}
+			return &body[client.Page[client.Entry]]{client.Page[client.Entry]{Items: entries}}, nil
+		})
+	o := op(http.MethodPost, "/v1/audit/checkpoint", "make-checkpoint", "audit", "Sign where the audit log stands now; keep the answer elsewhere")
+	o.DefaultStatus = http.StatusOK
+	huma.Register(h, o, func(ctx context.Context, _ *struct{}) (*body[json.RawMessage], error) {
+		c, err := s.State.Checkpoint(ctx)
+		if err != nil {
+			return nil, fail(err)
+		}
+		return &body[json.RawMessage]{c}, nil
+	})
+}
+
+func (s *server) documents(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/documents/{name}", "get-document", "documents", "Show routes.yaml, resources.yaml, trust.yaml or policies.cedar as it is in force"),
+		func(ctx context.Context, in *struct {
+			Name string `path:"name" maxLength:"100"`
+		}) (*body[client.Document], error) {
+			d, err := s.Documents.Document(ctx, in.Name)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Document]{d}, nil
+		})
+	o := op(http.MethodPut, "/v1/documents/{name}", "apply-document", "documents", "Apply a document as a whole; a wrong one changes nothing")
+	o.MaxBodyBytes = 8 << 20
+	huma.Register(h, o, func(ctx context.Context, in *struct {
+		Name    string `path:"name" maxLength:"100"`
+		RawBody []byte `contentType:"text/plain"`
+	}) (*body[client.Document], error) {
+		if err := s.Documents.Apply(ctx, callerOf(ctx).Actor(), in.Name, in.RawBody); err != nil {
+			return nil, fail(err)
+		}
+		d, err := s.Documents.Document(ctx, in.Name)
+		if err != nil {
+			return nil, fail(err)
+		}
+		return &body[client.Document]{d}, nil
+	})
+}
