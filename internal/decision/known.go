@@ -1,0 +1,124 @@
+package decision
+
+import (
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// maxAliases bounds a chain of merged identities.
+const maxAliases = 4
+
+// knowIdentity fills in what is known of who asks and returns the slot of its
+// page. A merged identity is followed to the one that lives on, which becomes
+// the subject.
+func (s *Snapshot) knowIdentity(q *nhi.Question) (slot uint32, found bool) {
+	_, r := s.follow(&q.Subject.Identity)
+	if r == nil {
+		return 0, false
+	}
+	k := &q.Known
+	k.Identity = true
+	k.Kind, k.IdentityState = nhi.Kind(s.words[r.kind]), nhi.State(s.words[r.state])
+	k.Owned = s.words[r.owner] != ""
+	k.IdentityEnvironment = nhi.Environment{Name: s.words[r.environment], Class: nhi.Class(s.words[r.class])}
+	k.Risk = int(r.risk)
+	if k.IdentityState == "" { // stored without a state
+		k.IdentityState = nhi.Active
+	}
+	return r.slot, true
+}
+
+// follow looks an identity up and goes on along its aliases. name becomes the
+// identity that lives on. A chain that is too long, or leads nowhere, finds
+// nothing.
+func (s *Snapshot) follow(name *nhi.ID) (*shard, *identityRecord) {
+	at := *name
+	for range maxAliases {
+		sh, r := s.lookIdentity(at)
+		if r == nil {
+			return nil, nil
+		}
+		if r.flags&flagAliased == 0 {
+			*name = at
+			return sh, r
+		}
+		at = sh.oddIdentities[r.key].alias
+	}
+	return nil, nil
+}
+
+// knowCredential fills in what is known of what was presented. A credential
+// that is named but not known, or that belongs to somebody else, has no state,
+// and a credential without a state is dead.
+func (s *Snapshot) knowCredential(q *nhi.Question, now time.Time) {
+	att, k := &q.Subject, &q.Known
+	k.Revoked = s.Revoked(*att)
+	k.Expired = !att.Expires.IsZero() && !now.Before(att.Expires)
+	if att.Credential == "" {
+		return
+	}
+	k.Credential = true
+	sh, r := s.lookCredential(att.Credential)
+	if r == nil || !s.belongs(sh, r, att.Identity) {
+		return
+	}
+	k.CredentialState = nhi.CredentialState(s.words[r.state])
+	if r.expires != 0 && now.UnixMicro() >= r.expires {
+		k.Expired = true
+	}
+	var consumer nhi.ID
+	if r.flags&flagConsumer != 0 {
+		consumer = sh.oddCredentials[r.key].consumer
+	}
+	k.Pinned = consumer != ""
+	if consumer == "" && k.CredentialState == nhi.CredentialNarrowed {
+		consumer = att.Identity // narrowed to its own attestation
+	}
+	k.ConsumerProven = consumer != "" && s.proven(att.Consumer, consumer)
+}
+
+// belongs reports whether the credential is one of who's.
+func (s *Snapshot) belongs(sh *shard, r *credentialRecord, who nhi.ID) bool {
+	if key, isOdd := idOf(string(who), identityPrefix); !isOdd && r.flags&flagOddIdentity == 0 && r.identity == key {
+		return true
+	}
+	holder := s.credential(sh, r).Identity
+	if _, rec := s.follow(&holder); rec == nil {
+		return false
+	}
+	return holder == who
+}
+
+// proven reports whether attested, whose evidence came with the request, is
+// the consumer and may act.
+func (s *Snapshot) proven(attested, consumer nhi.ID) bool {
+	if attested == "" {
+		return false
+	}
+	_, a := s.follow(&attested)
+	_, c := s.follow(&consumer)
+	if a == nil || c == nil || attested != consumer {
+		return false
+	}
+	return nhi.State(s.words[a.state]) != nhi.Quarantined
+}
+
+// knowResource fills in what is known of what is accessed. A route may raise
+// the sensitivity, never lower it.
+func (s *Snapshot) knowResource(q *nhi.Question) {
+	k := &q.Known
+	k.Sensitivity = assumedResource
+	if r, ok := s.Resource(q.Resource); ok {
+		k.Resource = !r.Assumed
+		k.Sensitivity = r.Sensitivity
+		if r.Assumed {
+			k.Sensitivity = nhi.AssumedSensitivity(r.Environment.Class)
+		}
+		k.ResourceEnvironment = r.Environment
+		k.Service, k.Region, k.Jurisdiction = r.Service, r.Region, r.Jurisdiction
+	} else {
+		k.ResourceEnvironment.Class = nhi.ClassUnknown
+	}
+	k.Sensitivity = min(max(k.Sensitivity, q.RouteSensitivity, 0), nhi.MaxSensitivity)
+}

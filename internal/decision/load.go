@@ -1,0 +1,206 @@
+package decision
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/surprise"
+)
+
+// A State is everything that Facts holds, as a store returns it.
+type State struct {
+	Identities  []nhi.Identity
+	Credentials []nhi.Credential
+	Resources   []nhi.Resource
+	Points      []nhi.Point
+	Sources     []nhi.Source
+	Routes      []nhi.Route
+	Revocations []nhi.Revocation
+}
+
+// Load replaces the facts by state, which is that of generation gen, and
+// makes them current. The pages that were set stay with their identities.
+func (f *Facts) Load(gen nhi.Generation, state State) error {
+	l := f.Begin()
+	defer l.Abandon()
+	for i := range state.Identities {
+		l.Identity(&state.Identities[i])
+	}
+	for i := range state.Credentials {
+		l.Credential(&state.Credentials[i])
+	}
+	for i := range state.Resources {
+		l.Resource(&state.Resources[i])
+	}
+	for i := range state.Points {
+		l.Point(&state.Points[i])
+	}
+	for i := range state.Sources {
+		l.Source(&state.Sources[i])
+	}
+	for i := range state.Revocations {
+		l.Revocation(&state.Revocations[i])
+	}
+	l.Routes(state.Routes, gen)
+	return l.Commit(gen)
+}
+
+// A Loading fills Facts row by row, so that a store with millions of rows need
+// not be in memory twice. Deciding goes on with the old facts until Commit;
+// other writers wait. Use it from one goroutine and end it by Commit or
+// Abandon.
+type Loading struct {
+	batch    *batch
+	interned map[string]word // to go back to
+	homeless map[nhi.ID]*surprise.Page
+	done     bool
+}
+
+// Begin starts to load the facts anew.
+func (f *Facts) Begin() *Loading {
+	f.mu.Lock()
+	l := &Loading{interned: f.interned, homeless: f.homeless}
+	next := f.empty()
+	f.homeless = map[nhi.ID]*surprise.Page{}
+	l.batch = &batch{facts: f, next: next, bulk: true, ownsShards: true, ownsPoints: true, ownsSources: true}
+	return l
+}
+
+// Identity adds an identity. Of two with one id the later one stays.
+func (l *Loading) Identity(v *nhi.Identity) { l.batch.putIdentity(v) }
+
+// Credential adds a credential. Of two with one id the later one stays.
+func (l *Loading) Credential(v *nhi.Credential) { l.batch.putCredential(v) }
+
+// Resource adds a resource.
+func (l *Loading) Resource(v *nhi.Resource) { l.batch.putResource(v) }
+
+// Point adds an enforcement point.
+func (l *Loading) Point(v *nhi.Point) { l.batch.putPoint(v) }
+
+// Source adds a source.
+func (l *Loading) Source(v *nhi.Source) { l.batch.putSource(v) }
+
+// Revocation adds a revocation.
+func (l *Loading) Revocation(v *nhi.Revocation) { l.batch.putRevocation(v) }
+
+// Routes sets the route table and the generation that set it.
+func (l *Loading) Routes(routes []nhi.Route, since nhi.Generation) { l.batch.putRoutes(routes, since) }
+
+// Abandon gives up: the old facts stay. After Commit it does nothing.
+func (l *Loading) Abandon() {
+	if l.done {
+		return
+	}
+	l.done = true
+	f := l.batch.facts
+	f.interned, f.homeless = l.interned, l.homeless
+	f.mu.Unlock()
+}
+
+// Commit puts what was added in force as generation gen. Facts never go back:
+// a generation below the current one is an error, and the old facts stay.
+func (l *Loading) Commit(gen nhi.Generation) error {
+	if l.done {
+		return nhi.Invalidf("load facts: already ended")
+	}
+	f := l.batch.facts
+	old := f.root.Load()
+	if gen < old.generation {
+		l.Abandon()
+		return fmt.Errorf("load facts: generation %d is older than %d: %w", gen, old.generation, nhi.ErrConflict)
+	}
+	l.done = true
+	defer f.mu.Unlock()
+	b := l.batch
+	b.next.generation = gen
+	b.finish()
+	l.movePages(old)
+	f.stale.Store(nil)
+	b.commit()
+	return nil
+}
+
+// finish sorts what a bulk load appended and builds the links.
+func (b *batch) finish() {
+	for i := range shards {
+		sh := b.next.shards[i]
+		sh.identities = sortUnique(sh.identities, func(r *identityRecord) id { return r.key })
+		sh.credentials = sortUnique(sh.credentials, func(r *credentialRecord) id { return r.key })
+		b.next.counts.Identities += len(sh.identities)
+		b.next.counts.Credentials += len(sh.credentials)
+	}
+	for i := range shards {
+		sh := b.next.shards[i]
+		for j := range sh.credentials {
+			r := &sh.credentials[j]
+			public, verifier, hasPublic, hasVerifier := b.hashes(sh, r)
+			if hasPublic {
+				to := b.shard(shardOf(public))
+				to.publics = append(to.publics, link{public, r.key})
+			}
+			if hasVerifier {
+				to := b.shard(shardOf(verifier))
+				to.verifiers = append(to.verifiers, link{verifier, r.key})
+			}
+		}
+	}
+	for i := range shards {
+		sh := b.next.shards[i]
+		slices.SortFunc(sh.publics, link.compare)
+		slices.SortFunc(sh.verifiers, link.compare)
+		sh.publics, sh.verifiers = slices.Clip(slices.Clone(sh.publics)), slices.Clip(slices.Clone(sh.verifiers))
+	}
+	b.bulk = false
+}
+
+// sortUnique orders records by key, keeps the last of equal ones, and returns
+// them without spare room.
+func sortUnique[T any](records []T, key func(*T) id) []T {
+	slices.SortStableFunc(records, func(a, b T) int {
+		ka, kb := key(&a), key(&b)
+		if c := cmp.Compare(ka.hi, kb.hi); c != 0 {
+			return c
+		}
+		return cmp.Compare(ka.lo, kb.lo)
+	})
+	out := records[:0]
+	for i := range records {
+		if i+1 < len(records) && key(&records[i]) == key(&records[i+1]) {
+			continue
+		}
+		out = append(out, records[i])
+	}
+	return slices.Clip(slices.Clone(out))
+}
+
+// movePages carries the pages of the old facts over to the new slots.
+func (l *Loading) movePages(old *Snapshot) {
+	f, next := l.batch.facts, l.batch.next
+	settle := func(name nhi.ID, page *surprise.Page) {
+		if _, r := next.lookIdentity(name); r != nil {
+			f.pages.at(r.slot).CompareAndSwap(nil, page)
+		} else {
+			f.homeless[name] = page
+		}
+	}
+	for _, sh := range old.shards {
+		for i := range sh.identities {
+			r := &sh.identities[i]
+			page := f.pages.get(r.slot)
+			if page == nil {
+				continue
+			}
+			name := r.key.format(identityPrefix)
+			if r.flags&flagOdd != 0 {
+				name = sh.oddIdentities[r.key].id
+			}
+			settle(nhi.ID(name), page)
+		}
+	}
+	for name, page := range l.homeless {
+		settle(name, page)
+	}
+}

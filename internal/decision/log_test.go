@@ -1,0 +1,196 @@
+package decision
+
+import (
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// full is a decision with every field set.
+func full() nhi.Decision {
+	return nhi.Decision{
+		ID: newDecisionID(time.Now()), At: time.Date(2026, 5, 4, 3, 2, 1, 123456789, time.UTC), Outcome: nhi.StepUp, WouldRefuse: true,
+		Obligations: []nhi.Obligation{{Kind: nhi.StepBind}, {Kind: nhi.StepApprove, Value: "x"}},
+		Reasons:     []nhi.Reason{{Policy: "p", Position: "f:1", Text: "t", Effect: "forbid"}, {Policy: "q", Effect: "error"}},
+		Generation:  1 << 60, Policy: "digest", Point: "nhi_p", Identity: "nhi_i", Credential: "crd_c", KeyID: "k", Method: "api-key",
+		Assurance: 2, SenderBound: true, Asserted: true, Action: nhi.Read, Operation: "GET \"/\\\n\x7f\u2028<é", Resource: "r", Sensitivity: 3,
+		Address: netip.MustParseAddr("2001:db8::1"), Country: "DE", ASN: 1 << 31, Network: "n", Agent: "a", Risk: 7, Surprise: 130,
+		Features: []nhi.Feature{{Name: "f", Usual: "u", Seen: "s", Bits: 13.25}}, Latency: time.Microsecond,
+	}
+}
+
+var exact = cmp.Options{cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
+
+func TestARecordIsWhatEncodingJSONReads(t *testing.T) {
+	for _, d := range []nhi.Decision{full(), {Outcome: nhi.Deny}} {
+		record := AppendRecord(nil, &d)
+		if strings.ContainsAny(string(record), "\n\x7f") {
+			t.Errorf("not one line: %s", record)
+		}
+		got, err := Decode(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(d, got, exact); diff != "" {
+			t.Errorf("decoded (-want +got):\n%s", diff)
+		}
+		slow, err := json.Marshal(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a, b map[string]any
+		if err := errors.Join(json.Unmarshal(record, &a), json.Unmarshal(slow, &b)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(b, a); diff != "" {
+			t.Errorf("fields (-encoding/json +ours):\n%s", diff)
+		}
+	}
+}
+
+func TestHostileTextStaysInsideItsField(t *testing.T) {
+	d := full()
+	d.Operation = `x","outcome":"allow","y":"` + "\x00\xff\r\n"
+	d.Outcome = nhi.Deny
+	got, err := Decode(AppendRecord(nil, &d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `x","outcome":"allow","y":"` + "\x00\ufffd\r\n"; got.Outcome != nhi.Deny || got.Operation != want {
+		t.Errorf("outcome %s, operation %q", got.Outcome, got.Operation)
+	}
+}
+
+func TestDecodeRefusesWhatIsNoDecision(t *testing.T) {
+	for _, s := range []string{"", "{", `[]`, `{"outcome":"perhaps"}`, `{}`, `{"outcome":"allow","at":"yesterday"}`} {
+		if _, err := Decode([]byte(s)); !errors.Is(err, nhi.ErrInvalid) {
+			t.Errorf("Decode(%q) error = %v", s, err)
+		}
+	}
+	if _, err := Decode(make([]byte, maxRecord+1)); !errors.Is(err, nhi.ErrTooLarge) {
+		t.Errorf("a huge record: %v", err)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	d := full()
+	f.Add(AppendRecord(nil, &d))
+	f.Add([]byte(`{"outcome":"deny","reasons":null,"unknown":{"a":[1]}}`))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		d, err := Decode(record)
+		if err != nil {
+			return
+		}
+		again, err := Decode(AppendRecord(nil, &d))
+		if err != nil {
+			t.Fatalf("own record of %+v: %v", d, err)
+		}
+		if diff := cmp.Diff(AppendRecord(nil, &d), AppendRecord(nil, &again)); diff != "" {
+			t.Fatalf("not stable:\n%s", diff)
+		}
+	})
+}
+
+func TestIDsAreUUIDsOfVersion7InOrder(t *testing.T) {
+	shape := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	seen, last := map[string]bool{}, ""
+	for i := range 1000 {
+		id := newDecisionID(time.UnixMilli(int64(1_700_000_000_000 + i)))
+		if !shape.MatchString(id) || seen[id] || id <= last {
+			t.Fatalf("id %q after %q", id, last)
+		}
+		seen[id], last = true, id
+	}
+}
+
+func TestTheRingKeepsTheNewest(t *testing.T) {
+	l := NewLog(nowhere{}, 10)
+	for i := range 25 {
+		d := full()
+		d.Risk, d.Outcome = i, nhi.Allow
+		if i%2 == 1 {
+			d.Outcome = nhi.Deny
+		}
+		l.add(&d)
+	}
+	var risks []int
+	for _, d := range l.Recent(Filter{Outcome: nhi.Deny}, 3) {
+		risks = append(risks, d.Risk)
+	}
+	if diff := cmp.Diff([]int{23, 21, 19}, risks); diff != "" {
+		t.Errorf("newest denials (-want +got):\n%s", diff)
+	}
+	if got := len(l.Recent(Filter{}, 100)); got != 10 {
+		t.Errorf("%d decisions in a ring of 10", got)
+	}
+	if _, ok := l.Get("no such id"); ok {
+		t.Error("found what is not there")
+	}
+}
+
+func TestASlowSubscriberMissesDecisionsAndSlowsNobody(t *testing.T) {
+	l := NewLog(nowhere{}, 4)
+	decisions, cancel := l.Subscribe()
+	for range subscription + 5 {
+		d := full()
+		l.add(&d)
+	}
+	if l.Dropped() != 5 || len(decisions) != subscription {
+		t.Errorf("dropped %d, waiting %d", l.Dropped(), len(decisions))
+	}
+	cancel()
+	d := full()
+	l.add(&d)
+	if l.Dropped() != 5 {
+		t.Error("still subscribed after cancel")
+	}
+}
+
+func TestRatesCountByMinute(t *testing.T) {
+	l := NewLog(nowhere{}, 4)
+	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
+	add := func(at time.Time, o nhi.Outcome, would bool) {
+		d := nhi.Decision{At: at, Outcome: o, WouldRefuse: would}
+		l.add(&d)
+	}
+	add(at.Add(-24*time.Hour), nhi.Allow, false) // its place is taken a day later
+	add(at, nhi.Allow, false)
+	add(at, nhi.Deny, false)
+	add(at.Add(time.Minute), nhi.StepUp, false)
+	add(at.Add(time.Minute), nhi.Allow, true)
+	want := []Rate{
+		{Minute: at.Truncate(time.Minute), Allow: 1, Deny: 1},
+		{Minute: at.Add(time.Minute).Truncate(time.Minute), StepUp: 1, WouldRefuse: 1},
+	}
+	if diff := cmp.Diff(want, l.Rates(at.Add(5*time.Minute))); diff != "" {
+		t.Errorf("rates (-want +got):\n%s", diff)
+	}
+	if got := l.Rates(at.Add(25 * time.Hour)); got != nil {
+		t.Errorf("rates a day later = %v", got)
+	}
+}
+
+func BenchmarkAppendRecord(b *testing.B) {
+	d := full()
+	var buffer []byte
+	b.Run("ours", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			buffer = AppendRecord(buffer[:0], &d)
+		}
+	})
+	b.Run("encoding/json", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			buffer, _ = json.Marshal(d)
+		}
+	})
+}

@@ -1,0 +1,84 @@
+package decision
+
+import (
+	"math"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// putRevocation notes a revocation under whichever of token, key and identity
+// it names. A later one for the same thing never weakens an earlier one.
+func (b *batch) putRevocation(v *nhi.Revocation) {
+	r := revoked{at: v.At.UnixMicro(), expires: micros(v.Expires)}
+	if r.expires == 0 {
+		r.expires = math.MaxInt64 // never forgotten
+	}
+	if v.Token != "" {
+		b.revoke(v.Token, r, func(sh *shard) *map[string]revoked { return &sh.tokens })
+	}
+	if v.Key != "" {
+		b.revoke(v.Key, r, func(sh *shard) *map[string]revoked { return &sh.keys })
+	}
+	if v.Identity != "" {
+		b.revoke(string(v.Identity), r, func(sh *shard) *map[string]revoked { return &sh.sessions })
+	}
+}
+
+func (b *batch) revoke(name string, r revoked, list func(*shard) *map[string]revoked) {
+	sh := b.shardOfText(name)
+	m := list(sh)
+	if *m == nil {
+		*m = map[string]revoked{}
+	}
+	if old, known := (*m)[name]; known {
+		r.at, r.expires = max(r.at, old.at), max(r.expires, old.expires)
+	} else {
+		b.next.counts.Revocations++
+	}
+	(*m)[name] = r
+	if sh.firstExpires == 0 || r.expires < sh.firstExpires {
+		sh.firstExpires = r.expires
+	}
+}
+
+// prune forgets the revocations that ended before now: no token they speak of
+// can still be valid. The generation stays, because nothing that a decision
+// could see has changed.
+func (f *Facts) prune(now time.Time) {
+	limit := now.UnixMicro()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var b *batch
+	for i, sh := range f.root.Load().shards {
+		if sh.firstExpires == 0 || sh.firstExpires >= limit {
+			continue
+		}
+		if b == nil {
+			b = f.begin()
+		}
+		own := b.shard(i)
+		own.firstExpires = 0
+		for _, m := range []map[string]revoked{own.tokens, own.keys, own.sessions} {
+			b.next.counts.Revocations -= own.forget(m, limit)
+		}
+	}
+	if b != nil {
+		f.root.Store(b.next)
+	}
+}
+
+// forget removes from m what ended before limit and returns how much that was.
+func (sh *shard) forget(m map[string]revoked, limit int64) int {
+	n := 0
+	for name, r := range m {
+		switch {
+		case r.expires < limit:
+			delete(m, name)
+			n++
+		case sh.firstExpires == 0 || r.expires < sh.firstExpires:
+			sh.firstExpires = r.expires
+		}
+	}
+	return n
+}

@@ -1,0 +1,251 @@
+package decision
+
+import (
+	"context"
+	"hash/fnv"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-id/muster/internal/geo"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/useragent"
+)
+
+// Config is what a Service is made of. Facts, Policies and Log are required.
+type Config struct {
+	Facts    *Facts
+	Policies Policies
+	Log      *Log
+	// Places and Behaviour add what they know; nil knows nothing.
+	Places    Places
+	Behaviour Behaviour
+	Settings  Settings
+}
+
+// A Service decides. It is safe for concurrent use.
+type Service struct {
+	c      Config
+	panics atomic.Int64
+	errors atomic.Int64
+}
+
+// NewService returns a Service. The error wraps nhi.ErrInvalid and names what
+// is missing or out of range.
+func NewService(c Config) (*Service, error) {
+	switch {
+	case c.Facts == nil:
+		return nil, nhi.Invalidf("decision service without facts")
+	case c.Policies == nil:
+		return nil, nhi.Invalidf("decision service without policies")
+	case c.Log == nil:
+		return nil, nhi.Invalidf("decision service without a log")
+	}
+	if err := c.Settings.Validate(); err != nil {
+		return nil, err
+	}
+	c.Settings = c.Settings.withDefaults()
+	return &Service{c: c}, nil
+}
+
+// Panics returns how many decisions ended in a panic and denied.
+func (s *Service) Panics() int64 { return s.panics.Load() }
+
+// PolicyErrors returns how many policies erred while they were evaluated. It
+// should stay 0; a rising number asks for a look at the policies.
+func (s *Service) PolicyErrors() int64 { return s.errors.Load() }
+
+// Bounds on text that callers choose, in bytes. What is longer is cut.
+const (
+	maxOperation = 256
+	maxName      = 256
+	maxAgent     = 512
+)
+
+// Decide answers q. It fills in q.Known (whatever was there is overwritten),
+// clamps q.At to the present, records the answer and returns it. It never
+// fails: what goes wrong inside is a denial with a reason. It waits for the
+// journal only for an allow that must be on record first, see the package
+// comment. q belongs to the caller again when Decide has returned.
+func (s *Service) Decide(ctx context.Context, q *nhi.Question) nhi.Decision {
+	start := time.Now()
+	d := s.decide(q, start)
+	d.Latency = time.Since(start)
+	s.record(ctx, &d)
+	return d
+}
+
+// decide turns a panic into a denial.
+func (s *Service) decide(q *nhi.Question, now time.Time) (d nhi.Decision) {
+	defer func() {
+		if recover() != nil {
+			// What was thrown may hold anything, so it is not shown.
+			s.panics.Add(1)
+			d = nhi.Decision{ID: newDecisionID(now), At: now, Outcome: nhi.Deny, Point: q.Point, Identity: q.Subject.Identity}
+			d.Generation = s.c.Facts.Generation()
+			d.Reasons = []nhi.Reason{reason("internal-error", "Something went wrong while deciding, so it is denied.")}
+		}
+	}()
+	snap := s.c.Facts.Snapshot()
+	sanitise(q, now)
+	s.know(snap, q, now)
+	ruling := s.rule(q)
+	d = describe(q, snap, &ruling)
+	d.ID, d.At = newDecisionID(now), now
+	applyMode(snap, q, &d)
+	return d
+}
+
+// sanitise bounds and corrects what the point filled in.
+func sanitise(q *nhi.Question, now time.Time) {
+	q.Known = nhi.Known{}
+	q.Operation, q.Resource, q.Agent = cut(q.Operation, maxOperation), cut(q.Resource, maxName), cut(q.Agent, maxAgent)
+	q.Subject.KeyID, q.Subject.Method = cut(q.Subject.KeyID, maxName), cut(q.Subject.Method, maxName)
+	if skew := now.Sub(q.At); skew < -5*time.Minute || skew > 5*time.Minute { // the zero time as well
+		q.At = now
+	}
+	q.Address = q.Address.Unmap().WithZone("")
+}
+
+func cut(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// know fills in q.Known from one snapshot, the identity's page, and geography.
+func (s *Service) know(snap *Snapshot, q *nhi.Question, now time.Time) {
+	k := &q.Known
+	k.FactsAge = s.c.Facts.Age(now)
+	slot, hasPage := snap.knowIdentity(q)
+	snap.knowCredential(q, now)
+	snap.knowResource(q)
+	var place geo.Place
+	if s.c.Places != nil && q.Address.IsValid() {
+		place = s.c.Places.Lookup(q.Address)
+		k.Country, k.ASN, k.Network = place.Country, place.ASN, place.Organization
+	}
+	k.AgentFamily = useragent.Family(q.Agent)
+	k.Interactive = useragent.Human(k.AgentFamily)
+	if s.c.Behaviour != nil && hasPage {
+		s.c.Behaviour.Assess(q, s.c.Facts.pages.get(slot), place)
+	}
+}
+
+// rule asks policy and adds what policy cannot judge.
+func (s *Service) rule(q *nhi.Question) nhi.Ruling {
+	if !q.Action.Valid() {
+		return refusal("action-unknown", "The request has no action that is known, so it is denied.")
+	}
+	if q.Resource == "" {
+		return refusal("resource-none", "The request names no resource, so it is denied.")
+	}
+	ruling := s.c.Policies.Evaluate(q)
+	if ruling.Errors > 0 {
+		s.errors.Add(int64(ruling.Errors))
+	}
+	switch ruling.Outcome {
+	case nhi.Allow, nhi.StepUp, nhi.Deny:
+	default:
+		ruling.Outcome = nhi.Deny
+		ruling.Reasons = append(ruling.Reasons, reason("outcome-unknown", "Policy gave an answer that is not known, so it is denied."))
+	}
+	if ruling.Outcome != nhi.Deny && dead(&q.Known) {
+		ruling.Outcome = nhi.Deny
+		ruling.Reasons = append(ruling.Reasons, reason("dead", "The credential, token or identity is suspended, revoked, expired or quarantined."))
+	}
+	if ruling.Outcome != nhi.Deny && q.Known.FactsAge > s.c.Settings.MaxFactsAge && q.Known.Sensitivity >= staleSensitivity {
+		ruling.Outcome = nhi.Deny
+		ruling.Reasons = append(ruling.Reasons, reason("facts-stale", "What is known is too old to allow access to a sensitive resource."))
+	}
+	return ruling
+}
+
+func reason(id, text string) nhi.Reason {
+	return nhi.Reason{Policy: id, Text: text, Effect: "forbid"}
+}
+
+func refusal(id, text string) nhi.Ruling {
+	return nhi.Ruling{Outcome: nhi.Deny, Reasons: []nhi.Reason{reason(id, text)}}
+}
+
+// dead reports whether what was presented is refused everywhere, at points
+// that observe too.
+func dead(k *nhi.Known) bool {
+	return k.Identity && k.IdentityState == nhi.Quarantined ||
+		k.Credential && k.CredentialState.Dead() || k.Expired || k.Revoked
+}
+
+// describe makes the decision that a ruling amounts to.
+func describe(q *nhi.Question, snap *Snapshot, ruling *nhi.Ruling) nhi.Decision {
+	k := &q.Known
+	d := nhi.Decision{
+		Outcome: ruling.Outcome, Reasons: ruling.Reasons, Generation: snap.generation, Policy: ruling.Digest,
+		Point: q.Point, Identity: q.Subject.Identity, Credential: q.Subject.Credential, KeyID: q.Subject.KeyID,
+		Method: q.Subject.Method, Assurance: q.Subject.Assurance, SenderBound: q.Subject.SenderBound, Asserted: q.Subject.Asserted,
+		Action: q.Action, Operation: q.Operation, Resource: q.Resource, Sensitivity: k.Sensitivity,
+		Address: q.Address, Country: k.Country, ASN: k.ASN, Network: k.Network, Agent: k.AgentFamily,
+		Risk: k.Risk, Surprise: k.Surprise, Features: k.Features,
+	}
+	if ruling.Outcome == nhi.StepUp {
+		for _, kind := range ruling.StepUp {
+			d.Obligations = append(d.Obligations, nhi.Obligation{Kind: kind})
+		}
+	}
+	return d
+}
+
+// applyMode lets a point that observes pass what it would have refused, unless
+// it is dead. A question without a known point is enforced.
+func applyMode(snap *Snapshot, q *nhi.Question, d *nhi.Decision) {
+	if d.Outcome == nhi.Allow || dead(&q.Known) {
+		return
+	}
+	point, known := snap.points[q.Point]
+	if !known || point.Disabled || enforces(&point, q.Subject.Identity) {
+		return
+	}
+	d.Outcome, d.WouldRefuse, d.Obligations = nhi.Allow, true, nil
+}
+
+// enforces reports whether the point bites for an identity. The share is
+// drawn by a hash of the identity, so that one caller always meets the same
+// answer while the share is raised. A mode that is not known enforces.
+func enforces(p *nhi.Point, who nhi.ID) bool {
+	switch p.Mode {
+	case nhi.Observe, "":
+		return false
+	case nhi.Enforce:
+		if p.Percent >= 100 {
+			return true
+		}
+		h := fnv.New32a()
+		h.Write([]byte(who))
+		return int(h.Sum32()%100) < p.Percent
+	}
+	return true
+}
+
+// record puts the decision on record. An allow that must be durable first and
+// is not becomes a denial.
+func (s *Service) record(ctx context.Context, d *nhi.Decision) {
+	if d.Outcome != nhi.Allow || !s.logFirst(d) {
+		s.c.Log.add(d)
+		return
+	}
+	if ctx.Err() == nil && s.c.Log.addDurably(d) == nil {
+		return
+	}
+	if d.WouldRefuse { // the point only observes: it is told, not stopped
+		d.Reasons = append(d.Reasons, reason("log-unavailable", "The decision could not be put on record."))
+	} else {
+		d.Outcome = nhi.Deny
+		d.Reasons = append(d.Reasons, reason("log-unavailable", "The decision could not be put on record first, so it is denied."))
+	}
+	s.c.Log.add(d)
+}
+
+// logFirst reports whether an allow must be durable before it is given.
+func (s *Service) logFirst(d *nhi.Decision) bool {
+	return d.Sensitivity >= s.c.Settings.LogFirst || d.Action == nhi.Issue || d.Action == nhi.Exchange || d.Action == nhi.Assume
+}

@@ -1,0 +1,661 @@
+package decision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/muster-id/muster/internal/geo"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/surprise"
+)
+
+// memory is a Journal in memory that can be told to fail.
+type memory struct {
+	mu      sync.Mutex
+	records [][]byte // guarded by mu
+	waited  int      // guarded by mu
+	fail    error    // guarded by mu
+}
+
+func (m *memory) Append(record []byte) error { return m.add(record, 1) }
+
+func (m *memory) AppendAsync(record []byte) error { return m.add(record, 0) }
+
+func (m *memory) add(record []byte, waited int) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	m.records = append(m.records, slices.Clone(record))
+	m.waited += waited
+	return nil
+}
+
+// nowhere is a Journal that forgets, for benchmarks.
+type nowhere struct{}
+
+func (nowhere) Append([]byte) error      { return nil }
+func (nowhere) AppendAsync([]byte) error { return nil }
+
+// world is a Service over a small company.
+type world struct {
+	facts   *Facts
+	journal *memory
+	log     *Log
+	service *Service
+}
+
+var (
+	office     = netip.MustParseAddr("192.0.2.7")
+	enforcing  = nhi.Point{ID: "nhi_enforcing", KeyID: "p1", Mode: nhi.Enforce, Percent: 100}
+	observing  = nhi.Point{ID: "nhi_observing", KeyID: "p2", Mode: nhi.Observe}
+	production = nhi.Environment{Name: "prod", Class: nhi.Production}
+)
+
+type everywhere geo.Place
+
+func (e everywhere) Lookup(netip.Addr) geo.Place { return geo.Place(e) }
+
+func newWorld(t testing.TB, change func(*Config)) *world {
+	t.Helper()
+	w := &world{facts: NewFacts(), journal: &memory{}}
+	owned := func(n int) nhi.Identity {
+		return nhi.Identity{ID: identityN(n), Kind: nhi.KindWorkload, State: nhi.Active, Environment: production, Owner: nhi.Owner{Ref: "team:pay"}}
+	}
+	merged := owned(3)
+	merged.Alias = identityN(1)
+	err := w.facts.Load(1, State{
+		Identities:  []nhi.Identity{owned(1), owned(2), merged},
+		Credentials: []nhi.Credential{someCredential(1, 1), someCredential(2, 2), someCredential(3, 3)},
+		Resources: []nhi.Resource{
+			{Name: "low", Sensitivity: 1, Environment: production}, {Name: "mid", Sensitivity: 2, Environment: production},
+			{Name: "high", Sensitivity: 4, Environment: production, Jurisdiction: "EU"}, {Name: "test", Environment: nhi.Environment{Name: "t", Class: nhi.Nonproduction}},
+			{Name: "assumed", Assumed: true, Environment: production},
+		},
+		Points: []nhi.Point{enforcing, observing},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	policies, err := policy.NewHolder(policy.DefaultSettings(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.log = NewLog(w.journal, 64)
+	c := Config{Facts: w.facts, Policies: policies, Log: w.log, Places: everywhere{Country: "DE", ASN: 64500, Organization: "Example"}}
+	if change != nil {
+		change(&c)
+	}
+	if w.service, err = NewService(c); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// ask is a plain request of identity 1 with its key.
+func ask(changes ...func(*nhi.Question)) *nhi.Question {
+	q := &nhi.Question{
+		Point: enforcing.ID, Action: nhi.Read, Operation: "GET /x", Resource: "mid", Address: office, Agent: "curl/8.1", At: time.Now(),
+		Subject: nhi.Attested{Identity: identityN(1), Credential: credentialN(1), KeyID: "key000000001", Method: "api-key"},
+	}
+	for _, c := range changes {
+		c(q)
+	}
+	return q
+}
+
+func observed(q *nhi.Question) { q.Point = observing.ID }
+
+// because lists the policies that decided.
+func because(d nhi.Decision) []string {
+	var out []string
+	for _, r := range d.Reasons {
+		out = append(out, r.Policy)
+	}
+	return out
+}
+
+func TestDecide(t *testing.T) {
+	bound := func(q *nhi.Question) { q.Subject.SenderBound, q.Subject.Assurance = true, nhi.AssuranceAttested }
+	on := func(resource string) func(*nhi.Question) { return func(q *nhi.Question) { q.Resource = resource } }
+	for _, tt := range []struct {
+		name    string
+		ask     []func(*nhi.Question)
+		want    nhi.Outcome
+		because []string
+	}{
+		{"a usual request is allowed", nil, nhi.Allow, []string{"base-permit"}},
+		{"a stranger is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Subject = nhi.Attested{Identity: identityN(77)} }}, nhi.Deny, []string{"identity-inactive", "unknown-subject"}},
+		{"nobody is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Subject = nhi.Attested{} }}, nhi.Deny, []string{"identity-inactive", "unknown-subject"}},
+		{"an action that is not known is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Action = "fly" }}, nhi.Deny, []string{"action-unknown"}},
+		{"no action is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Action = "" }}, nhi.Deny, []string{"action-unknown"}},
+		{"no resource is denied", []func(*nhi.Question){on("")}, nhi.Deny, []string{"resource-none"}},
+		{"a resource nobody labelled has sensitivity 2", []func(*nhi.Question){on("unheard-of")}, nhi.Allow, []string{"base-permit"}},
+		{"a resource in production that nobody labelled has sensitivity 3", []func(*nhi.Question){on("assumed")}, nhi.StepUp, []string{"assurance-too-low"}},
+		{"a route raises the sensitivity", []func(*nhi.Question){func(q *nhi.Question) { q.RouteSensitivity = 3 }}, nhi.StepUp, []string{"assurance-too-low"}},
+		{"a route never lowers the sensitivity", []func(*nhi.Question){on("high"), func(q *nhi.Question) { q.RouteSensitivity = 1 }}, nhi.StepUp, []string{"assurance-too-low"}},
+		{"a bound caller reaches what is sensitive", []func(*nhi.Question){bound, on("high")}, nhi.Allow, []string{"base-permit"}},
+		{"production does not cross", []func(*nhi.Question){on("test")}, nhi.Deny, []string{"environment-crossing"}},
+		{"a credential that was removed is dead", []func(*nhi.Question){func(q *nhi.Question) { q.Subject.Credential = credentialN(50) }}, nhi.Deny, []string{"credential-unknown-state"}},
+		{"somebody else's credential is dead", []func(*nhi.Question){func(q *nhi.Question) { q.Subject.Credential = credentialN(2) }}, nhi.Deny, []string{"credential-unknown-state"}},
+		{"an expired token is denied", []func(*nhi.Question){bound, func(q *nhi.Question) {
+			q.Subject.Credential, q.Subject.Expires = "", time.Now().Add(-time.Second)
+		}}, nhi.Deny, []string{"credential-expired"}},
+		{"a question without a point is enforced", []func(*nhi.Question){on("test"), func(q *nhi.Question) { q.Point = "" }}, nhi.Deny, []string{"environment-crossing"}},
+		{"a question of an unknown point is enforced", []func(*nhi.Question){on("test"), func(q *nhi.Question) { q.Point = "nhi_nobody" }}, nhi.Deny, []string{"environment-crossing"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			d := w.service.Decide(context.Background(), ask(tt.ask...))
+			if d.Outcome != tt.want || d.WouldRefuse {
+				t.Errorf("outcome = %s (would refuse %v), want %s: %v", d.Outcome, d.WouldRefuse, tt.want, d.Reasons)
+			}
+			if diff := cmp.Diff(tt.because, because(d)); diff != "" {
+				t.Errorf("reasons (-want +got):\n%s", diff)
+			}
+			if d.ID == "" || d.At.IsZero() || d.Generation != 1 || d.Latency <= 0 {
+				t.Errorf("id %q, at %v, generation %d, latency %v", d.ID, d.At, d.Generation, d.Latency)
+			}
+			if kept, ok := w.log.Get(d.ID); !ok || kept.Outcome != d.Outcome {
+				t.Errorf("not in the log as given: %+v", kept)
+			}
+			if len(w.journal.records) != 1 {
+				t.Fatalf("%d records in the journal", len(w.journal.records))
+			}
+			read, err := Decode(w.journal.records[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(d, read, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
+				t.Errorf("record differs from the answer (-answer +record):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestAPointThatObservesLetsPassWhatIsNotDead(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*nhi.Identity, *nhi.Credential, *nhi.Question)
+		want   nhi.Outcome
+		would  bool
+	}{
+		{"what is allowed anyway", func(*nhi.Identity, *nhi.Credential, *nhi.Question) {}, nhi.Allow, false},
+		{"a crossing", func(_ *nhi.Identity, _ *nhi.Credential, q *nhi.Question) { q.Resource = "test" }, nhi.Allow, true},
+		{"a step-up", func(_ *nhi.Identity, _ *nhi.Credential, q *nhi.Question) { q.Resource = "high" }, nhi.Allow, true},
+		{"a stranger", func(_ *nhi.Identity, _ *nhi.Credential, q *nhi.Question) { q.Subject = nhi.Attested{} }, nhi.Allow, true},
+		{"no route", func(_ *nhi.Identity, _ *nhi.Credential, q *nhi.Question) { q.Action, q.Resource = "", "" }, nhi.Allow, true},
+		{"a narrowed key", func(_ *nhi.Identity, c *nhi.Credential, _ *nhi.Question) { c.State = nhi.CredentialNarrowed }, nhi.Allow, true},
+		{"a suspended key", func(_ *nhi.Identity, c *nhi.Credential, _ *nhi.Question) { c.State = nhi.CredentialSuspended }, nhi.Deny, false},
+		{"a revoked key", func(_ *nhi.Identity, c *nhi.Credential, _ *nhi.Question) { c.State = nhi.CredentialRevoked }, nhi.Deny, false},
+		{"a key of unknown state", func(_ *nhi.Identity, c *nhi.Credential, _ *nhi.Question) { c.State = "zombie" }, nhi.Deny, false},
+		{"an expired key", func(_ *nhi.Identity, c *nhi.Credential, _ *nhi.Question) { c.Expires = time.Now().Add(-time.Hour) }, nhi.Deny, false},
+		{"a quarantined identity", func(i *nhi.Identity, _ *nhi.Credential, _ *nhi.Question) { i.State = nhi.Quarantined }, nhi.Deny, false},
+		{"a quarantined identity at no route", func(i *nhi.Identity, _ *nhi.Credential, q *nhi.Question) {
+			i.State = nhi.Quarantined
+			q.Action, q.Resource = "", ""
+		}, nhi.Deny, false},
+		{"a revoked token", func(i *nhi.Identity, _ *nhi.Credential, q *nhi.Question) {
+			i.NotBefore = time.Now()
+			q.Subject.Credential, q.Subject.IssuedAt = "", time.Now().Add(-time.Minute)
+		}, nhi.Deny, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			i, _ := w.facts.Identity(identityN(1))
+			c, _ := w.facts.Credential(credentialN(1))
+			q := ask(observed)
+			tt.change(&i, &c, q)
+			apply(t, w.facts, change(t, 2, nhi.SubjectIdentity, "", i), change(t, 3, nhi.SubjectCredential, "", c))
+			d := w.service.Decide(context.Background(), q)
+			if d.Outcome != tt.want || d.WouldRefuse != tt.would {
+				t.Errorf("outcome %s, would refuse %v; want %s, %v: %v", d.Outcome, d.WouldRefuse, tt.want, tt.would, d.Reasons)
+			}
+			if d.WouldRefuse && (len(d.Reasons) == 0 || len(d.Obligations) > 0) {
+				t.Errorf("let pass with reasons %v and obligations %v", d.Reasons, d.Obligations)
+			}
+		})
+	}
+}
+
+func TestAPercentOfCallersIsStable(t *testing.T) {
+	p := enforcing
+	bites := map[int]int{}
+	for _, percent := range []int{0, 25, 50, 100} {
+		p.Percent = percent
+		for n := range 2000 {
+			if enforces(&p, identityN(n)) {
+				bites[percent]++
+				for _, more := range []int{50, 100} { // whoever is in stays in
+					if q := p; more > percent {
+						q.Percent = more
+						if !enforces(&q, identityN(n)) {
+							t.Fatalf("%s is in at %d%% and out at %d%%", identityN(n), percent, more)
+						}
+					}
+				}
+			}
+		}
+	}
+	if bites[0] != 0 || bites[100] != 2000 || bites[25] < 400 || bites[25] > 600 || bites[50] < 900 || bites[50] > 1100 {
+		t.Errorf("of 2000 callers: %v", bites)
+	}
+	p.Mode = "shadow"
+	if !enforces(&p, identityN(1)) {
+		t.Error("an unknown mode lets pass")
+	}
+}
+
+func TestANarrowedKeyNeedsItsConsumer(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		consumer nhi.ID // of the credential
+		proven   nhi.ID // by the request
+		state    nhi.State
+		want     nhi.Outcome
+	}{
+		{"the key alone", identityN(2), "", nhi.Active, nhi.StepUp},
+		{"with its consumer", identityN(2), identityN(2), nhi.Active, nhi.Allow},
+		{"with somebody else", identityN(2), identityN(1), nhi.Active, nhi.StepUp},
+		{"with a quarantined consumer", identityN(2), identityN(2), nhi.Quarantined, nhi.StepUp},
+		{"with a stranger", identityN(2), identityN(70), nhi.Active, nhi.StepUp},
+		{"narrowed to itself, alone", "", "", nhi.Active, nhi.StepUp},
+		{"narrowed to itself, attested", "", identityN(1), nhi.Active, nhi.Allow},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			c, _ := w.facts.Credential(credentialN(1))
+			c.State, c.Consumer = nhi.CredentialNarrowed, tt.consumer
+			i, _ := w.facts.Identity(identityN(2))
+			i.State = tt.state
+			apply(t, w.facts, change(t, 2, nhi.SubjectCredential, "", c), change(t, 3, nhi.SubjectIdentity, "", i))
+			d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) { q.Subject.Consumer = tt.proven }))
+			if d.Outcome != tt.want {
+				t.Errorf("outcome = %s, want %s: %v", d.Outcome, tt.want, d.Reasons)
+			}
+			if tt.want == nhi.StepUp {
+				if diff := cmp.Diff([]nhi.Obligation{{Kind: nhi.StepBind}}, d.Obligations); diff != "" {
+					t.Errorf("obligations (-want +got):\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestAMergedIdentityIsTheOneThatLivesOn(t *testing.T) {
+	w := newWorld(t, nil)
+	d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) {
+		q.Subject.Identity, q.Subject.Credential = identityN(3), credentialN(3)
+	}))
+	if d.Outcome != nhi.Allow || d.Identity != identityN(1) {
+		t.Errorf("outcome %s for %s: %v", d.Outcome, d.Identity, d.Reasons)
+	}
+	loop, _ := w.facts.Identity(identityN(1))
+	loop.Alias = identityN(3)
+	apply(t, w.facts, change(t, 2, nhi.SubjectIdentity, "", loop))
+	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Deny {
+		t.Error("a circle of aliases was allowed")
+	}
+}
+
+func TestACallerCannotAssertWhatIsKnown(t *testing.T) {
+	w := newWorld(t, nil)
+	d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) {
+		q.Subject = nhi.Attested{Identity: identityN(66)}
+		q.Known = nhi.Known{Identity: true, IdentityState: nhi.Active, Owned: true}
+	}))
+	if d.Outcome != nhi.Deny {
+		t.Errorf("outcome = %s", d.Outcome)
+	}
+}
+
+func TestAnAllowThatMustBeOnRecordFirst(t *testing.T) {
+	bound := func(q *nhi.Question) { q.Subject.SenderBound, q.Subject.Assurance = true, nhi.AssuranceAttested }
+	broken := errors.New("disk is gone")
+	for _, tt := range []struct {
+		name   string
+		ask    []func(*nhi.Question)
+		waits  bool
+		onFail nhi.Outcome
+	}{
+		{"sensitive", []func(*nhi.Question){bound, func(q *nhi.Question) { q.Resource = "high" }}, true, nhi.Deny},
+		{"a released credential", []func(*nhi.Question){bound, func(q *nhi.Question) { q.Action, q.Resource = nhi.Exchange, "low" }}, true, nhi.Deny},
+		{"not sensitive", nil, false, nhi.Allow},
+		{"a denial", []func(*nhi.Question){func(q *nhi.Question) { q.Resource = "test" }}, false, nhi.Deny},
+		{"sensitive, at a point that observes", []func(*nhi.Question){observed, func(q *nhi.Question) { q.Resource = "high" }}, true, nhi.Allow},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			w.service.Decide(context.Background(), ask(tt.ask...))
+			if (w.journal.waited == 1) != tt.waits {
+				t.Errorf("waited %d times", w.journal.waited)
+			}
+			w.journal.fail = broken
+			d := w.service.Decide(context.Background(), ask(tt.ask...))
+			if d.Outcome != tt.onFail {
+				t.Errorf("with a broken journal: %s, want %s", d.Outcome, tt.onFail)
+			}
+			if w.log.Unlogged() != 1 {
+				t.Errorf("unlogged = %d, want 1", w.log.Unlogged())
+			}
+			if kept, ok := w.log.Get(d.ID); !ok || kept.Outcome != d.Outcome {
+				t.Error("the log in memory says something else")
+			}
+		})
+	}
+}
+
+func TestStaleFactsDenyWhatIsSensitive(t *testing.T) {
+	w := newWorld(t, nil)
+	w.facts.Heartbeat(time.Now().Add(-11 * time.Minute))
+	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Deny || !slices.Contains(because(d), "facts-stale") {
+		t.Errorf("sensitivity 2: %s %v", d.Outcome, d.Reasons)
+	}
+	if d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) { q.Resource = "low" })); d.Outcome != nhi.Allow {
+		t.Errorf("sensitivity 1: %s %v", d.Outcome, d.Reasons)
+	}
+	if d := w.service.Decide(context.Background(), ask(observed)); d.Outcome != nhi.Allow || !d.WouldRefuse {
+		t.Errorf("observing: %s %v", d.Outcome, d.Reasons)
+	}
+	w.facts.Heartbeat(time.Now())
+	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Allow {
+		t.Errorf("after a heartbeat: %s %v", d.Outcome, d.Reasons)
+	}
+	if w.facts.Apply([]nhi.Change{{Seq: 99, Subject: nhi.SubjectIdentity}}) == nil {
+		t.Fatal("a gap was applied")
+	}
+	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Deny {
+		t.Errorf("after a gap: %s", d.Outcome)
+	}
+}
+
+type ruling nhi.Ruling
+
+func (r ruling) Evaluate(*nhi.Question) nhi.Ruling { return nhi.Ruling(r) }
+
+type panicking struct{}
+
+func (panicking) Evaluate(*nhi.Question) nhi.Ruling               { panic("secret") }
+func (panicking) Assess(*nhi.Question, *surprise.Page, geo.Place) { panic("secret") }
+func (panicking) Lookup(netip.Addr) geo.Place                     { panic("secret") }
+
+func TestAPanicInsideDenies(t *testing.T) {
+	for name, change := range map[string]func(*Config){
+		"policy":    func(c *Config) { c.Policies = panicking{} },
+		"behaviour": func(c *Config) { c.Behaviour = panicking{} },
+		"places":    func(c *Config) { c.Places = panicking{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, change)
+			for _, point := range []nhi.ID{enforcing.ID, observing.ID} {
+				d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) { q.Point = point }))
+				if d.Outcome != nhi.Deny || because(d)[0] != "internal-error" {
+					t.Errorf("got %+v", d)
+				}
+			}
+			if w.service.Panics() != 2 || len(w.journal.records) != 2 {
+				t.Errorf("%d panics, %d records", w.service.Panics(), len(w.journal.records))
+			}
+		})
+	}
+}
+
+func TestAnOutcomeThatIsNotKnownDenies(t *testing.T) {
+	for _, o := range []nhi.Outcome{"", "maybe", "ALLOW"} {
+		w := newWorld(t, func(c *Config) { c.Policies = ruling{Outcome: o} })
+		if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Deny {
+			t.Errorf("outcome %q became %s", o, d.Outcome)
+		}
+	}
+}
+
+func TestPolicyCannotReviveTheDead(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Policies = ruling{Outcome: nhi.Allow} })
+	c, _ := w.facts.Credential(credentialN(1))
+	c.State = nhi.CredentialSuspended
+	apply(t, w.facts, change(t, 2, nhi.SubjectCredential, "", c))
+	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Deny {
+		t.Errorf("outcome = %s", d.Outcome)
+	}
+}
+
+func TestAThiefOfAStaticKeyIsStoppedAtTheFirstUnusualUse(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.Behaviour = &Scorer{} })
+	page := &surprise.Page{}
+	place := geo.Place{Country: "DE", ASN: 64500, Organization: "Example"}
+	start := time.Now().Add(-30 * 24 * time.Hour)
+	for i := range 3000 {
+		q := ask(func(q *nhi.Question) { q.At = start.Add(time.Duration(i) * 14 * time.Minute) })
+		q.Known.AgentFamily = "curl"
+		call := Call(q, place)
+		page.Learn(call.Observation())
+	}
+	w.facts.SetPage(identityN(1), page)
+	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Allow {
+		t.Fatalf("the workload itself: %s %v, surprise %d %v", d.Outcome, d.Reasons, d.Surprise, d.Features)
+	}
+	abroad := newThief(w)
+	d := abroad.Decide(context.Background(), ask(func(q *nhi.Question) { q.Address, q.Agent = netip.MustParseAddr("203.0.113.9"), "python-requests/2" }))
+	if d.Outcome != nhi.StepUp || !slices.Contains(because(d), "new-country") || !slices.Contains(because(d), "new-network") {
+		t.Errorf("the thief: %s %v, surprise %d", d.Outcome, d.Reasons, d.Surprise)
+	}
+	if len(d.Features) == 0 || d.Features[0].Seen == "" {
+		t.Errorf("features = %+v", d.Features)
+	}
+	// The workload that proves to hold a bound key may move.
+	d = abroad.Decide(context.Background(), ask(func(q *nhi.Question) {
+		q.Subject = nhi.Attested{Identity: identityN(1), Method: "token", SenderBound: true, Assurance: nhi.AssuranceAttested, IssuedAt: time.Now(), Expires: time.Now().Add(time.Minute)}
+		q.Address = netip.MustParseAddr("203.0.113.9")
+	}))
+	if d.Outcome != nhi.Allow {
+		t.Errorf("the workload with a bound token: %s %v", d.Outcome, d.Reasons)
+	}
+}
+
+// newThief is the same service as seen from another country.
+func newThief(w *world) *Service {
+	c := w.service.c
+	c.Places = everywhere{Country: "KP", ASN: 64999, Organization: "Elsewhere"}
+	return &Service{c: c}
+}
+
+func TestNewServiceSaysWhatIsMissing(t *testing.T) {
+	for _, c := range []Config{{}, {Facts: NewFacts()}, {Facts: NewFacts(), Policies: ruling{}},
+		{Facts: NewFacts(), Policies: ruling{}, Log: NewLog(nowhere{}, 1), Settings: Settings{LogFirst: 9}}} {
+		if _, err := NewService(c); !errors.Is(err, nhi.ErrInvalid) {
+			t.Errorf("error = %v", err)
+		}
+	}
+}
+
+// TestNoAllowAfterAnAcknowledgedRevocation suspends keys while others decide.
+// A question that is asked after the suspension was acknowledged must not be
+// allowed, and must not carry an older generation.
+func TestNoAllowAfterAnAcknowledgedRevocation(t *testing.T) {
+	const keys = 200
+	w := newWorld(t, nil)
+	gen := w.facts.Generation()
+	for n := 100; n < 100+keys; n++ {
+		i := nhi.Identity{ID: identityN(n), Kind: nhi.KindWorkload, State: nhi.Active, Environment: production, Owner: nhi.Owner{Ref: "x"}}
+		gen += 2
+		apply(t, w.facts, change(t, gen-1, nhi.SubjectIdentity, "", i), change(t, gen, nhi.SubjectCredential, "", someCredential(n, n)))
+	}
+	var acknowledged atomic.Uint64 // keys below it are suspended
+	var acknowledgedGeneration atomic.Uint64
+	var wrong atomic.Pointer[string]
+	var allowed atomic.Int64
+	done := make(chan struct{})
+	var deciders sync.WaitGroup
+	for worker := range 4 {
+		deciders.Go(func() {
+			for n := worker; ; n++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				k := n % keys
+				suspended, generation := acknowledged.Load(), acknowledgedGeneration.Load()
+				point := enforcing.ID
+				if n%2 == 0 {
+					point = observing.ID
+				}
+				d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) {
+					q.Point, q.Subject.Identity, q.Subject.Credential = point, identityN(100+k), credentialN(100+k)
+				}))
+				if d.Outcome == nhi.Allow {
+					allowed.Add(1)
+					if uint64(k) < suspended {
+						s := fmt.Sprintf("key %d was allowed with %d suspended", k, suspended)
+						wrong.Store(&s)
+					}
+				}
+				if uint64(d.Generation) < generation {
+					s := fmt.Sprintf("generation %d after %d was acknowledged", d.Generation, generation)
+					wrong.Store(&s)
+				}
+			}
+		})
+	}
+	for n := range keys {
+		c := someCredential(100+n, 100+n)
+		c.State = nhi.CredentialSuspended
+		gen++
+		apply(t, w.facts, change(t, gen, nhi.SubjectCredential, "", c))
+		acknowledgedGeneration.Store(uint64(gen))
+		acknowledged.Store(uint64(n + 1))
+		for seen := allowed.Load(); n < keys-1 && allowed.Load() == seen; { // let the deciders run in between
+			if wrong.Load() != nil {
+				break
+			}
+		}
+	}
+	close(done)
+	deciders.Wait()
+	if s := wrong.Load(); s != nil {
+		t.Fatal(*s)
+	}
+	if allowed.Load() == 0 {
+		t.Error("nothing was ever allowed")
+	}
+}
+
+// TestOneDecisionIsOneGeneration changes an identity and its credential
+// together, always in agreement. No decision may see one without the other.
+func TestOneDecisionIsOneGeneration(t *testing.T) {
+	agree := func(q *nhi.Question) nhi.Ruling {
+		mixed := (q.Known.Risk%2 == 0) != (q.Known.CredentialState == nhi.CredentialActive)
+		if mixed || uint64(q.Known.Sensitivity) != uint64(q.Known.Risk%5) {
+			return nhi.Ruling{Outcome: nhi.Deny}
+		}
+		return nhi.Ruling{Outcome: nhi.Allow}
+	}
+	w := newWorld(t, func(c *Config) { c.Policies = policyFunc(agree) })
+	i, _ := w.facts.Identity(identityN(1))
+	c, _ := w.facts.Credential(credentialN(1))
+	gen := w.facts.Generation()
+	step := func(n int) {
+		i.Risk, c.State = n%100, nhi.CredentialActive
+		if n%2 == 1 {
+			c.State = nhi.CredentialNarrowed
+		}
+		apply(t, w.facts, change(t, gen+1, nhi.SubjectIdentity, "", i), change(t, gen+2, nhi.SubjectCredential, "", c),
+			change(t, gen+3, nhi.SubjectResource, "mid", nhi.Resource{Name: "mid", Sensitivity: n % 100 % 5}))
+		gen += 3
+	}
+	step(0)
+	done := make(chan struct{})
+	var mixed atomic.Int64
+	var deciders sync.WaitGroup
+	for range 3 {
+		deciders.Go(func() {
+			last := nhi.Generation(0)
+			for {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				d := w.service.Decide(context.Background(), ask())
+				if d.Outcome != nhi.Allow || d.Generation < last || (d.Generation-1)%3 != 0 {
+					mixed.Add(1)
+				}
+				last = d.Generation
+			}
+		})
+	}
+	for n := range 2000 {
+		step(n)
+	}
+	close(done)
+	deciders.Wait()
+	if mixed.Load() > 0 {
+		t.Errorf("%d decisions saw a mixture", mixed.Load())
+	}
+}
+
+type policyFunc func(*nhi.Question) nhi.Ruling
+
+func (f policyFunc) Evaluate(q *nhi.Question) nhi.Ruling { return f(q) }
+
+var sink nhi.Decision
+
+func BenchmarkDecide(b *testing.B) {
+	const people = 20_000
+	w := newWorld(b, func(c *Config) {
+		table, err := geo.Default()
+		if err != nil {
+			b.Fatal(err)
+		}
+		c.Places, c.Behaviour, c.Log = table, &Scorer{}, NewLog(nowhere{}, 0)
+	})
+	l := w.facts.Begin()
+	questions := make([]*nhi.Question, people)
+	for n := range people {
+		i := nhi.Identity{ID: identityN(n), Kind: nhi.KindWorkload, State: nhi.Active, Environment: production, Owner: nhi.Owner{Ref: "x"}}
+		c := someCredential(n, n)
+		l.Identity(&i)
+		l.Credential(&c)
+		l.Resource(&nhi.Resource{Name: fmt.Sprint("r", n%500), Sensitivity: n % 3, Environment: production})
+		questions[n] = ask(func(q *nhi.Question) {
+			q.Point, q.Subject.Identity, q.Subject.Credential, q.Resource = "", i.ID, c.ID, fmt.Sprint("r", n%500)
+			q.Address = netip.AddrFrom4([4]byte{byte(40 + n%30), byte(n), byte(n >> 3), 9})
+		})
+	}
+	if err := l.Commit(9); err != nil {
+		b.Fatal(err)
+	}
+	for n := range people {
+		page := &surprise.Page{}
+		for k := range 40 {
+			q := *questions[n]
+			q.At = time.Now().Add(time.Duration(k-40) * time.Hour)
+			call := Call(&q, geo.Place{Country: "US", ASN: 1})
+			page.Learn(call.Observation())
+		}
+		w.facts.SetPage(identityN(n), page)
+	}
+	b.Run("warm", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			sink = w.service.Decide(context.Background(), questions[7])
+		}
+	})
+	b.Run("varied", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			sink = w.service.Decide(context.Background(), questions[i%people])
+		}
+	})
+}
