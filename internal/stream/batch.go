@@ -1,8 +1,6 @@
 package stream
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
@@ -39,10 +37,7 @@ func EncodeBatch(events []nhi.Event) ([]byte, error) {
 	if len(events) > MaxBatchEvents {
 		return nil, fmt.Errorf("encode a batch of %d events: %w", len(events), nhi.ErrTooLarge)
 	}
-	if events == nil {
-		events = []nhi.Event{} // an empty array, not null
-	}
-	text, err := json.Marshal(events)
+	text, err := appendEvents(make([]byte, 0, 768*len(events)), events)
 	if err != nil {
 		return nil, fmt.Errorf("encode a batch: %w", err)
 	}
@@ -99,27 +94,4 @@ func DecodeBatch(b []byte) ([]nhi.Event, error) {
 		return nil, nhi.Invalidf("decode a batch: compression is damaged")
 	}
 	return decodeEvents(text)
-}
-
-// decodeEvents reads the array one by one, so that a million tiny events are
-// refused before they are all in memory.
-func decodeEvents(text []byte) ([]nhi.Event, error) {
-	dec := json.NewDecoder(bytes.NewReader(text))
-	if t, err := dec.Token(); err != nil || t != json.Delim('[') {
-		return nil, nhi.Invalidf("decode a batch: not an array")
-	}
-	events := make([]nhi.Event, 0, 64)
-	for dec.More() {
-		if len(events) == MaxBatchEvents {
-			return nil, fmt.Errorf("decode a batch of over %d events: %w", MaxBatchEvents, nhi.ErrTooLarge)
-		}
-		events = append(events, nhi.Event{})
-		if err := dec.Decode(&events[len(events)-1]); err != nil {
-			return nil, nhi.Invalidf("decode a batch: event %d is damaged", len(events))
-		}
-	}
-	if _, err := dec.Token(); err != nil || len(bytes.TrimSpace(text[dec.InputOffset():])) > 0 {
-		return nil, nhi.Invalidf("decode a batch: the array has no proper end")
-	}
-	return events, nil
 }
