@@ -1,6 +1,7 @@
 package surprise
 
 import (
+	"fmt"
 	"net/netip"
 	"time"
 
@@ -69,3 +70,38 @@ var (
 	hashPrivate     = Hash("asn private")
 	hashUnannounced = Hash("asn unannounced")
 )
+
+// Text returns the value of a category in words, "" if the call does not have
+// it. Its hash in the observation and this text belong together; the text
+// comes from outside and is hostile.
+func (c *Call) Text(f Feature) string {
+	switch f {
+	case Network:
+		if c.Address.IsValid() {
+			return geo.Family(c.Address).String()
+		}
+	case ASN:
+		switch {
+		case !c.Address.IsValid():
+		case c.Place.ASN != 0:
+			return fmt.Sprintf("AS%d %s", c.Place.ASN, c.Place.Organization)
+		case geo.Private(c.Address):
+			return "a private network"
+		default:
+			return "an unannounced network"
+		}
+	case Country:
+		return c.Place.Country
+	case Agent:
+		return c.Agent
+	case Action:
+		if c.Operation != "" {
+			return c.Service + " " + c.Operation
+		}
+	case Class:
+		return c.Class
+	case Region:
+		return c.Region
+	}
+	return ""
+}

@@ -55,8 +55,8 @@ func (m *image) learn(o *Observation) {
 
 	m.learnMeans(o, at, scale)
 	movedWithin := o.ASN == 0 || m.seen(ASN, o.ASN) // before the system itself is learned
-	for f := range Feature(categories) {
-		v := o.value(f)
+	for f := range Categories {
+		v := o.Value(f)
 		if v == 0 {
 			continue
 		}
@@ -85,8 +85,8 @@ func (m *image) learnMeans(o *Observation, at int64, scale float64) {
 		st.mean += (float32(b) - st.mean) * step
 		m.setStat(f, st)
 	}
-	for f := range Feature(categories) {
-		if v := o.value(f); v != 0 {
+	for f := range Categories {
+		if v := o.Value(f); v != 0 {
 			b, _ := m.category(f, v, scale, nil)
 			move(f, b)
 		}

@@ -165,7 +165,7 @@ type ValueCount struct {
 // Top returns the usual values of a category, the most frequent first. It is
 // made for explanations and allocates.
 func (p *Page) Top(f Feature) []ValueCount {
-	if f >= categories {
+	if f >= Categories {
 		return nil
 	}
 	var m image
@@ -196,7 +196,7 @@ func (p *Page) Top(f Feature) []ValueCount {
 // Distinct returns how many different values of a category were ever learned,
 // roughly.
 func (p *Page) Distinct(f Feature) int {
-	if f >= categories {
+	if f >= Categories {
 		return 0
 	}
 	var m image

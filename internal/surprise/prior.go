@@ -71,7 +71,7 @@ func (b *PriorBuilder) Add(p *Page) {
 		b.counts = make(map[uint64]uint32)
 	}
 	b.members++
-	for f := range Feature(categories) {
+	for f := range Categories {
 		for i := slotStart[f]; i < slotStart[f+1]; i++ {
 			if m[atSlots+2*i] == 0 {
 				continue

@@ -89,11 +89,11 @@ func (p *Page) Score(o Observation, prior *Prior) Score {
 
 // scoreUnknown scores an identity that nothing is known about.
 func scoreUnknown(o *Observation, prior *Prior) Score {
-	s := Score{RatePerMinute: perMinute}
+	s := Score{RatePerMinute: perMinute, Seen: *o}
 	var bits [Features]float64
 	if prior != nil {
-		for f := range Feature(categories) {
-			if v := o.value(f); v != 0 {
+		for f := range Categories {
+			if v := o.Value(f); v != 0 {
 				bits[f] = -log2(following + (1-following)*prior.Share(f, v))
 			}
 		}
@@ -104,11 +104,11 @@ func scoreUnknown(o *Observation, prior *Prior) Score {
 
 func (m *image) score(o *Observation, prior *Prior) Score {
 	at := clampTime(o.At)
-	s := Score{Established: m.established()}
+	s := Score{Established: m.established(), Seen: *o}
 	scale := m.fade(at)
 	var bits [Features]float64
-	for f := range Feature(categories) {
-		v := o.value(f)
+	for f := range Categories {
+		v := o.Value(f)
 		if v == 0 {
 			continue
 		}

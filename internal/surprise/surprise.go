@@ -64,7 +64,11 @@ const (
 
 	Features = 10 // how many there are
 
-	categories = 7
+	// Categories is the first feature that is no category: those below it
+	// have values.
+	Categories Feature = 7
+
+	categories = int(Categories)
 )
 
 var featureNames = [Features]string{"network", "asn", "country", "agent", "action", "class", "region", "hour", "denied", "rate"}
@@ -93,8 +97,8 @@ type Observation struct {
 	Denied  bool
 }
 
-// value returns the value of a category.
-func (o *Observation) value(f Feature) uint64 {
+// Value returns the hash of a category's value; 0 for the other features.
+func (o *Observation) Value(f Feature) uint64 {
 	switch f {
 	case Network:
 		return o.Network
@@ -126,8 +130,9 @@ type FeatureScore struct {
 type Score struct {
 	Tenths        int // surprise in tenths of a bit, over all features
 	Features      [Features]FeatureScore
-	Established   bool    // the page has seen enough to be relied on
-	RatePerMinute float64 // calls a minute over the last minutes, this one included
+	Established   bool        // the page has seen enough to be relied on
+	RatePerMinute float64     // calls a minute over the last minutes, this one included
+	Seen          Observation // what was scored
 
 	// NewNetwork is false, although the network was never seen, for an
 	// identity that by habit moves between the networks of this same system.
