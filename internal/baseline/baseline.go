@@ -282,7 +282,8 @@ func (w *life) admit(at int64, perDay int) bool {
 }
 
 // call puts an event into the words that are hashed. Requests at our points
-// are known by resource and class, logged calls by service and operation.
+// are known by resource and operation (by class when they name none), logged
+// calls by service and operation.
 func (l *Learner) call(ev *nhi.Event) surprise.Call {
 	c := surprise.Call{
 		At: clamped(ev), Address: ev.Address.Unmap(), Agent: l.agent.family(ev.Agent),
@@ -290,7 +291,10 @@ func (l *Learner) call(ev *nhi.Event) surprise.Call {
 		Denied: ev.Status == nhi.Failure,
 	}
 	if ev.Format == decisionFormat {
-		c.Service, c.Operation, c.Region = ev.Resource, string(ev.Class), ""
+		c.Service, c.Region = ev.Resource, ""
+		if c.Operation == "" {
+			c.Operation = string(ev.Class)
+		}
 	}
 	if l.settings.Places != nil && c.Address.IsValid() {
 		c.Place = l.settings.Places.Lookup(c.Address)

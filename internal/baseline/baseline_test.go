@@ -138,6 +138,36 @@ func TestConfirmLearnsWhatWasWithheld(t *testing.T) {
 	}
 }
 
+func TestAServiceThatBeginsToScaleOutCalmsDown(t *testing.T) {
+	l := New(Settings{Places: anywhere{}})
+	calls := func(hour int, scaled bool) (alarms int) {
+		for i := range 12 { // busy all day
+			ev := usual(hour)
+			ev.Time = ev.Time.Add(time.Duration(i) * 5 * time.Minute)
+			if scaled {
+				ev.Address = netip.AddrFrom4([4]byte{52, 96, byte(hour / 2), 1})
+			}
+			if score, _ := l.Observe(ev, true); score.Tenths >= 130 {
+				alarms++
+			}
+		}
+		return alarms
+	}
+	for hour := range 24 * 30 {
+		calls(hour, false)
+	}
+	for hour := 24 * 30; hour < 24*45; hour++ {
+		if n := calls(hour, true); n > 0 && hour >= 24*40 {
+			t.Fatalf("still %d alarms in an hour after ten days", n)
+		}
+	}
+}
+
+// anywhere puts every address into one system.
+type anywhere struct{}
+
+func (anywhere) Lookup(netip.Addr) geo.Place { return geo.Place{Country: "IE", ASN: 16509} }
+
 func TestOnlyWhatMayTeachIsLearned(t *testing.T) {
 	for name, change := range map[string]func(*nhi.Event){
 		"a failed call":             func(ev *nhi.Event) { ev.Status, ev.Error = nhi.Failure, "AccessDenied" },
@@ -219,24 +249,29 @@ func TestTrustedHistoryIsLearnedWithoutScoring(t *testing.T) {
 	}
 }
 
-func TestARequestAtAPointIsKnownByResourceAndClass(t *testing.T) {
+func TestARequestAtAPointIsKnownByResourceAndRoute(t *testing.T) {
 	l := New(Settings{Established: surprise.Settings{MinEvents: 10, MinSpan: -1}})
 	request := func(n int) *nhi.Event {
 		ev := usual(n)
 		ev.Format, ev.Outcome, ev.Service, ev.Resource = "decision", nhi.Allow, "", "payments/api"
-		ev.Operation = fmt.Sprintf("GET /payments/%d", n) // never the same
+		ev.Operation = []string{"GET /payments/{id}", ""}[n%2] // an empty one counts as its class
 		return ev
 	}
 	for n := range 50 {
 		l.Observe(request(n), true)
 	}
 	if score, _ := l.Observe(request(51), true); score.NewAction {
-		t.Error("another path of the same resource is a new action")
+		t.Error("a usual request is a new action")
 	}
-	other := request(51)
-	other.Resource = "vault/admin"
-	if score, _ := l.Observe(other, true); !score.NewAction {
-		t.Error("another resource is no new action")
+	for name, change := range map[string]func(*nhi.Event){
+		"another resource": func(ev *nhi.Event) { ev.Resource = "vault/admin" },
+		"another route":    func(ev *nhi.Event) { ev.Operation = "DELETE /payments/{id}" },
+	} {
+		other := request(52)
+		change(other)
+		if score, _ := l.Observe(other, true); !score.NewAction {
+			t.Errorf("%s is no new action", name)
+		}
 	}
 }
 

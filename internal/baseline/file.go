@@ -46,8 +46,8 @@ type memory struct {
 
 // Save writes all pages and names to path, together with seq, the position in
 // the stream up to which they have learned. The file appears whole and synced
-// to disk or not at all. Learning waits meanwhile, about a second per million
-// pages; deciding does not.
+// to disk or not at all. Learning waits meanwhile, some four seconds for a
+// million pages; deciding does not.
 func (l *Learner) Save(path string, seq uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

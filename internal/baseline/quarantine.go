@@ -58,7 +58,8 @@ func (w *life) suspend(obs *surprise.Observation, score *surprise.Score, days in
 
 // signatureOf names what is surprising about an event: the features that
 // weigh, and their values. Floods and odd hours have no value: one flood is
-// like another.
+// like another. And one new network is like another of the same system, or a
+// service that begins to scale out would never get over it.
 func signatureOf(score *surprise.Score) uint64 {
 	const weighs = 30
 	signature := surprise.Hash("suspended")
@@ -66,7 +67,11 @@ func signatureOf(score *surprise.Score) uint64 {
 		if fs.Tenths < weighs && !fs.New {
 			continue
 		}
-		signature ^= surprise.HashNumber(surprise.Feature(f).String(), score.Seen.Value(surprise.Feature(f)))
+		value := score.Seen.Value(surprise.Feature(f))
+		if surprise.Feature(f) == surprise.Network {
+			value = score.Seen.ASN
+		}
+		signature ^= surprise.HashNumber(surprise.Feature(f).String(), value)
 	}
 	return signature
 }

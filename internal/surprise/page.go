@@ -119,6 +119,13 @@ func (p *Page) CopyFrom(other *Page) {
 	p.write(&m)
 }
 
+// Copy returns a new page with what p has learned so far.
+func (p *Page) Copy() *Page {
+	out := &Page{}
+	out.CopyFrom(p)
+	return out
+}
+
 // Count returns the number of events learned.
 func (p *Page) Count() uint64 { return p.w[atEvents].Load() }
 

@@ -330,13 +330,12 @@ func TestAPageSurvivesMarshalling(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var back, copied Page
+	var back Page
 	if err := back.UnmarshalBinary(data); err != nil {
 		t.Fatal(err)
 	}
-	copied.CopyFrom(p)
 	o.Country = 1
-	for name, q := range map[string]*Page{"unmarshalled": &back, "copied": &copied} {
+	for name, q := range map[string]*Page{"unmarshalled": &back, "copied": p.Copy()} {
 		if diff := cmp.Diff(p.Score(o, nil), q.Score(o, nil)); diff != "" {
 			t.Errorf("%s page scores differently (-want +got):\n%s", name, diff)
 		}
