@@ -44,7 +44,7 @@ func (f *Facts) Apply(changes []nhi.Change) error {
 type batch struct {
 	facts *Facts
 	next  *Snapshot
-	owned [shards / 64]uint64 // shards that are copies already
+	owned [shards]part // what of each shard is a copy already
 	// What else has been copied.
 	ownsShards, ownsPoints, ownsSources bool
 	bulk                                bool // see Loading
@@ -63,22 +63,25 @@ func (b *batch) commit() {
 	}
 }
 
-// shard returns shard i for writing.
-func (b *batch) shard(i int) *shard {
+// shard returns shard i with parts of it ready for writing.
+func (b *batch) shard(i int, parts part) *shard {
 	if !b.ownsShards {
 		array := *b.next.shards
 		b.next.shards = &array
 		b.ownsShards = true
 	}
-	if mask := uint64(1) << (i % 64); b.owned[i/64]&mask == 0 {
-		b.owned[i/64] |= mask
-		b.next.shards[i] = b.next.shards[i].clone()
+	if b.owned[i]&partShard == 0 {
+		fresh := *b.next.shards[i]
+		b.next.shards[i] = &fresh
 	}
-	return b.next.shards[i]
+	sh := b.next.shards[i]
+	sh.clone(parts &^ b.owned[i])
+	b.owned[i] |= parts | partShard
+	return sh
 }
 
-func (b *batch) shardOfText(s string) *shard {
-	return b.shard(shardOf(maphash.String(b.facts.seed, s)))
+func (b *batch) shardOfText(s string, parts part) *shard {
+	return b.shard(shardOf(maphash.String(b.facts.seed, s)), parts)
 }
 
 // word interns s. Readers see only the words their snapshot was made with, so
@@ -134,7 +137,7 @@ func put[T any](c *nhi.Change, remove func(key string), store func(*T)) error {
 
 func (b *batch) putIdentity(v *nhi.Identity) {
 	key, isOdd := idOf(string(v.ID), identityPrefix)
-	sh := b.shard(shardOf(key.hi))
+	sh := b.shard(shardOf(key.hi), partIdentities)
 	r := identityRecord{
 		key: key, notBefore: micros(v.NotBefore), risk: int8(min(max(v.Risk, 0), 100)),
 		kind: b.word(string(v.Kind)), state: b.word(string(v.State)),
@@ -178,7 +181,7 @@ func (b *batch) removeIdentity(name string) {
 		return
 	}
 	key, _ := idOf(name, identityPrefix)
-	sh := b.shard(shardOf(key.hi))
+	sh := b.shard(shardOf(key.hi), partIdentities)
 	at, _ := sh.findIdentity(key)
 	if page := b.facts.pages.get(sh.identities[at].slot); page != nil {
 		b.facts.homeless[nhi.ID(name)] = page // should it come back
@@ -212,22 +215,23 @@ func (b *batch) putCredential(v *nhi.Credential) {
 	if r.flags&flagVerifier != 0 {
 		copy(r.verifier[:], v.Verifier)
 	}
-	sh := b.shard(shardOf(key.hi))
+	sh := b.shard(shardOf(key.hi), partCredentials)
 	if b.bulk {
 		sh.oddCredentials = setOdd(sh.oddCredentials, key, o)
 		sh.credentials = append(sh.credentials, r)
 		return
 	}
 	at, found := sh.findCredential(key)
+	var before keys
 	if found {
-		b.unlink(sh, &sh.credentials[at])
+		before = b.keysOf(sh, &sh.credentials[at])
 		sh.credentials[at] = r
 	} else {
 		sh.credentials = slices.Insert(sh.credentials, at, r)
 		b.next.counts.Credentials++
 	}
 	sh.oddCredentials = setOdd(sh.oddCredentials, key, o)
-	b.link(sh, &r)
+	b.relink(key, before, b.keysOf(sh, &r))
 }
 
 func (b *batch) removeCredential(name string) {
@@ -235,53 +239,58 @@ func (b *batch) removeCredential(name string) {
 		return
 	}
 	key, _ := idOf(name, credentialPrefix)
-	sh := b.shard(shardOf(key.hi))
+	sh := b.shard(shardOf(key.hi), partCredentials)
 	at, _ := sh.findCredential(key)
-	b.unlink(sh, &sh.credentials[at])
+	b.relink(key, b.keysOf(sh, &sh.credentials[at]), keys{})
 	sh.credentials = slices.Delete(sh.credentials, at, at+1)
 	delete(sh.oddCredentials, key)
 	b.next.counts.Credentials--
 }
 
-// hashes returns what a credential is found by.
-func (b *batch) hashes(sh *shard, r *credentialRecord) (public, verifier uint64, hasPublic, hasVerifier bool) {
+// keys are the hashes that a credential is found by.
+type keys struct {
+	public, verifier       uint64
+	hasPublic, hasVerifier bool
+}
+
+func (b *batch) keysOf(sh *shard, r *credentialRecord) (k keys) {
 	if r.flags&flagLongPublic != 0 {
-		public, hasPublic = maphash.String(b.facts.seed, sh.oddCredentials[r.key].public), true
+		k.public, k.hasPublic = maphash.String(b.facts.seed, sh.oddCredentials[r.key].public), true
 	} else if r.length > 0 {
-		public, hasPublic = maphash.Bytes(b.facts.seed, r.public[:r.length]), true
+		k.public, k.hasPublic = maphash.Bytes(b.facts.seed, r.public[:r.length]), true
 	}
 	if r.flags&flagVerifier != 0 {
-		verifier, hasVerifier = maphash.Bytes(b.facts.seed, r.verifier[:]), true
+		k.verifier, k.hasVerifier = maphash.Bytes(b.facts.seed, r.verifier[:]), true
 	}
-	return public, verifier, hasPublic, hasVerifier
+	return k
 }
 
-func (b *batch) link(sh *shard, r *credentialRecord) {
-	public, verifier, hasPublic, hasVerifier := b.hashes(sh, r)
-	if hasPublic {
-		to := b.shard(shardOf(public))
-		to.publics = addLink(to.publics, link{public, r.key})
+// relink makes a credential found by other keys than before. Most changes are
+// of its state and leave them alone, so no other shard is copied.
+func (b *batch) relink(key id, before, after keys) {
+	if before == after {
+		return
 	}
-	if hasVerifier {
-		to := b.shard(shardOf(verifier))
-		to.verifiers = addLink(to.verifiers, link{verifier, r.key})
+	if before.hasPublic {
+		from := b.shard(shardOf(before.public), partPublics)
+		from.publics = removeLink(from.publics, link{before.public, key})
 	}
-}
-
-func (b *batch) unlink(sh *shard, r *credentialRecord) {
-	public, verifier, hasPublic, hasVerifier := b.hashes(sh, r)
-	if hasPublic {
-		from := b.shard(shardOf(public))
-		from.publics = removeLink(from.publics, link{public, r.key})
+	if before.hasVerifier {
+		from := b.shard(shardOf(before.verifier), partVerifiers)
+		from.verifiers = removeLink(from.verifiers, link{before.verifier, key})
 	}
-	if hasVerifier {
-		from := b.shard(shardOf(verifier))
-		from.verifiers = removeLink(from.verifiers, link{verifier, r.key})
+	if after.hasPublic {
+		to := b.shard(shardOf(after.public), partPublics)
+		to.publics = addLink(to.publics, link{after.public, key})
+	}
+	if after.hasVerifier {
+		to := b.shard(shardOf(after.verifier), partVerifiers)
+		to.verifiers = addLink(to.verifiers, link{after.verifier, key})
 	}
 }
 
 func (b *batch) putResource(v *nhi.Resource) {
-	sh := b.shardOfText(v.Name)
+	sh := b.shardOfText(v.Name, partResources)
 	if sh.resources == nil {
 		sh.resources = map[string]nhi.Resource{}
 	}
@@ -304,7 +313,7 @@ func (b *batch) removeResource(key string) {
 			}
 		}
 	}
-	sh := b.shardOfText(name)
+	sh := b.shardOfText(name, partResources)
 	if _, known := sh.resources[name]; known {
 		delete(sh.resources, name)
 		b.next.counts.Resources--

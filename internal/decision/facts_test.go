@@ -468,6 +468,8 @@ func BenchmarkApplyAtAMillionIdentities(b *testing.B) {
 	}
 	b.ReportAllocs()
 	seq := f.Generation()
+	start := cpuTime()
+	defer func() { reportCPU(b, start) }()
 	for b.Loop() {
 		seq++
 		c := payloads[int(seq)%len(payloads)]

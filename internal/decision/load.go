@@ -136,14 +136,14 @@ func (b *batch) finish() {
 		sh := b.next.shards[i]
 		for j := range sh.credentials {
 			r := &sh.credentials[j]
-			public, verifier, hasPublic, hasVerifier := b.hashes(sh, r)
-			if hasPublic {
-				to := b.shard(shardOf(public))
-				to.publics = append(to.publics, link{public, r.key})
+			k := b.keysOf(sh, r)
+			if k.hasPublic {
+				to := b.shard(shardOf(k.public), partPublics)
+				to.publics = append(to.publics, link{k.public, r.key})
 			}
-			if hasVerifier {
-				to := b.shard(shardOf(verifier))
-				to.verifiers = append(to.verifiers, link{verifier, r.key})
+			if k.hasVerifier {
+				to := b.shard(shardOf(k.verifier), partVerifiers)
+				to.verifiers = append(to.verifiers, link{k.verifier, r.key})
 			}
 		}
 	}

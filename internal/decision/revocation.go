@@ -26,7 +26,7 @@ func (b *batch) putRevocation(v *nhi.Revocation) {
 }
 
 func (b *batch) revoke(name string, r revoked, list func(*shard) *map[string]revoked) {
-	sh := b.shardOfText(name)
+	sh := b.shardOfText(name, partRevocations)
 	m := list(sh)
 	if *m == nil {
 		*m = map[string]revoked{}
@@ -57,7 +57,7 @@ func (f *Facts) prune(now time.Time) {
 		if b == nil {
 			b = f.begin()
 		}
-		own := b.shard(i)
+		own := b.shard(i, partRevocations)
 		own.firstExpires = 0
 		for _, m := range []map[string]revoked{own.tokens, own.keys, own.sessions} {
 			b.next.counts.Revocations -= own.forget(m, limit)

@@ -104,6 +104,12 @@ func sanitise(q *nhi.Question, now time.Time) {
 		q.At = now
 	}
 	q.Address = q.Address.Unmap().WithZone("")
+	switch s := &q.Subject; {
+	case s.Asserted: // what a point claims proves nothing to us
+		s.Assurance, s.SenderBound, s.Thumbprint, s.Consumer = nhi.AssuranceStatic, false, "", ""
+	case s.Assurance < nhi.AssuranceStatic || s.Assurance > nhi.AssuranceAttested:
+		s.Assurance = nhi.AssuranceStatic
+	}
 }
 
 func cut(s string, n int) string {

@@ -320,6 +320,22 @@ func TestACallerCannotAssertWhatIsKnown(t *testing.T) {
 	}
 }
 
+func TestAPointCannotAssertAProofOfPossession(t *testing.T) {
+	w := newWorld(t, nil)
+	claim := func(q *nhi.Question) {
+		q.Resource = "high"
+		q.Subject.Asserted, q.Subject.SenderBound, q.Subject.Assurance, q.Subject.Thumbprint = true, true, nhi.AssuranceAttested, "tp"
+	}
+	d := w.service.Decide(context.Background(), ask(claim))
+	if d.Outcome != nhi.StepUp || d.SenderBound || d.Assurance != nhi.AssuranceStatic || !d.Asserted {
+		t.Errorf("got %+v", d)
+	}
+	d = w.service.Decide(context.Background(), ask(func(q *nhi.Question) { q.Resource, q.Subject.Assurance = "high", 9 }))
+	if d.Outcome != nhi.StepUp {
+		t.Errorf("an assurance that does not exist: %s", d.Outcome)
+	}
+}
+
 func TestAnAllowThatMustBeOnRecordFirst(t *testing.T) {
 	bound := func(q *nhi.Question) { q.Subject.SenderBound, q.Subject.Assurance = true, nhi.AssuranceAttested }
 	broken := errors.New("disk is gone")
@@ -613,11 +629,11 @@ var sink nhi.Decision
 
 func BenchmarkDecide(b *testing.B) {
 	const people = 20_000
+	table, err := geo.Default()
+	if err != nil {
+		b.Fatal(err)
+	}
 	w := newWorld(b, func(c *Config) {
-		table, err := geo.Default()
-		if err != nil {
-			b.Fatal(err)
-		}
 		c.Places, c.Behaviour, c.Log = table, &Scorer{}, NewLog(nowhere{}, 0)
 	})
 	l := w.facts.Begin()
@@ -640,20 +656,27 @@ func BenchmarkDecide(b *testing.B) {
 		page := &surprise.Page{}
 		for k := range 40 {
 			q := *questions[n]
-			q.At = time.Now().Add(time.Duration(k-40) * time.Hour)
-			call := Call(&q, geo.Place{Country: "US", ASN: 1})
+			q.At, q.Known.AgentFamily = time.Now().Add(time.Duration(k-40)*time.Hour), "curl"
+			call := Call(&q, table.Lookup(q.Address))
 			page.Learn(call.Observation())
 		}
 		w.facts.SetPage(identityN(n), page)
 	}
 	b.Run("warm", func(b *testing.B) {
 		b.ReportAllocs()
+		start := cpuTime()
+		defer func() { reportCPU(b, start) }()
 		for b.Loop() {
 			sink = w.service.Decide(context.Background(), questions[7])
+		}
+		if sink.Outcome != nhi.Allow {
+			b.Errorf("the warm question is not allowed: %v", sink.Reasons)
 		}
 	})
 	b.Run("varied", func(b *testing.B) {
 		b.ReportAllocs()
+		start := cpuTime()
+		defer func() { reportCPU(b, start) }()
 		for i := 0; b.Loop(); i++ {
 			sink = w.service.Decide(context.Background(), questions[i%people])
 		}

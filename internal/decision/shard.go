@@ -89,20 +89,44 @@ type shard struct {
 	firstExpires int64              // earliest expiry in the three, 0: none
 }
 
-// clone returns a copy that may be changed.
-func (s *shard) clone() *shard {
-	c := *s
-	c.identities = slices.Clone(s.identities)
-	c.credentials = slices.Clone(s.credentials)
-	c.publics = slices.Clone(s.publics)
-	c.verifiers = slices.Clone(s.verifiers)
-	c.oddIdentities = maps.Clone(s.oddIdentities)
-	c.oddCredentials = maps.Clone(s.oddCredentials)
-	c.resources = maps.Clone(s.resources)
-	c.tokens = maps.Clone(s.tokens)
-	c.keys = maps.Clone(s.keys)
-	c.sessions = maps.Clone(s.sessions)
-	return &c
+// A part is a set of the tables of a shard, which are copied one by one when a
+// change needs them.
+type part uint8
+
+const (
+	partShard part = 1 << iota // the shard itself
+	partIdentities
+	partCredentials
+	partPublics
+	partVerifiers
+	partResources
+	partRevocations
+)
+
+// clone replaces the tables in parts by copies that may be changed.
+func (s *shard) clone(parts part) {
+	if parts&partIdentities != 0 {
+		s.identities = slices.Clone(s.identities)
+		s.oddIdentities = maps.Clone(s.oddIdentities)
+	}
+	if parts&partCredentials != 0 {
+		s.credentials = slices.Clone(s.credentials)
+		s.oddCredentials = maps.Clone(s.oddCredentials)
+	}
+	if parts&partPublics != 0 {
+		s.publics = slices.Clone(s.publics)
+	}
+	if parts&partVerifiers != 0 {
+		s.verifiers = slices.Clone(s.verifiers)
+	}
+	if parts&partResources != 0 {
+		s.resources = maps.Clone(s.resources)
+	}
+	if parts&partRevocations != 0 {
+		s.tokens = maps.Clone(s.tokens)
+		s.keys = maps.Clone(s.keys)
+		s.sessions = maps.Clone(s.sessions)
+	}
 }
 
 // findIdentity returns the place of key, or where it belongs.
