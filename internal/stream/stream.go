@@ -60,8 +60,12 @@ var (
 	// ErrNewer means that a message or the whole stream was written by a newer
 	// version.
 	ErrNewer = errors.New("written by a newer version")
-	// ErrFull means that the store takes nothing more; ingest must stop.
+	// ErrFull means that the disk has no room to spare; ingest must stop until
+	// there is.
 	ErrFull = errors.New("stream store is full")
+	// ErrBroken means that a write failed and the store takes nothing more
+	// until it is opened anew. What was acknowledged is safe.
+	ErrBroken = errors.New("stream store refuses messages after a failed write")
 	// ErrLocked means that another process has the store open.
 	ErrLocked = errors.New("stream store is in use by another process")
 )
@@ -96,7 +100,7 @@ type Stream interface {
 	// id is not empty and was published under subject before, it returns that
 	// number and true. An error leaves open whether the message was stored:
 	// repeat with the same id. It wraps nhi.ErrInvalid or nhi.ErrTooLarge for
-	// bad input, ErrFull when there is no room.
+	// bad input, ErrFull when there is no room, ErrBroken after a failed write.
 	Publish(ctx context.Context, subject, id string, payload []byte) (seq uint64, duplicate bool, err error)
 
 	// Consume calls handle with one message after another in order, those

@@ -8,7 +8,10 @@
 // one order. Its subjects carry the prefix "muster.".
 //
 // JetStream does not guard its folder against a second process, so Open
-// takes a lock.
+// takes a lock. When the disk is full it stops for good and lets publishers
+// wait in vain; so Publish refuses before, with stream.ErrFull, as long as
+// less than Settings.MinFree is free, and asks the server why after every
+// failure.
 package nats
 
 import (
@@ -21,6 +24,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -46,12 +50,18 @@ const (
 // default.
 type Settings struct {
 	stream.Settings
+	// MinFree is how many bytes of the disk stay free for others. Zero means
+	// 512 MB.
+	MinFree int64
 	// Log takes what the server has to say; nil means slog.Default.
 	Log *slog.Logger
 }
 
 // Stream is an open stream.
 type Stream struct {
+	dir     string
+	minFree int64
+
 	log    *slog.Logger
 	lock   *os.File
 	server *server.Server
@@ -59,7 +69,8 @@ type Stream struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
 
-	closed  context.Context // ends with Close
+	broken  atomic.Pointer[error] // why the server stopped writing
+	closed  context.Context       // ends with Close
 	close   context.CancelFunc
 	closing sync.Once
 }
@@ -73,10 +84,11 @@ var _ stream.Stream = (*Stream)(nil)
 // folder, stream.ErrNewer if a newer version wrote it.
 func Open(ctx context.Context, dir string, set Settings) (_ *Stream, err error) {
 	set.Settings = set.Settings.WithDefaults()
+	set.MinFree = cmp.Or(max(set.MinFree, 0), 512<<20)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create stream folder: %w", err)
 	}
-	s := &Stream{log: cmp.Or(set.Log, slog.Default())}
+	s := &Stream{dir: dir, minFree: set.MinFree, log: cmp.Or(set.Log, slog.Default())}
 	s.closed, s.close = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
@@ -168,6 +180,9 @@ func (s *Stream) Publish(ctx context.Context, subject, id string, payload []byte
 	if err := stream.Check(subject, id, payload); err != nil {
 		return 0, false, err
 	}
+	if err := s.room(); err != nil {
+		return 0, false, fmt.Errorf("publish under %s: %w", subject, err)
+	}
 	m := nats.NewMsg(prefix + subject)
 	m.Data = payload
 	m.Header.Set(versionHeader, strconv.Itoa(stream.Version))
@@ -182,16 +197,57 @@ func (s *Stream) Publish(ctx context.Context, subject, id string, payload []byte
 	return ack.Sequence, ack.Duplicate, nil
 }
 
-// explain adds what callers tell apart.
+// room says whether more may be stored.
+func (s *Stream) room() error {
+	if err := s.broken.Load(); err != nil {
+		return *err
+	}
+	if s.closed.Err() != nil {
+		return stream.ErrClosed
+	}
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(s.dir, &disk); err != nil {
+		return fmt.Errorf("look for room: %w", err)
+	}
+	if free := int64(disk.Bavail) * int64(disk.Bsize); free < s.minFree {
+		return fmt.Errorf("%d MB are free, %d MB must stay: %w", free>>20, s.minFree>>20, stream.ErrFull)
+	}
+	return nil
+}
+
+// explain adds what callers tell apart. The server does not answer a message
+// that it could not write, so its health is asked.
 func (s *Stream) explain(err error) error {
-	var api *jetstream.APIError
 	if s.closed.Err() != nil || errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("%w: %w", stream.ErrClosed, err)
 	}
-	if errors.As(err, &api) && (api.Code == 503 || api.Code == 500) {
-		return fmt.Errorf("%w: %w", stream.ErrFull, err)
+	if errors.Is(err, context.Canceled) || errors.Is(err, jetstream.ErrMsgNotFound) {
+		return err
+	}
+	if broken := s.failed(); broken != nil {
+		return broken
 	}
 	return err
+}
+
+// failed asks the server whether it stopped writing.
+func (s *Stream) failed() error {
+	h := s.server.Healthz(&server.HealthzOptions{})
+	if h.Error == "" {
+		return nil
+	}
+	err := fmt.Errorf("%w: %s", stream.ErrBroken, h.Error)
+	s.broken.Store(&err)
+	return err
+}
+
+// Health returns why nothing can be published now, wrapping stream.ErrFull,
+// stream.ErrBroken or stream.ErrClosed, or nil.
+func (s *Stream) Health() error {
+	if err := s.room(); err != nil {
+		return err
+	}
+	return s.failed()
 }
 
 // LastSeq implements stream.Stream.

@@ -1,0 +1,96 @@
+//go:build linux
+
+package nats
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/muster-id/muster/internal/stream"
+)
+
+const fullVariable = "STREAM_TEST_FULL"
+
+// A process in name spaces of its own may mount a small file system and fill
+// it, which is the only honest way to see a full disk.
+func TestOnAReallyFullDiskPublishFailsAndNothingAcknowledgedIsLost(t *testing.T) {
+	if dir := os.Getenv(fullVariable); dir != "" {
+		publishUntilFull(t, dir)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), fullVariable+"="+t.TempDir())
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWNS,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	out, err := cmd.CombinedOutput()
+	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || strings.Contains(string(out), "mount refused") {
+		t.Skipf("this system does not let a test mount a file system: %v", err)
+	}
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+func publishUntilFull(t *testing.T, dir string) {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=40m"); err != nil {
+		t.Fatalf("mount refused: %v", err)
+	}
+	folder := filepath.Join(dir, "stream")
+	s := open(t, folder, Settings{MinFree: 16 << 20})
+	publish := func() (uint64, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		seq, _, err := s.Publish(ctx, stream.ActivityBatch, "", make([]byte, 300<<10))
+		return seq, err
+	}
+	last := uint64(0)
+	var err error
+	for seq := uint64(0); err == nil; seq, err = publish() {
+		last = seq
+	}
+	if !errors.Is(err, stream.ErrFull) || !errors.Is(s.Health(), stream.ErrFull) || last < 20 {
+		t.Fatalf("after %d messages Publish = %v, Health = %v, want ErrFull", last, err, s.Health())
+	}
+
+	// Somebody else takes what was to stay free, faster than we look.
+	hog := filepath.Join(dir, "hog")
+	if err := os.WriteFile(hog, make([]byte, 64<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatalf("the disk is not full: %v", err)
+	}
+	s.minFree = -64 << 20
+	for range 20 { // a message or two may still fit
+		var seq uint64
+		if seq, err = publish(); err != nil {
+			break
+		}
+		last = seq
+	}
+	if !errors.Is(err, stream.ErrBroken) || !errors.Is(s.Health(), stream.ErrBroken) {
+		t.Errorf("on a full disk Publish = %v, Health = %v, want ErrBroken", err, s.Health())
+	}
+	start := time.Now()
+	if _, err := publish(); !errors.Is(err, stream.ErrBroken) || time.Since(start) > time.Second {
+		t.Errorf("the next Publish = %v after %v, want ErrBroken at once", err, time.Since(start))
+	}
+	s.Close()
+	if err := os.Remove(hog); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, folder, Settings{MinFree: 1 << 20})
+	if got, err := s.LastSeq(t.Context(), ""); err != nil || got != last {
+		t.Errorf("after opening anew the last message is %d, %v, acknowledged was %d", got, err, last)
+	}
+	if _, err := publish(); err != nil {
+		t.Errorf("Publish with room again = %v", err)
+	}
+}
