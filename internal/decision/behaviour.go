@@ -2,7 +2,6 @@ package decision
 
 import (
 	"math"
-	"strconv"
 
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/nhi"
@@ -11,33 +10,33 @@ import (
 
 // A Scorer is the usual Behaviour: it scores a question against the page of
 // its identity and the habits of the identity's peers. The zero Scorer knows
-// no peers.
+// no peers and no names.
 type Scorer struct {
-	// Peers returns the prior of the identity's peers, nil if there is none.
-	// It must not block.
-	Peers func(q *nhi.Question) *surprise.Prior
-	// Usual says in words what is usual for the identity in a feature, for
-	// people who read the decision. It is called only for surprising requests
-	// and must not block.
-	Usual func(q *nhi.Question, page *surprise.Page, feature surprise.Feature) string
+	// Peers returns the prior of an identity's peers, nil if there is none. It
+	// must not block.
+	Peers func(nhi.ID) *surprise.Prior
+	// Names puts the hashes of a page into words; nil knows none. It must not
+	// block.
+	Names surprise.Names
 	// ExplainFrom is the surprise, in tenths of a bit, from which a decision
-	// lists the features. Zero means 40.
+	// lists the features: to say what is usual takes longer than to decide.
+	// Zero means 60.
 	ExplainFrom int
 }
 
-// Call is what a question is to a page: the resource and the operation in the
-// caller's own words (the action class when there are none), from an address,
-// by a family of agents. Whoever learns from decisions must describe them in
-// the same words.
+// Call is what a question is to a page: an operation (the action class when
+// the point names none) on a resource, from an address, by a family of agents.
+// Whoever learns from recorded decisions must use the same words, or the usual
+// looks new.
 func Call(q *nhi.Question, place geo.Place) surprise.Call {
-	operation := q.Operation
-	if operation == "" {
-		operation = string(q.Action)
-	}
-	return surprise.Call{
+	c := surprise.Call{
 		At: q.At, Address: q.Address, Place: place, Agent: q.Known.AgentFamily,
-		Service: q.Resource, Operation: operation, Class: string(q.Action),
+		Service: q.Resource, Operation: q.Operation, Class: string(q.Action),
 	}
+	if c.Operation == "" {
+		c.Operation = c.Class
+	}
+	return c
 }
 
 // Assess implements Behaviour.
@@ -45,73 +44,36 @@ func (s *Scorer) Assess(q *nhi.Question, page *surprise.Page, place geo.Place) {
 	call := Call(q, place)
 	var prior *surprise.Prior
 	if s.Peers != nil {
-		prior = s.Peers(q)
+		prior = s.Peers(q.Subject.Identity)
 	}
 	score := page.Score(call.Observation(), prior)
 	k := &q.Known
 	k.NewNetwork, k.NewCountry = score.NewNetwork, score.NewCountry
 	k.NewAction, k.NewAgent = score.NewAction, score.NewAgent
 	k.Surprise = score.Tenths
+	k.RateHundreds = math.MaxInt32
 	if rate := score.RatePerMinute * 100; rate < math.MaxInt32 { // false for NaN
 		k.RateHundreds = int(rate)
-	} else {
-		k.RateHundreds = math.MaxInt32
 	}
-	if score.Tenths >= s.explainFrom() {
-		k.Features = s.explain(q, page, &call, &score)
+	from := s.ExplainFrom
+	if from <= 0 {
+		from = explainFrom
+	}
+	if score.Tenths >= from {
+		k.Features = s.explain(page, &call, &score)
 	}
 }
 
-func (s *Scorer) explainFrom() int {
-	if s.ExplainFrom > 0 {
-		return s.ExplainFrom
-	}
-	return 40
-}
+const (
+	explainFrom = 60
+	explained   = 4 // features a decision lists at most
+)
 
-// explained is how many features a decision lists at most.
-const explained = 4
-
-func (s *Scorer) explain(q *nhi.Question, page *surprise.Page, call *surprise.Call, score *surprise.Score) []nhi.Feature {
-	top := score.Top(explained)
-	out := make([]nhi.Feature, 0, len(top))
-	for _, f := range top {
-		feature := nhi.Feature{Name: f.String(), Seen: seen(call, score, f), Bits: float64(score.Features[f].Tenths) / 10}
-		if s.Usual != nil && page != nil {
-			feature.Usual = s.Usual(q, page, f)
-		}
-		out = append(out, feature)
+func (s *Scorer) explain(page *surprise.Page, call *surprise.Call, score *surprise.Score) []nhi.Feature {
+	reasons := page.Explain(score, call, s.Names, explained)
+	out := make([]nhi.Feature, 0, len(reasons))
+	for _, r := range reasons {
+		out = append(out, nhi.Feature{Name: r.Feature.String(), Usual: r.Usual, Seen: r.Seen, Bits: r.Bits})
 	}
 	return out
-}
-
-// seen says in words what a call showed in a feature.
-func seen(call *surprise.Call, score *surprise.Score, f surprise.Feature) string {
-	switch f {
-	case surprise.Network:
-		return geo.Family(call.Address).String()
-	case surprise.ASN:
-		if call.Place.ASN == 0 {
-			return "unknown"
-		}
-		return "AS" + strconv.FormatUint(uint64(call.Place.ASN), 10) + " " + call.Place.Organization
-	case surprise.Country:
-		if call.Place.Country == "" {
-			return "unknown"
-		}
-		return call.Place.Country
-	case surprise.Agent:
-		return call.Agent
-	case surprise.Action:
-		return call.Operation + " " + call.Service
-	case surprise.Class:
-		return call.Class
-	case surprise.Region:
-		return call.Region
-	case surprise.Hour:
-		return call.At.UTC().Format("Monday 15:00 UTC")
-	case surprise.Rate:
-		return strconv.FormatFloat(score.RatePerMinute, 'f', 1, 64) + " a minute"
-	}
-	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -551,7 +552,7 @@ func TestNoAllowAfterAnAcknowledgedRevocation(t *testing.T) {
 		apply(t, w.facts, change(t, gen, nhi.SubjectCredential, "", c))
 		acknowledgedGeneration.Store(uint64(gen))
 		acknowledged.Store(uint64(n + 1))
-		for seen := allowed.Load(); n < keys-1 && allowed.Load() == seen; { // let the deciders run in between
+		for seen := allowed.Load(); n < keys-1 && allowed.Load() == seen; runtime.Gosched() { // let the deciders run in between
 			if wrong.Load() != nil {
 				break
 			}
