@@ -169,7 +169,7 @@ func (a *automaton) number(t *trie, width int) {
 
 // find runs from data[at] in the given state (0 at the start) to the end of
 // the next needle. It returns the position behind that needle and the state to
-// go on from, or len(data) and a state below a.accept.
+// go on from, or, if there is none, len(data) and a state below a.accept.
 func (a *automaton) find(data []byte, at int, state uint16) (int, uint16) {
 	next, shift, accept := a.next, a.shift&15, a.accept
 	for i := at; i < len(data); i++ {
@@ -178,7 +178,7 @@ func (a *automaton) find(data []byte, at int, state uint16) (int, uint16) {
 			return i + 1, state
 		}
 	}
-	return len(data), state
+	return len(data), 0
 }
 
 // ending lists the needles that end in an accepting state.

@@ -31,7 +31,7 @@ func verifyAWSPair(text []byte, at int) (finding, bool) {
 	if !isAWSID(text, at) {
 		return finding{}, false
 	}
-	secret, ok := partner(text, at)
+	secret, ok := partner(text, at, neighbours)
 	if !ok {
 		return finding{}, false
 	}
@@ -87,7 +87,7 @@ func verifyAWSSecret(text []byte, at int) (finding, bool) {
 	}
 	lo, hi := max(0, secret.start-pairAfter), min(len(text), secret.end+pairBefore)
 	for i := nextID(text, lo, hi); i >= 0; i = nextID(text, i+1, hi) {
-		if p, ok := partner(text, i); ok && p.span == secret.span {
+		if p, ok := partner(text, i, neighbours); ok && p.span == secret.span {
 			return finding{}, false
 		}
 	}
@@ -166,16 +166,34 @@ func nextID(text []byte, from, to int) int {
 	return -1
 }
 
-// pairedNearby reports whether the same id stands nearby with a secret, so that
-// this mention of it tells nothing new.
+// previousID returns the offset of the last access key id in text[from:to], or
+// -1.
+func previousID(text []byte, from, to int) int {
+	for to > from {
+		k := bytes.LastIndex(text[from:to], []byte("IA"))
+		if k < 2 {
+			return -1
+		}
+		if isAWSID(text, from+k-2) {
+			return from + k - 2
+		}
+		to = from + k
+	}
+	return -1
+}
+
+// pairedNearby reports whether the same id stands shortly before or behind with
+// a secret, so that this mention of it tells nothing new.
 func pairedNearby(text []byte, at int) bool {
-	lo, hi := max(0, at-pairAfter), min(len(text), at+pairAfter)
 	id := text[at : at+awsIDLength]
-	for i := nextID(text, lo, hi); i >= 0; i = nextID(text, i+1, hi) {
-		if i == at || !bytes.Equal(text[i:i+awsIDLength], id) {
+	lo, hi := max(0, at-pairAfter), min(len(text), at+pairAfter)
+	before := bytes.LastIndex(text[lo:at], id)
+	after := bytes.Index(text[at+1:hi], id)
+	for _, i := range []int{lo + before, at + 1 + after} {
+		if i < lo || i == at || !isAWSID(text, i) {
 			continue
 		}
-		if _, ok := partner(text, i); ok {
+		if _, ok := partner(text, i, neighbours); ok {
 			return true
 		}
 	}
@@ -194,35 +212,35 @@ func (s awsSecret) named(text []byte) bool {
 	return bytes.Contains(before, []byte("secret"))
 }
 
+// neighbours is how many ids before one are asked whether a secret is theirs.
+const neighbours = 3
+
 // partner finds the secret that belongs to the id at text[at]: the nearest one
 // behind it or before it, up to the next id in each direction. Ids usually come
 // first, and pairs seldom reach over a blank line or a closing bracket.
-func partner(text []byte, at int) (awsSecret, bool) {
-	id := text[at : at+awsIDLength]
+func partner(text []byte, at, ask int) (awsSecret, bool) {
 	hi := min(len(text), at+awsIDLength+pairAfter)
-	for i := nextID(text, at+awsIDLength, hi); i >= 0; i = nextID(text, i+1, hi) {
-		if !bytes.Equal(text[i:i+awsIDLength], id) {
-			hi = i
-			break
-		}
+	if next := nextID(text, at+awsIDLength, hi); next >= 0 {
+		hi = next
 	}
 	lo := max(0, at-pairBefore)
-	for i := nextID(text, lo, at); i >= 0; i = nextID(text, i+1, at) {
-		lo = i + awsIDLength
+	previous := previousID(text, lo, at)
+	if previous >= 0 {
+		lo = previous + awsIDLength
 	}
 	after, okAfter := firstSecret(text, at+awsIDLength, hi, false)
 	before, okBefore := lastSecret(text, lo, at)
-	switch {
-	case okAfter && okBefore:
-		costAfter := distance(text[at+awsIDLength : after.start])
-		costBefore := distance(text[before.end:at]) + 150
-		if costBefore < costAfter {
-			clear(after.value)
-			return before, true
+	if !okAfter && okBefore && previous >= 0 && ask > 0 {
+		// What stands between two ids is usually the first one's.
+		if other, ok := partner(text, previous, ask-1); ok && other.span == before.span {
+			return awsSecret{}, false
 		}
-		clear(before.value)
-		return after, true
-	case okAfter:
+	}
+	if okAfter && okBefore {
+		costAfter := distance(text[at+awsIDLength : after.start])
+		okAfter = costAfter <= distance(text[before.end:at])+150
+	}
+	if okAfter {
 		return after, true
 	}
 	return before, okBefore
@@ -320,14 +338,15 @@ func secretIn(text []byte, start, end int, named bool) (awsSecret, bool) {
 			break
 		}
 	}
-	value := make([]byte, 0, 64)
-	for i := start; i < end; {
+	value := make([]byte, 0, maxRun)
+	for i := start; i < end && len(value) < maxRun; {
 		c, n := awsUnit(text, i)
-		if n == 0 || len(value) == cap(value) {
-			return awsSecret{}, false
-		}
 		value = append(value, c)
 		i += n
+		// In a URL, the next part of the path follows.
+		if len(value) == awsSecretLength && i < end && text[i] == '/' && (awsSecret{span: span{start: start}}).named(text) {
+			end, padding = i, 0
+		}
 	}
 	if named && len(value) == 54 && padding == 2 {
 		value, _ = base64.RawStdEncoding.AppendDecode(nil, value)
@@ -338,6 +357,9 @@ func secretIn(text []byte, start, end int, named bool) (awsSecret, bool) {
 	}
 	return awsSecret{span{start, end}, value}, true
 }
+
+// maxRun is more than any run that is a secret: 40, or 54 in base64.
+const maxRun = 56
 
 // standsAlone reports whether the run text[start:end] is all of a string: not
 // cut off by the window, and not part of a longer token in another alphabet.

@@ -79,6 +79,7 @@ type source struct {
 	buf   *Buffer
 	order binary.ByteOrder // of UTF-16, else nil
 	read  int64
+	idle  int // reads in a row that gave nothing
 	done  bool
 }
 
@@ -89,7 +90,7 @@ func (in *source) start() error {
 	}
 	in.buf.text = in.buf.text[:0]
 	in.buf.raw = in.buf.raw[:0]
-	for len(in.buf.text) < 2 && !in.done {
+	for len(in.buf.text) < 1024 && !in.done {
 		if err := in.readInto(&in.buf.text, cap(in.buf.text)); err != nil {
 			return err
 		}
@@ -129,9 +130,15 @@ func (in *source) readInto(b *[]byte, limit int) error {
 	n, err := in.r.Read((*b)[len(*b):min(cap(*b), limit)])
 	*b = (*b)[:len(*b)+n]
 	in.read += int64(n)
+	if in.idle++; n > 0 {
+		in.idle = 0
+	}
 	if errors.Is(err, io.EOF) {
 		in.done = true
 		return nil
+	}
+	if err == nil && in.idle > 100 {
+		err = io.ErrNoProgress
 	}
 	if err != nil {
 		return fmt.Errorf("scan: %w", err)

@@ -1,14 +1,17 @@
 package leak
 
 import (
+	"bytes"
 	"encoding/binary"
 	"unicode/utf16"
 	"unicode/utf8"
 )
 
 // byteOrder returns the order of UTF-16 text that begins with a byte order mark.
+// Every line break, space or digit of such text has a zero byte; bytes that
+// begin like a mark and have none are something else.
 func byteOrder(data []byte) binary.ByteOrder {
-	if len(data) < 2 {
+	if len(data) < 2 || bytes.IndexByte(data[:min(len(data), 1024)], 0) < 0 {
 		return nil
 	}
 	switch [2]byte{data[0], data[1]} {

@@ -147,7 +147,7 @@ func verifyGitHubFine(text []byte, at int) (finding, bool) {
 			return finding{}, false
 		}
 	}
-	if !looksRandom(body[:first], 10, 6) || !looksRandom(body[first+1:], 22, 20) {
+	if !looksRandom(body, 24, 28) {
 		return finding{}, false
 	}
 	return whole(text, at, end, fingerprint.GitHub, Medium), true
