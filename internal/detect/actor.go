@@ -35,7 +35,8 @@ type life struct {
 	Signs      uint32  // signs of a person, as a set
 	DayNew     float32 // new actions today
 	Usual      [habits]float32
-	Told       uint8 // 1: was reported as a shadow
+	Failed     bitmap4 // actions that have failed in windows before
+	Told       uint8   // 1: was reported as a shadow
 }
 
 // The habits of which the usual largest number in a window is kept.
@@ -54,12 +55,42 @@ type windowState struct {
 	actions     bitmap4  // of 256
 	resources   bitmap16 // of 1024
 	fresh       bitmap4  // actions never seen before
+	failed      bitmap4  // actions that failed
 	established bool
-	loudest     float64 // bits of the most surprising single event
-	evidence    [dimensions]hit
-	first       int64 // time of the first unusual event
-	cited       []string
-	unusual     int
+	scopes      []*scope // by credential; most windows have none
+}
+
+// A scope is the evidence of one window about one credential: what a thief
+// does with one key of an identity is not held against its other keys.
+type scope struct {
+	credential nhi.CredentialID
+	loudest    float64 // bits of the most surprising single event
+	evidence   [dimensions]hit
+	first      int64 // time of the first unusual event
+	cited      []string
+	unusual    int
+}
+
+// maxScopes bounds the credentials of one identity that are told apart.
+const maxScopes = 8
+
+// scope returns the evidence about a credential, or nil if there is none and
+// make is false.
+func (w *windowState) scope(c nhi.CredentialID, make bool) *scope {
+	for _, s := range w.scopes {
+		if s.credential == c {
+			return s
+		}
+	}
+	if !make {
+		return nil
+	}
+	if len(w.scopes) >= maxScopes {
+		w.scopes = w.scopes[1:]
+	}
+	s := &scope{credential: c}
+	w.scopes = append(w.scopes, s)
+	return s
 }
 
 type (
@@ -74,6 +105,8 @@ func (b *bitmap4) set(h uint64) bool {
 	b[i] |= m
 	return !was
 }
+
+func (b *bitmap4) has(h uint64) bool { return b[h>>6&3]&(1<<(h&63)) != 0 }
 
 func (b *bitmap4) count() (n int) {
 	for _, w := range b {
@@ -110,7 +143,7 @@ func (d *Detector) window(a *actor, at int64) *windowState {
 	case number > a.win.number:
 		w := a.win
 		a.closeWindow()
-		*w = windowState{number: number, cited: w.cited[:0]}
+		*w = windowState{number: number}
 		a.win = w
 	}
 	return a.win
@@ -124,6 +157,12 @@ func (a *actor) closeWindow() {
 		return
 	}
 	a.Windows++
+	for i := range a.Failed {
+		a.Failed[i] |= w.failed[i]
+	}
+	if a.Failed.count() > 128 {
+		a.Failed = w.failed // so full that everything would be in it
+	}
 	if len(a.stories) > 0 {
 		return
 	}

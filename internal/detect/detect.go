@@ -17,7 +17,7 @@
 // dimensions add up.
 //
 // What crosses the threshold becomes one story: everything unusual that an
-// identity does with one credential, until it is quiet for half an hour, is
+// identity does with one credential, until it is quiet for two hours, is
 // one [nhi.Finding] under one id, which grows while the story goes on. An
 // analyst reads one sentence, not ten alerts.
 //
@@ -42,8 +42,8 @@ type Settings struct {
 	Low    float64 `yaml:"low_bits"`
 	Medium float64 `yaml:"medium_bits"`
 	High   float64 `yaml:"high_bits"`
-	// Quiet is how long an identity must be quiet to end a story; 0 means 30
-	// minutes. Longest bounds a story; 0 means a day.
+	// Quiet is how long an identity must be quiet to end a story; 0 means two
+	// hours. Longest bounds a story; 0 means a day.
 	Quiet   time.Duration `yaml:"quiet"`
 	Longest time.Duration `yaml:"longest"`
 	// Actors bounds how many identities are remembered; 0 means a million.
@@ -56,7 +56,7 @@ func (s Settings) withDefaults() Settings {
 	orDefault(&s.Low, 13)
 	orDefault(&s.Medium, 15)
 	orDefault(&s.High, 16.7)
-	orDefault(&s.Quiet, 30*time.Minute)
+	orDefault(&s.Quiet, 2*time.Hour)
 	orDefault(&s.Longest, 24*time.Hour)
 	orDefault(&s.Actors, 1<<20)
 	orDefault(&s.HalfLife, 24*time.Hour)
@@ -95,11 +95,16 @@ type Inventory interface {
 }
 
 // Explainer puts a score into words: for each surprising feature what is
-// usual and what was seen. It is asked before the event is learned, and only
-// for the few that matter.
+// usual and what was seen. It is asked only about the few events that matter.
 type Explainer interface {
 	Explain(ev *nhi.Event, score *surprise.Score) []nhi.Feature
 }
+
+// ExplainFunc is a function that is an Explainer.
+type ExplainFunc func(*nhi.Event, *surprise.Score) []nhi.Feature
+
+// Explain calls f.
+func (f ExplainFunc) Explain(ev *nhi.Event, score *surprise.Score) []nhi.Feature { return f(ev, score) }
 
 // A Verdict is what a Detector says to one event.
 type Verdict struct {
@@ -108,9 +113,6 @@ type Verdict struct {
 	Findings []nhi.Finding
 	// Bits is all the evidence in the identity's current window.
 	Bits float64
-	// Learn is false when the event must not become part of what is normal:
-	// it is part of a story, proves nothing, or is merely asserted.
-	Learn bool
 }
 
 // A Detector follows a stream of events. It is not for concurrent use; split
@@ -155,7 +157,7 @@ const (
 )
 
 // Observe judges an attributed event by its score, which is that of the page
-// before the event is learned. The returned findings are valid until the next
+// before the event was learned. The returned findings are valid until the next
 // call.
 func (d *Detector) Observe(ev *nhi.Event, score *surprise.Score) Verdict {
 	d.findings = d.findings[:0]
@@ -172,7 +174,7 @@ func (d *Detector) Observe(ev *nhi.Event, score *surprise.Score) Verdict {
 	d.judgeHuman(ev, score, a, at)
 	d.judgeHabits(ev, score, a, w, at)
 	a.remember(ev, at)
-	v := d.fuse(ev, score, a, w, at)
+	v := d.fuse(ev, a, w, at)
 	d.shadow(ev, a, at)
 	v.Findings = d.findings
 	return v

@@ -16,10 +16,9 @@ import (
 type dimension uint8
 
 const (
-	place      dimension = iota // network, provider, country
+	place      dimension = iota // network, provider, country; and the region called, which moves with them
 	agent                       // the caller's software
 	what                        // actions and their class
-	region                      // the cloud region called
 	when                        // hour, and sleep
 	volume                      // how much, how many different, how often refused
 	credential                  // the credential itself is wrong
@@ -49,42 +48,95 @@ var judged = [surprise.Features]struct {
 }{
 	surprise.Network: {"DET-07", place}, surprise.ASN: {"DET-07", place}, surprise.Country: {"DET-07", place},
 	surprise.Agent: {"DET-09", agent}, surprise.Action: {"DET-11", what}, surprise.Class: {"DET-11", what},
-	surprise.Region: {"DET-10", region}, surprise.Hour: {"DET-16", when},
-	surprise.Denied: {"DET-14", volume}, surprise.Rate: {"DET-15", volume},
+	surprise.Region: {"DET-10", place}, surprise.Hour: {"DET-16", when},
+	surprise.Denied: {"DET-11", what}, surprise.Rate: {"DET-15", volume},
 }
 
 // judgeSurprise takes over what the baseline finds surprising. When the
 // provider itself acts (a service-linked role, a call that a service forwards)
 // where from and with what say nothing about the identity.
+//
+// What fails is never learned by the baseline, so a workload that is refused
+// the same call every few minutes would surprise for ever: a failing action
+// surprises once. And that a new action was refused is the same surprise as
+// the action, not a second one.
 func (d *Detector) judgeSurprise(ev *nhi.Event, score *surprise.Score, a *actor, w *windowState) {
 	w.established = w.established || score.Established
-	if score.NewAction && w.fresh.set(surprise.HashPair(ev.Service, ev.Operation)) {
-		a.countNew(w.number)
+	failed, stale := ev.Status == nhi.Failure, false
+	if failed || score.NewAction {
+		h := surprise.HashPair(ev.Service, ev.Operation)
+		if stale = failed && a.Failed.has(h); failed {
+			w.failed.set(h)
+		}
+		if score.NewAction && !stale && w.fresh.set(h) {
+			a.countNew(w.number)
+		}
 	}
 	if ev.Principal.Platform {
 		return
 	}
-	w.loudest = max(w.loudest, score.Bits())
+	so := w.strongest(ev.Credential)
+	var each [learned]float64
 	for f := range surprise.Feature(surprise.Features) {
-		b := float64(score.Features[f].Tenths) / 10
-		if b < notable {
+		j := judged[f]
+		if stale && j.dim == what {
 			continue
 		}
-		if f == surprise.Action && score.Features[f].New {
-			// Several new actions in one window are less likely than one, though
-			// not by as much as if they were independent: releases bring several.
-			b *= 1 + 0.4*math.Log2(float64(max(1, w.fresh.count())))
+		b := weigh(f, score, w)
+		each[j.dim] = max(each[j.dim], b)
+		if b >= notable {
+			d.hit(ev, score, so, j.rule, j.dim, b, nhi.Feature{Name: f.String()})
 		}
-		j := judged[f]
-		d.hit(ev, score, w, j.rule, j.dim, b, nhi.Feature{Name: f.String()})
 	}
+	total := 0.0
+	for _, b := range each {
+		total += b
+	}
+	if total >= loud {
+		sc := w.scope(ev.Credential, true)
+		sc.loudest = max(sc.loudest, total)
+	}
+}
+
+// weigh returns what a feature's surprise counts for, bits.
+func weigh(f surprise.Feature, score *surprise.Score, w *windowState) float64 {
+	b := float64(score.Features[f].Tenths) / 10
+	switch {
+	case f == surprise.Denied:
+		return min(b, 4)
+	case f == surprise.Network && !score.NewASN:
+		return b * nearby
+	case f == surprise.Action && score.Features[f].New:
+		// Several new actions in one window are less likely than one, though
+		// not by as much as if they were independent: releases bring several.
+		return b * (1 + 0.4*math.Log2(float64(max(1, w.fresh.count()))))
+	}
+	return b
+}
+
+// nearby is what a new network is worth within a system that the identity is
+// used from anyway.
+const nearby = 0.85
+
+// loud is the least that a single event must weigh as a whole to be
+// remembered, bits.
+const loud = 8
+
+var nothing [dimensions]hit
+
+// strongest returns the evidence about a credential so far.
+func (w *windowState) strongest(c nhi.CredentialID) *[dimensions]hit {
+	if s := w.scope(c, false); s != nil {
+		return &s.evidence
+	}
+	return &nothing
 }
 
 // hit notes a piece of evidence. Words are asked for only when it is the
 // strongest of its dimension so far.
-func (d *Detector) hit(ev *nhi.Event, score *surprise.Score, w *windowState, rule string, dim dimension, b float64, f nhi.Feature) {
+func (d *Detector) hit(ev *nhi.Event, score *surprise.Score, so *[dimensions]hit, rule string, dim dimension, b float64, f nhi.Feature) {
 	f.Bits = math.Round(b*10) / 10
-	if f.Seen == "" && b > w.evidence[dim].bits+0.05 {
+	if f.Seen == "" && b > so[dim].bits+0.05 {
 		d.describe(ev, score, &f)
 	}
 	d.hits = append(d.hits, hit{rule: d.rules.byID[rule], dim: dim, bits: b, feature: f})
@@ -223,15 +275,16 @@ func (d *Detector) judgeHabits(ev *nhi.Event, score *surprise.Score, a *actor, w
 	case !score.Established || a.Windows < 12:
 		limit = 8
 	}
+	so := w.strongest(ev.Credential)
 	if w.actions.set(surprise.HashPair(ev.Service, ev.Operation)) {
-		d.breadth(w, w.actions.count(), a.Usual[habitActions], 6, limit, "different actions")
+		d.breadth(so, w.actions.count(), a.Usual[habitActions], 6, limit, "different actions")
 	}
 	if ev.Resource != "" && w.resources.set(surprise.Hash(ev.Resource)) {
-		d.breadth(w, w.resources.count(), a.Usual[habitResources], 12, limit, "different resources")
+		d.breadth(so, w.resources.count(), a.Usual[habitResources], 12, limit, "different resources")
 	}
 	if ev.Status == nhi.Failure {
 		w.denied++
-		d.breadth(w, w.denied, a.Usual[habitDenied], 4, limit, "refused or failed calls")
+		d.breadth(so, w.denied, a.Usual[habitDenied], 4, limit, "refused or failed calls")
 	}
 	if a.Day == at/day && a.DayNew >= 6 {
 		b := min(limit, tail(float64(a.DayNew), max(2, float64(a.Usual[habitDaily]))))
@@ -241,12 +294,12 @@ func (d *Detector) judgeHabits(ev *nhi.Event, score *surprise.Score, a *actor, w
 }
 
 // breadth judges one count of a window against its usual maximum.
-func (d *Detector) breadth(w *windowState, n int, usual float32, floor, limit float64, of string) {
+func (d *Detector) breadth(so *[dimensions]hit, n int, usual float32, floor, limit float64, of string) {
 	if float64(n) <= floor {
 		return
 	}
 	b := min(limit, tail(float64(n), max(floor/2, float64(usual))))
-	if b > w.evidence[volume].bits+0.05 {
+	if b > so[volume].bits+0.05 {
 		d.breadthHit(b, of, n, usual)
 	}
 }

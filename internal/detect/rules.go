@@ -25,7 +25,7 @@ type Rule struct {
 	Phrase   string       `yaml:"phrase"`   // part of the sentence: "was used from {seen}[, usually {usual}]"
 	Why      string       `yaml:"why"`      // why it matters
 	Advice   string       `yaml:"advice"`   // what to do next
-	// Dimension is that of the evidence: place, agent, what, region, when,
+	// Dimension is that of the evidence: place, agent, what, when,
 	// volume, credential, defence or human.
 	Dimension string `yaml:"dimension"`
 	// Feature and Usual name the evidence of a rule that matches by itself.
@@ -166,7 +166,7 @@ func load(files fs.FS) (*ruleSet, error) {
 }
 
 var dimensionNames = map[string]dimension{
-	"place": place, "agent": agent, "what": what, "region": region, "when": when, "volume": volume,
+	"place": place, "agent": agent, "what": what, "when": when, "volume": volume,
 	"credential": credential, "defence": defence, "human": human,
 }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/surprise"
 )
 
 // A story is what becomes one finding: everything unusual that an identity
@@ -55,58 +54,66 @@ const maxCited = 20
 const kindred = "behaviour"
 
 // fuse takes the event's hits into the window and the story.
-func (d *Detector) fuse(ev *nhi.Event, score *surprise.Score, a *actor, w *windowState, at int64) Verdict {
+func (d *Detector) fuse(ev *nhi.Event, a *actor, w *windowState, at int64) Verdict {
+	if len(d.hits) == 0 {
+		if sc := w.scope(ev.Credential, false); sc != nil {
+			return Verdict{Bits: sc.bits(w.established)}
+		}
+		return Verdict{}
+	}
+	sc := w.scope(ev.Credential, true)
 	strongest := 0.0
 	for _, h := range d.hits {
 		strongest = max(strongest, h.bits)
-		if h.bits > w.evidence[h.dim].bits+0.05 {
-			w.evidence[h.dim] = h
+		if h.bits > sc.evidence[h.dim].bits+0.05 {
+			sc.evidence[h.dim] = h
 		}
 	}
 	s := a.story(ev.Credential)
-	bits := w.bits()
+	bits := sc.bits(w.established)
 	unusual := strongest >= notable+1
 	switch {
-	case s == nil && bits >= d.set.Low && strongest > 0:
-		s = d.open(ev, a, w, at)
+	case s == nil && bits >= d.set.Low && strongest >= notable:
+		s = open(ev, w, sc, at)
+		d.keep(a, s)
+		unusual = true
 	case s == nil && unusual:
-		w.cite(ev, at)
+		sc.cite(ev, at)
 	}
 	if s == nil {
-		return Verdict{Bits: bits, Learn: true}
+		return Verdict{Bits: bits}
 	}
 	if unusual {
-		d.extend(s, ev, w, at)
+		d.extend(s, ev, w.established, sc, at)
 	}
-	// While a story goes on nothing unusual becomes normal.
-	return Verdict{Bits: max(bits, s.Bits), Learn: !unusual && score.Bits() < d.set.Low}
+	return Verdict{Bits: max(bits, s.Bits)}
 }
 
 // bits sums the evidence up: what rests on the baseline, and what does not.
 // An identity that is itself new cannot alarm by surprise alone.
-func (w *windowState) bits() float64 {
+func (s *scope) bits(established bool) float64 {
 	sum := 0.0
 	for dim := range learned {
-		sum += w.evidence[dim].bits
+		sum += s.evidence[dim].bits
 	}
-	sum = max(sum, w.loudest)
-	if !w.established {
+	sum = max(sum, s.loudest)
+	if !established {
 		sum = min(sum, 12)
 	}
 	for dim := learned; dim < dimensions; dim++ {
-		sum += w.evidence[dim].bits
+		sum += s.evidence[dim].bits
 	}
 	return sum
 }
 
 // cite remembers an unusual event in case that it becomes part of a story.
-func (w *windowState) cite(ev *nhi.Event, at int64) {
-	if w.unusual == 0 || at < w.first {
-		w.first = at
+func (s *scope) cite(ev *nhi.Event, at int64) {
+	if s.unusual == 0 || at < s.first {
+		s.first = at
 	}
-	w.unusual++
-	if len(w.cited) < maxCited && ev.ID != "" {
-		w.cited = append(w.cited, ev.ID)
+	s.unusual++
+	if len(s.cited) < maxCited && ev.ID != "" {
+		s.cited = append(s.cited, ev.ID)
 	}
 }
 
@@ -124,26 +131,30 @@ func (a *actor) story(c nhi.CredentialID) *story {
 const maxStories = 8
 
 // open begins a story with what the window holds.
-func (d *Detector) open(ev *nhi.Event, a *actor, w *windowState, at int64) *story {
-	if len(a.stories) >= maxStories {
-		d.end(a.stories[0])
-		a.stories = slices.Delete(a.stories, 0, 1)
-	}
+func open(ev *nhi.Event, w *windowState, sc *scope, at int64) *story {
 	s := &story{
 		Identity: ev.Identity, Credential: ev.Credential, Window: w.number,
 		First: at, Last: at, Detected: at, Weight: 1,
 	}
-	if w.unusual > 0 {
-		s.First, s.Count = min(w.first, at), w.unusual
-		s.Cited = slices.Clone(w.cited)
-		w.unusual, w.cited = 0, w.cited[:0]
+	if sc.unusual > 0 {
+		s.First, s.Count = min(sc.first, at), sc.unusual
+		s.Cited = slices.Clone(sc.cited)
+		sc.unusual, sc.cited = 0, nil
 	}
-	a.stories = append(a.stories, s)
 	return s
 }
 
+// keep adds an open story to an actor.
+func (d *Detector) keep(a *actor, s *story) {
+	if len(a.stories) >= maxStories {
+		d.end(a.stories[0])
+		a.stories = slices.Delete(a.stories, 0, 1)
+	}
+	a.stories = append(a.stories, s)
+}
+
 // extend adds an event to a story and tells it again when that changes it.
-func (d *Detector) extend(s *story, ev *nhi.Event, w *windowState, at int64) {
+func (d *Detector) extend(s *story, ev *nhi.Event, established bool, sc *scope, at int64) {
 	s.First, s.Last = min(s.First, at), max(s.Last, at)
 	s.Count++
 	if len(s.Cited) < maxCited && ev.ID != "" {
@@ -153,13 +164,13 @@ func (d *Detector) extend(s *story, ev *nhi.Event, w *windowState, at int64) {
 		s.Succeeded++
 	}
 	s.Weight = max(s.Weight, classWeight(ev.Class))
-	s.Established = s.Established || w.established
-	for dim, h := range w.evidence {
+	s.Established = s.Established || established
+	for dim, h := range sc.evidence {
 		if h.rule != nil && h.bits > s.Evidence[dim].Bits {
 			s.Evidence[dim] = savedHit{h.rule.ID, h.bits, h.feature}
 		}
 	}
-	s.Bits = max(s.Bits, w.bits(), s.sum())
+	s.Bits = max(s.Bits, sc.bits(established), s.sum())
 	t := &s.Told
 	if s.Bits >= t.Bits+1 || s.Count >= 2*t.Count || s.top().Rule != t.Rule {
 		d.tell(s)
