@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -193,4 +194,47 @@ func BenchmarkAppendRecord(b *testing.B) {
 			buffer, _ = json.Marshal(d)
 		}
 	})
+}
+
+func TestDecisionsAreReadBackFromDisk(t *testing.T) {
+	dir := t.TempDir()
+	j, err := journal.Open(dir, journal.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	w := newWorld(t, func(c *Config) { c.Log = NewLog(OnDisk{j}, 16) })
+	for i := range 20 {
+		q := ask()
+		if i%2 == 0 { // these wait for the disk
+			q.Resource, q.Subject.SenderBound, q.Subject.Assurance = "high", true, nhi.AssuranceAttested
+		}
+		d := w.service.Decide(t.Context(), q)
+		if d.Outcome != nhi.Allow {
+			t.Fatalf("not allowed: %v", d.Reasons)
+		}
+		want = append(want, d.ID)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for r, err := range journal.Read(dir, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := Decode(r.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, d.ID)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("on disk (-decided +read):\n%s", diff)
+	}
+	if d := w.service.Decide(t.Context(), ask(func(q *nhi.Question) {
+		q.Resource, q.Subject.SenderBound, q.Subject.Assurance = "high", true, nhi.AssuranceAttested
+	})); d.Outcome != nhi.Deny {
+		t.Errorf("allowed although the journal is closed")
+	}
 }
