@@ -71,6 +71,7 @@ type account struct {
 	roles   []role
 	groups  map[string]group
 	managed map[string]string // ARN of a policy -> its document
+	admins  map[string]bool   // document -> whether it is an administrator's
 	odd     map[string]bool   // lists that had an item which could not be read
 	partial bool              // a file says that more pages follow
 	keys    []accessKey
@@ -84,7 +85,8 @@ func Read(ctx context.Context, in connector.Input) (connector.Report, error) {
 	}
 	a := &account{
 		id: in.Account, source: "the account asked for",
-		groups: make(map[string]group), managed: make(map[string]string), odd: make(map[string]bool),
+		groups: make(map[string]group), managed: make(map[string]string),
+		admins: make(map[string]bool), odd: make(map[string]bool),
 	}
 	// The details come first: they name the users that the others speak of.
 	for _, form := range forms {

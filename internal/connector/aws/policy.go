@@ -67,14 +67,14 @@ func (g granter) add(kind, name, doc string, admin bool) {
 
 func (g granter) inline(kind, prefix string, policies []inlinePolicy) {
 	for _, p := range policies {
-		g.add(kind, prefix+p.Name, string(p.Document), admin(string(p.Document)))
+		g.add(kind, prefix+p.Name, string(p.Document), g.a.admin(string(p.Document)))
 	}
 }
 
 func (g granter) attached(kind string, policies []attachedPolicy) {
 	for _, p := range policies {
 		doc := g.a.managed[p.ARN]
-		g.add(kind, p.ARN, doc, administratorAccess(p.ARN) || admin(doc))
+		g.add(kind, p.ARN, doc, administratorAccess(p.ARN) || g.a.admin(doc))
 	}
 }
 
@@ -90,6 +90,17 @@ func administratorAccess(arn string) bool {
 	rest, ok := strings.CutPrefix(arn, "arn:aws")
 	_, rest, colon := strings.Cut(rest, ":")
 	return ok && colon && rest == "iam::aws:policy/AdministratorAccess"
+}
+
+// admin is the function of that name, asked once for each document: a managed
+// policy is attached to many.
+func (a *account) admin(doc string) bool {
+	is, ok := a.admins[doc]
+	if !ok {
+		is = admin(doc)
+		a.admins[doc] = is
+	}
+	return is
 }
 
 // admin reports whether a policy has a statement that allows every action on
