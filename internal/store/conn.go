@@ -79,14 +79,21 @@ func (c *conn) generation(ctx context.Context) (seq int64, err error) {
 
 // close gives the connection back in an orderly way.
 func (c *conn) close() {
-	for _, s := range c.statements {
-		s.Close()
-	}
+	c.forget()
 	c.c.Close() // the pool below reports what matters when it is closed
 }
 
 // drop throws the connection away: its transaction is in an unknown state.
+// The statements go first; a driver need not bear them outliving it.
 func (c *conn) drop() {
+	c.forget()
 	_ = c.c.Raw(func(any) error { return driver.ErrBadConn })
-	c.close()
+	c.c.Close()
+}
+
+func (c *conn) forget() {
+	for _, s := range c.statements {
+		s.Close()
+	}
+	clear(c.statements)
 }

@@ -16,6 +16,8 @@ const (
 	groupTime   = 20 * time.Millisecond
 )
 
+var errUnfinished = errors.New("the transaction was never committed")
+
 // A write waits in the queue until a leader runs it. Before done is closed its
 // results belong to the leader.
 type write struct {
@@ -108,12 +110,16 @@ func (db *DB) next() *write {
 // and then the writers. Only the leader calls it.
 func (db *DB) group(ctx context.Context) {
 	var writes []*write
+	err := errUnfinished // stays if a function ends the goroutine under our feet
 	defer func() {
 		for _, w := range writes {
+			if err != nil {
+				w.changes, w.err = nil, errors.Join(w.err, err)
+			}
 			close(w.done)
 		}
 	}()
-	err := db.begin(ctx)
+	failed := db.begin(ctx)
 	began := time.Now()
 	for len(writes) < groupWrites && (len(writes) == 0 || time.Since(began) < groupTime) {
 		w := db.next()
@@ -121,23 +127,20 @@ func (db *DB) group(ctx context.Context) {
 			break
 		}
 		writes = append(writes, w)
-		if err == nil {
-			err = db.run(ctx, w)
+		if failed == nil {
+			failed = db.run(ctx, w)
 		}
 	}
-	if err == nil {
-		if err = db.writer.exec(ctx, "COMMIT"); err != nil {
-			err = fmt.Errorf("commit: %w", err)
+	if failed == nil {
+		if failed = db.writer.exec(ctx, "COMMIT"); failed != nil {
+			failed = fmt.Errorf("commit: %w", failed)
 		}
 	}
-	if err == nil {
-		db.publish(writes)
+	if err = failed; err != nil {
+		db.recover(ctx)
 		return
 	}
-	for _, w := range writes {
-		w.changes, w.err = nil, errors.Join(w.err, err)
-	}
-	db.recover(ctx)
+	db.publish(writes)
 }
 
 // begin opens the writer again if the last group broke it.

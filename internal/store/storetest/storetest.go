@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -34,10 +35,12 @@ func Run(t *testing.T, kit Kit) {
 	t.Run("the sequence is gapless under concurrent writers and failing writes", kit.gapless)
 	t.Run("a failing write is undone alone", kit.alone)
 	t.Run("a panicking write panics at its caller and is undone alone", kit.panics)
+	t.Run("a write that ends its goroutine takes nobody along", kit.exits)
 	t.Run("hooks see changes in commit order before the write returns", kit.hooks)
 	t.Run("a read is one snapshot with its generation", kit.snapshot)
 	t.Run("a read cannot write", kit.readOnly)
 	t.Run("a cancelled write leaves nothing", kit.cancelled)
+	t.Run("a cancelled read harms no later read", kit.cancelledRead)
 	t.Run("changes page through the sequence", kit.pages)
 	t.Run("documents and positions keep their newest value", kit.documents)
 	t.Run("one text can be used while its own rows are open", kit.nested)
@@ -220,6 +223,37 @@ func (k Kit) panics(t *testing.T) {
 	mustPut(t, db, "after", 1)
 }
 
+// exits lets the first of a group end its goroutine, as a failing test helper
+// does, while another waits: the other must not be told that it was committed
+// when it was not.
+func (k Kit) exits(t *testing.T) {
+	db := k.fresh(t)
+	began, queued := make(chan struct{}), make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		_, _ = db.Write(t.Context(), func(tx *store.Tx) error {
+			close(began)
+			<-queued
+			runtime.Goexit()
+			return nil
+		})
+	})
+	<-began
+	wg.Go(func() {
+		if _, err := put(t.Context(), db, "other", 1); err != nil {
+			t.Logf("the other write failed: %v", err) // honest, if unlucky
+		} else if n := position(t, db, "other"); n != 1 {
+			t.Errorf("acknowledged, but the row is %d", n)
+		}
+	})
+	close(queued)
+	wg.Wait()
+	if _, err := put(t.Context(), db, "after", 1); err != nil { // the leftover transaction is found here
+		mustPut(t, db, "after", 1)
+	}
+	all(t, db)
+}
+
 func (k Kit) hooks(t *testing.T) {
 	db := k.fresh(t)
 	var mu sync.Mutex
@@ -316,6 +350,34 @@ func (k Kit) cancelled(t *testing.T) {
 		}
 	}
 	mustPut(t, db, "after", 1)
+}
+
+func (k Kit) cancelledRead(t *testing.T) {
+	db := k.fresh(t)
+	for i := range 50 {
+		mustPut(t, db, fmt.Sprint(i), 1)
+	}
+	for range 20 { // more often than there are readers
+		ctx, cancel := context.WithCancel(t.Context())
+		err := db.Read(ctx, func(tx *store.Tx) error {
+			rows, err := tx.Query(ctx, `SELECT a.seq FROM change a, change b ORDER BY a.seq`)
+			if err != nil {
+				return err
+			}
+			defer rows.Close()
+			rows.Next()
+			cancel()
+			for rows.Next() {
+			}
+			return rows.Err()
+		})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("err = %v, want canceled", err)
+		}
+		if n := position(t, db, "7"); n != 1 {
+			t.Errorf("row = %d", n)
+		}
+	}
 }
 
 func (k Kit) pages(t *testing.T) {
