@@ -2,6 +2,10 @@ package decision
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -682,4 +686,21 @@ func BenchmarkDecide(b *testing.B) {
 			sink = w.service.Decide(context.Background(), questions[i%people])
 		}
 	})
+}
+
+// BenchmarkYardstick is what the figures of this package are compared with: a
+// raw ES256 signature, on the same machine in the same run.
+func BenchmarkYardstick(b *testing.B) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		b.Fatal(err)
+	}
+	digest := sha256.Sum256([]byte("yardstick"))
+	start := cpuTime()
+	defer func() { reportCPU(b, start) }()
+	for b.Loop() {
+		if _, err := ecdsa.SignASN1(rand.Reader, key, digest[:]); err != nil {
+			b.Fatal(err)
+		}
+	}
 }

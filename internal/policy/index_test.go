@@ -24,8 +24,9 @@ func reference(s *Set, q *nhi.Question) (types.Decision, []string, []string) {
 	}
 	full := &requestShape{
 		uses: attrAll, allParents: true,
-		principals: newMemo[principalKey](1), resources: newMemo[resourceKey](1),
-		creds: newMemo[credentialKey](1), contexts: newMemo[contextKey](1),
+		principals: newMemo[principalKey, types.Record](1), resources: newMemo[resourceKey, types.Record](1),
+		creds: newMemo[credentialKey, types.Record](1), contexts: newMemo[contextKey, types.Record](1),
+		ancestors: newMemo[[2]types.EntityUID, types.EntityUIDSet](1),
 	}
 	k := &q.Known
 	env := func(e nhi.Environment) types.EntityUID {

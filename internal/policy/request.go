@@ -77,17 +77,19 @@ type requestShape struct {
 	parents     map[types.EntityUID]struct{} // identities and environments that some policy names
 	allParents  bool                         // some policy computes the right side of an "in"
 
-	principals memo[principalKey]
-	resources  memo[resourceKey]
-	creds      memo[credentialKey]
-	contexts   memo[contextKey]
+	principals memo[principalKey, types.Record]
+	resources  memo[resourceKey, types.Record]
+	creds      memo[credentialKey, types.Record]
+	contexts   memo[contextKey, types.Record]
+	ancestors  memo[[2]types.EntityUID, types.EntityUIDSet]
 }
 
 func newRequestShape(rules []*rule) requestShape {
 	s := requestShape{
 		credentials: map[types.EntityUID]struct{}{}, parents: map[types.EntityUID]struct{}{},
-		principals: newMemo[principalKey](1 << 10), resources: newMemo[resourceKey](1 << 10),
-		creds: newMemo[credentialKey](1 << 6), contexts: newMemo[contextKey](1 << 12),
+		principals: newMemo[principalKey, types.Record](1 << 10), resources: newMemo[resourceKey, types.Record](1 << 10),
+		creds: newMemo[credentialKey, types.Record](1 << 6), contexts: newMemo[contextKey, types.Record](1 << 12),
+		ancestors: newMemo[[2]types.EntityUID, types.EntityUIDSet](1 << 10),
 	}
 	for _, r := range rules {
 		s.see((*ast.Policy)(r.policy.AST()))
@@ -148,7 +150,9 @@ func (s *requestShape) namedParents(uids ...types.EntityUID) types.EntityUIDSet 
 	if n == 0 {
 		return types.EntityUIDSet{}
 	}
-	return types.NewEntityUIDSet(found[:n]...)
+	return s.ancestors.get(found, func(found *[2]types.EntityUID) types.EntityUIDSet {
+		return types.NewEntityUIDSet(found[:n]...)
+	})
 }
 
 // entityType is the type of principal that an identity of kind k is.
@@ -380,30 +384,30 @@ func (f *fields) number(name types.String, a attr, n int) { f.value(name, a, typ
 
 func (f *fields) text(name types.String, a attr, s string) { f.value(name, a, types.String(s)) }
 
-// A memo remembers records by key: a fixed number of slots, each overwritten
-// by the next key that falls on it. It needs no lock and cannot grow.
-type memo[K comparable] struct {
+// A memo remembers values by key: a fixed number of slots, each overwritten by
+// the next key that falls on it. It needs no lock and cannot grow.
+type memo[K comparable, V any] struct {
 	seed  maphash.Seed
-	slots []atomic.Pointer[remembered[K]]
+	slots []atomic.Pointer[remembered[K, V]]
 }
 
-type remembered[K comparable] struct {
-	key    K
-	record types.Record
+type remembered[K comparable, V any] struct {
+	key   K
+	value V
 }
 
 // newMemo returns a memo of size slots; size is a power of two.
-func newMemo[K comparable](size int) memo[K] {
-	return memo[K]{seed: maphash.MakeSeed(), slots: make([]atomic.Pointer[remembered[K]], size)}
+func newMemo[K comparable, V any](size int) memo[K, V] {
+	return memo[K, V]{seed: maphash.MakeSeed(), slots: make([]atomic.Pointer[remembered[K, V]], size)}
 }
 
-func (m *memo[K]) get(key K, build func(*K) types.Record) types.Record {
+func (m *memo[K, V]) get(key K, build func(*K) V) V {
 	slot := &m.slots[maphash.Comparable(m.seed, key)&uint64(len(m.slots)-1)]
 	if r := slot.Load(); r != nil && r.key == key {
-		return r.record
+		return r.value
 	}
-	r := &remembered[K]{key: key}
-	r.record = build(&r.key)
+	r := &remembered[K, V]{key: key}
+	r.value = build(&r.key)
 	slot.Store(r)
-	return r.record
+	return r.value
 }
