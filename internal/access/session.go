@@ -1,0 +1,191 @@
+package access
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+const (
+	linkLife    = 10 * time.Minute
+	sessionLife = 12 * time.Hour
+	sessionIdle = time.Hour
+
+	touchEvery = time.Minute      // how exactly the last use is kept
+	trustFor   = 30 * time.Second // how long a session is not looked up again
+
+	// CSRFHeader must come with every request of a browser session that is not
+	// GET, HEAD or OPTIONS. Its value does not matter: a foreign page cannot
+	// send it at all without our leave (Fetch, CORS-safelisted request headers).
+	CSRFHeader = "Muster-Csrf"
+
+	secureCookie = "__Host-muster" // RFC 6265bis, section 4.1.3.2: this host, https, no subdomain can set it
+	plainCookie  = "muster"        // plain http, on loopback
+)
+
+// newSecret returns 256 random bits as text, and the hash that is kept.
+func newSecret() (string, Hash) {
+	var b [32]byte
+	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
+	secret := base64.RawURLEncoding.EncodeToString(b[:])
+	return secret, hash(secret)
+}
+
+func hash(secret string) Hash { return sha256.Sum256([]byte(secret)) }
+
+// NewLink returns the secret of a sign-in link that works once, within ten
+// minutes, for what the caller is. Only administrators get one.
+func (s *Service) NewLink(ctx context.Context, by Caller) (secret string, err error) {
+	if !by.May(Administer) {
+		return "", fmt.Errorf("make a sign-in link: %w", nhi.ErrDenied)
+	}
+	secret, h := newSecret()
+	at := now()
+	if err := s.c.Sessions.SaveLink(ctx, h, Login{Name: by.Name, Identity: by.Identity, Created: at}, at.Add(linkLife)); err != nil {
+		return "", fmt.Errorf("make a sign-in link: %w", err)
+	}
+	return secret, nil
+}
+
+// SignIn opens a link and returns the cookie of a new session. The session
+// that the request came with, if any, ends: an identifier that somebody
+// planted before is worth nothing after. The error wraps nhi.ErrDenied when
+// the link does not work (any more), nhi.ErrBusy after too many that did not.
+func (s *Service) SignIn(ctx context.Context, r *http.Request, link string) (*http.Cookie, error) {
+	address := clientAddress(r)
+	at := now()
+	if s.failures.tooMany(address, at) {
+		return nil, fmt.Errorf("sign in: %w", nhi.ErrBusy)
+	}
+	if purpose := r.Header.Get("Sec-Purpose") + r.Header.Get("Purpose"); purpose != "" {
+		// A browser or a chat program looks ahead: it must not use up the link.
+		return nil, fmt.Errorf("sign in: prefetch: %w", nhi.ErrDenied)
+	}
+	if len(link) > 128 {
+		link = ""
+	}
+	login, err := s.c.Sessions.TakeLink(ctx, hash(link), at)
+	if err != nil {
+		s.failures.count(address, at)
+		return nil, fmt.Errorf("sign in: the link does not work: %w", nhi.ErrDenied)
+	}
+	if old, ok := s.cookieOf(r); ok {
+		if err := s.drop(ctx, old); err != nil {
+			return nil, fmt.Errorf("sign in: %w", err)
+		}
+	}
+	secret, h := newSecret()
+	if err := s.c.Sessions.SaveSession(ctx, h, Login{Name: login.Name, Identity: login.Identity, Created: at, Used: at}); err != nil {
+		return nil, fmt.Errorf("sign in: %w", err)
+	}
+	return s.cookie(secret, int(sessionLife/time.Second)), nil
+}
+
+// SignOut ends the session of a request and returns the cookie that makes the
+// browser forget it.
+func (s *Service) SignOut(ctx context.Context, r *http.Request) (*http.Cookie, error) {
+	if secret, ok := s.cookieOf(r); ok {
+		if err := s.drop(ctx, secret); err != nil {
+			return nil, fmt.Errorf("sign out: %w", err)
+		}
+	}
+	return s.cookie("", -1), nil
+}
+
+func (s *Service) drop(ctx context.Context, secret string) error {
+	h := hash(secret)
+	s.seen.forget(h)
+	return s.c.Sessions.DropSession(ctx, h)
+}
+
+func (s *Service) cookieName() string {
+	if s.secure {
+		return secureCookie
+	}
+	return plainCookie
+}
+
+func (s *Service) cookie(value string, maxAge int) *http.Cookie {
+	return &http.Cookie{
+		Name: s.cookieName(), Value: value, Path: "/", MaxAge: maxAge, HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteStrictMode,
+	}
+}
+
+// cookieOf returns the session's secret of a request. Two cookies of the name
+// are none: one of them was planted.
+func (s *Service) cookieOf(r *http.Request) (string, bool) {
+	cookies := r.CookiesNamed(s.cookieName())
+	if len(cookies) != 1 || len(cookies[0].Value) != base64.RawURLEncoding.EncodedLen(32) {
+		return "", false
+	}
+	return cookies[0].Value, true
+}
+
+// session finds the live session of a secret.
+func (s *Service) session(ctx context.Context, secret string, at time.Time) (Login, error) {
+	h := hash(secret)
+	if login, ok := s.seen.get(h, at); ok && alive(login, at) {
+		return login, nil
+	}
+	login, err := s.c.Sessions.Session(ctx, h)
+	if err != nil {
+		return Login{}, err
+	}
+	if !alive(login, at) {
+		return Login{}, fmt.Errorf("session has ended: %w", nhi.ErrNotFound)
+	}
+	if at.Sub(login.Used) >= touchEvery {
+		if err := s.c.Sessions.TouchSession(ctx, h, at); err != nil {
+			return Login{}, err
+		}
+		login.Used = at
+	}
+	s.seen.put(h, login, at)
+	return login, nil
+}
+
+func alive(l Login, at time.Time) bool {
+	return at.Before(l.Created.Add(sessionLife)) && at.Before(l.Used.Add(sessionIdle))
+}
+
+// recent remembers sessions that were just looked up.
+type recent struct {
+	mu   sync.Mutex // guards seen
+	seen map[Hash]sighted
+}
+
+type sighted struct {
+	login Login
+	at    time.Time
+}
+
+func newRecent() *recent { return &recent{seen: make(map[Hash]sighted)} }
+
+func (r *recent) get(h Hash, at time.Time) (Login, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s, ok := r.seen[h]
+	return s.login, ok && at.Sub(s.at) < trustFor
+}
+
+func (r *recent) put(h Hash, l Login, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.seen) >= 1024 {
+		clear(r.seen) // they are looked up again
+	}
+	r.seen[h] = sighted{l, at}
+}
+
+func (r *recent) forget(h Hash) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.seen, h)
+}
