@@ -32,10 +32,11 @@ import (
 
 // A Caller is who sent a request.
 type Caller struct {
-	Kind    string // operator, session, source
-	Name    string
-	Source  nhi.Source // of a source
-	Expires time.Time
+	Kind     string // operator, session, source
+	Name     string
+	Identity nhi.ID
+	Source   nhi.Source // of a source
+	Expires  time.Time
 }
 
 // Operator reports whether the caller is a person or their token.
@@ -56,10 +57,11 @@ type Access interface {
 	EnrollPoint(ctx context.Context, by string, p client.EnrollPoint) (client.Enrolled, error)
 	SetPoint(ctx context.Context, by, id string, p client.SetPoint) (nhi.Point, error)
 	Points(ctx context.Context) ([]nhi.Point, error)
+	// WouldRefuse counts what a point let pass while it observed.
+	WouldRefuse(point nhi.ID) uint64
 	AddSource(ctx context.Context, by string, s client.AddSource) (client.Enrolled, error)
 	Sources(ctx context.Context) ([]nhi.Source, error)
-	NewLink(ctx context.Context, by string) (string, time.Time, error)
-	SignOut(ctx context.Context, r *http.Request) error
+	NewLink(ctx context.Context, by Caller) (string, time.Time, error)
 }
 
 // Intake takes in what the world reports.

@@ -7,7 +7,15 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/nhi"
 )
+
+// point adds to a point what it let pass while it only observed.
+func (s *server) point(p nhi.Point) client.Point {
+	out := toPoint(p)
+	out.WouldRefuse = s.Access.WouldRefuse(p.ID)
+	return out
+}
 
 func (s *server) enrolment(h huma.API) {
 	huma.Register(h, op(http.MethodGet, "/v1/points", "list-points", "points", "List enforcement points"),
@@ -16,7 +24,7 @@ func (s *server) enrolment(h huma.API) {
 			if err != nil {
 				return nil, fail(err)
 			}
-			return &body[client.Page[client.Point]]{client.Page[client.Point]{Items: list(points, toPoint), Total: len(points)}}, nil
+			return &body[client.Page[client.Point]]{client.Page[client.Point]{Items: list(points, s.point), Total: len(points)}}, nil
 		})
 	huma.Register(h, op(http.MethodPost, "/v1/points", "enroll-point", "points", "Enroll an enforcement point; it starts observing"),
 		func(ctx context.Context, in *body[client.EnrollPoint]) (*body[client.Enrolled], error) {
@@ -35,7 +43,7 @@ func (s *server) enrolment(h huma.API) {
 			if err != nil {
 				return nil, fail(err)
 			}
-			return &body[client.Point]{toPoint(p)}, nil
+			return &body[client.Point]{s.point(p)}, nil
 		})
 	huma.Register(h, op(http.MethodGet, "/v1/sources", "list-sources", "sources", "List sources of logs and sightings"),
 		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Source]], error) {
@@ -55,7 +63,7 @@ func (s *server) enrolment(h huma.API) {
 		})
 	huma.Register(h, op(http.MethodPost, "/v1/links", "create-link", "access", "Make a one-time sign-in link"),
 		func(ctx context.Context, _ *struct{}) (*body[client.Link], error) {
-			url, expires, err := s.Access.NewLink(ctx, callerOf(ctx).Actor())
+			url, expires, err := s.Access.NewLink(ctx, callerOf(ctx))
 			if err != nil {
 				return nil, fail(err)
 			}

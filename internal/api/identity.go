@@ -25,7 +25,9 @@ func op(method, path, id, tag, summary string) huma.Operation {
 	return o
 }
 
-type identityInput struct {
+// IdentityPath is the part of a path that names an identity. It is exported
+// because the framework fills in only what is.
+type IdentityPath struct {
 	ID string `path:"id" maxLength:"64" doc:"id of the identity"`
 }
 
@@ -66,7 +68,7 @@ func (s *server) identities(h huma.API) {
 			return &body[client.Identity]{toIdentity(i)}, nil
 		})
 	huma.Register(h, op(http.MethodGet, "/v1/identities/{id}", "get-identity", "identities", "Show one identity with what belongs to it"),
-		func(ctx context.Context, in *identityInput) (*body[client.IdentityDetail], error) {
+		func(ctx context.Context, in *IdentityPath) (*body[client.IdentityDetail], error) {
 			d, err := s.detail(ctx, nhi.ID(in.ID))
 			if err != nil {
 				return nil, fail(err)
@@ -75,7 +77,7 @@ func (s *server) identities(h huma.API) {
 		})
 	huma.Register(h, op(http.MethodPut, "/v1/identities/{id}/owner", "set-owner", "identities", "Name the owner by hand"),
 		func(ctx context.Context, in *struct {
-			identityInput
+			IdentityPath
 			Body client.SetOwner
 		}) (*body[client.Identity], error) {
 			i, err := s.Inventory.SetOwner(ctx, nhi.ID(in.ID), in.Body.Owner, callerOf(ctx).Actor())
@@ -117,14 +119,15 @@ func (s *server) detail(ctx context.Context, id nhi.ID) (client.IdentityDetail, 
 	}, nil
 }
 
-type credentialInput struct {
+// CredentialPath is the part of a path that names a credential.
+type CredentialPath struct {
 	ID string `path:"id" maxLength:"64" doc:"id of the credential"`
 }
 
 func (s *server) credentials(h huma.API) {
 	huma.Register(h, op(http.MethodPost, "/v1/identities/{id}/credentials", "create-credential", "credentials", "Create an API key and show it for the only time"),
 		func(ctx context.Context, in *struct {
-			identityInput
+			IdentityPath
 			Body client.CreateCredential
 		}) (*body[client.NewCredential], error) {
 			c, minted, err := s.Inventory.CreateCredential(ctx, nhi.ID(in.ID), time.Duration(in.Body.ExpiresIn)*time.Second)
@@ -135,7 +138,7 @@ func (s *server) credentials(h huma.API) {
 		})
 	huma.Register(h, op(http.MethodPost, "/v1/identities/{id}/credentials/register", "register-credential", "credentials", "Register an existing key; its value is not kept"),
 		func(ctx context.Context, in *struct {
-			identityInput
+			IdentityPath
 			Body client.RegisterCredential
 		}) (*body[client.Credential], error) {
 			class := fingerprint.Opaque
@@ -149,7 +152,7 @@ func (s *server) credentials(h huma.API) {
 			return &body[client.Credential]{toCredential(c)}, nil
 		})
 	huma.Register(h, op(http.MethodGet, "/v1/credentials/{id}", "get-credential", "credentials", "Show one credential"),
-		func(ctx context.Context, in *credentialInput) (*body[client.Credential], error) {
+		func(ctx context.Context, in *CredentialPath) (*body[client.Credential], error) {
 			c, err := s.Inventory.Credential(ctx, nhi.CredentialID(in.ID))
 			if err != nil {
 				return nil, fail(err)
@@ -158,7 +161,7 @@ func (s *server) credentials(h huma.API) {
 		})
 	huma.Register(h, op(http.MethodPut, "/v1/credentials/{id}/pin", "pin-credential", "credentials", "Pin a credential to one consumer, or lift the pin"),
 		func(ctx context.Context, in *struct {
-			credentialInput
+			CredentialPath
 			Body client.PinCredential
 		}) (*body[client.Credential], error) {
 			var c nhi.Credential

@@ -37,7 +37,7 @@ func (s *server) intake(h huma.API) {
 }
 
 // importFiles are the parts that an import may have.
-var importFiles = []string{"authorization_details", "access_keys", "credential_report"}
+var importFiles = []string{"authorization-details", "access-keys", "credential-report"}
 
 // importAWS takes IAM's export files as multipart/form-data, one part each, in
 // any order. It answers when all of them are applied, or none.
@@ -94,8 +94,8 @@ func openParts(form *multipart.Form) (map[string]io.Reader, func(), error) {
 		opened = append(opened, f)
 		files[name] = f
 	}
-	if files["authorization_details"] == nil {
-		return nil, closeAll, nhi.Invalidf("the part authorization_details is missing")
+	if files["authorization-details"] == nil {
+		return nil, closeAll, nhi.Invalidf("the part authorization-details is missing")
 	}
 	return files, closeAll, nil
 }

@@ -29,7 +29,7 @@ func (s *server) overview(h huma.API) {
 			o.Demo = s.Demo
 			o.Needs = list(open, func(f nhi.Finding) client.Finding { return s.named(ctx, f) })
 			o.Rates = s.Decisions.Rates(60)
-			o.Points, o.Unprotected = list(points, toPoint), []string{}
+			o.Points, o.Unprotected = list(points, s.point), []string{}
 			for _, p := range points {
 				if p.Mode != nhi.Enforce && !p.Disabled {
 					o.Unprotected = append(o.Unprotected, p.Name)

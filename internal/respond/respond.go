@@ -228,16 +228,20 @@ func (s *Service) Found(ctx context.Context, findings []nhi.Finding) error {
 	if len(findings) == 0 {
 		return nil
 	}
-	err := s.store.SaveFindings(ctx, findings, func(f nhi.Finding) []nhi.Notice {
-		if f.Severity == nhi.Info || f.Severity == nhi.Low {
-			return nil
-		}
-		return []nhi.Notice{notice("finding.created", f, nil)}
-	})
+	err := s.store.SaveFindings(ctx, findings, NoticesOf)
 	if err != nil {
 		return fmt.Errorf("keep %d findings: %w", len(findings), err)
 	}
 	return nil
+}
+
+// NoticesOf says whom to tell of a new finding of behaviour: nobody below
+// medium, because a message that can wait until somebody looks is noise.
+func NoticesOf(f nhi.Finding) []nhi.Notice {
+	if f.Severity == nhi.Info || f.Severity == nhi.Low {
+		return nil
+	}
+	return []nhi.Notice{notice("finding.created", f, nil)}
 }
 
 // Undo reverses an action. by names the person; it is audited.

@@ -27,7 +27,7 @@ import (
 )
 
 // Format is what the product knows about CloudTrail.
-var Format = activity.Format{
+var Format = &activity.Format{
 	Name:  "cloudtrail",
 	Doc:   "AWS CloudTrail: files of a trail, lookups, EventBridge messages",
 	List:  "Records",

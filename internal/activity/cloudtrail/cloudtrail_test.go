@@ -260,7 +260,7 @@ func BenchmarkDecodeAttribute(b *testing.B) {
 		in.WriteString(benchRecord(i))
 	}
 	in.WriteString(`]}`)
-	d := activity.NewDecoder(&Format, activity.Options{})
+	d := activity.NewDecoder(Format, activity.Options{})
 	a := activity.NewAttributor()
 	b.SetBytes(int64(in.Len()))
 	b.ReportAllocs()

@@ -183,3 +183,14 @@ func (t Tx) OwnersOf(ctx context.Context, identity nhi.ID) ([]nhi.OwnerEvidence,
 }
 
 var _ inventory.Attachments = Tx{}
+
+// Exposure counts the credentials that never expire and still work, and those
+// that were contained: narrowed, suspended or revoked.
+func Exposure(ctx context.Context, db *store.DB) (static, contained int, err error) {
+	const query = `
+		SELECT COALESCE(SUM(CASE WHEN expires = 0 AND state = 'active' THEN 1 ELSE 0 END), 0),
+		       COALESCE(SUM(CASE WHEN state IN ('narrowed', 'suspended', 'revoked') THEN 1 ELSE 0 END), 0)
+		FROM   credential`
+	err = db.Read(ctx, func(tx *store.Tx) error { return tx.QueryRow(ctx, query).Scan(&static, &contained) })
+	return static, contained, err
+}

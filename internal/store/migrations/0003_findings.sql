@@ -13,6 +13,7 @@ CREATE TABLE finding (
 CREATE INDEX finding_by_status ON finding (status, rank DESC, detected DESC, id);
 CREATE INDEX finding_by_time ON finding (detected DESC, id);
 CREATE INDEX finding_by_identity ON finding (identity, detected DESC);
+CREATE INDEX finding_by_credential ON finding (credential, detected DESC);
 
 CREATE TABLE action (
 	id         TEXT   NOT NULL PRIMARY KEY,

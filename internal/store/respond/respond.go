@@ -284,8 +284,8 @@ func (s *Store) Finding(ctx context.Context, id string) (nhi.Finding, error) {
 }
 
 // Findings returns up to limit findings, the worst and newest first. An empty
-// status or identity means any; after skips what an earlier page showed.
-func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity nhi.ID, after, limit int) ([]nhi.Finding, int, error) {
+// status, identity or credential means any; after skips what an earlier page showed.
+func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity nhi.ID, credential nhi.CredentialID, after, limit int) ([]nhi.Finding, int, error) {
 	var out []nhi.Finding
 	var total int
 	err := s.db.Read(ctx, func(tx *store.Tx) error {
@@ -293,7 +293,8 @@ func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity
 			SELECT COUNT(*)
 			FROM   finding
 			WHERE  ($1 = '' OR status = $1)
-			AND    ($2 = '' OR identity = $2)`, status, identity).Scan(&total)
+			AND    ($2 = '' OR identity = $2)
+			AND    ($3 = '' OR credential = $3)`, status, identity, credential).Scan(&total)
 		if err != nil {
 			return err
 		}
@@ -302,9 +303,10 @@ func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity
 			FROM     finding
 			WHERE    ($1 = '' OR status = $1)
 			AND      ($2 = '' OR identity = $2)
+			AND      ($3 = '' OR credential = $3)
 			ORDER BY rank DESC, detected DESC, id
-			LIMIT    $3
-			OFFSET   $4`, status, identity, limit, after)
+			LIMIT    $4
+			OFFSET   $5`, status, identity, credential, limit, after)
 		return err
 	})
 	return out, total, err

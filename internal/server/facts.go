@@ -1,0 +1,99 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/inventory"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/store"
+	storeaccess "github.com/muster-id/muster/internal/store/access"
+	storeinventory "github.com/muster-id/muster/internal/store/inventory"
+	storeissuer "github.com/muster-id/muster/internal/store/issuer"
+)
+
+// loadFacts fills facts from one snapshot of the store. The hook that applies
+// later changes must be registered before the first write after it.
+func loadFacts(ctx context.Context, db *store.DB, settings *inventory.Settings, facts *decision.Facts) error {
+	l := facts.Begin()
+	defer l.Abandon()
+	var generation nhi.Generation
+	// Nothing writes yet, so these lists and the snapshot agree.
+	kept := storeaccess.New(db)
+	points, err := kept.Points(ctx)
+	if err != nil {
+		return fmt.Errorf("load the facts: %w", err)
+	}
+	sources, err := kept.Sources(ctx)
+	if err != nil {
+		return fmt.Errorf("load the facts: %w", err)
+	}
+	revoked, err := storeissuer.New(db).Revocations(ctx, time.Now())
+	if err != nil {
+		return fmt.Errorf("load the facts: %w", err)
+	}
+	for i := range revoked {
+		l.Revocation(&revoked[i])
+	}
+	for i := range points {
+		l.Point(&points[i])
+	}
+	for i := range sources {
+		l.Source(&sources[i])
+	}
+	err = db.Read(ctx, func(tx *store.Tx) error {
+		generation = tx.Generation()
+		for i, err := range storeinventory.EachIdentity(ctx, tx) {
+			if err != nil {
+				return err
+			}
+			l.Identity(&i)
+		}
+		for c, err := range storeinventory.EachCredential(ctx, tx) {
+			if err != nil {
+				return err
+			}
+			l.Credential(&c)
+		}
+		if err := loadDocuments(ctx, tx, settings, l); err != nil {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("load the facts: %w", err)
+	}
+	return l.Commit(generation)
+}
+
+func loadDocuments(ctx context.Context, tx *store.Tx, settings *inventory.Settings, l *decision.Loading) error {
+	read := func(name string) ([]byte, error) {
+		d, err := tx.Document(ctx, name)
+		if isNotFound(err) {
+			return nil, nil
+		}
+		return d.Body, err
+	}
+	body, err := read(routesFile)
+	if err != nil {
+		return err
+	}
+	routes, err := parseRoutes(body)
+	if err != nil {
+		return err
+	}
+	l.Routes(routes, max(tx.Generation(), 1))
+	if body, err = read(resourcesFile); err != nil {
+		return err
+	}
+	resources, err := parseResources(body, settings)
+	if err != nil {
+		return err
+	}
+	for _, r := range resources {
+		l.Resource(&r)
+	}
+	return nil
+}

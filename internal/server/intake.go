@@ -1,0 +1,302 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/activity"
+	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/builtin"
+	"github.com/muster-id/muster/internal/connector"
+	"github.com/muster-id/muster/internal/fingerprint"
+	"github.com/muster-id/muster/internal/inventory"
+	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/leak/text"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/respond"
+	"github.com/muster-id/muster/internal/seal"
+	"github.com/muster-id/muster/internal/store"
+	kept "github.com/muster-id/muster/internal/store/activity"
+	"github.com/muster-id/muster/internal/stream"
+)
+
+// intake takes in what the world reports. Everything that it acknowledges is
+// durable: events in the stream, pieces that are no events sealed in the store,
+// sightings with what was done about them.
+type intake struct {
+	db        *store.DB
+	stream    stream.Stream
+	inventory *inventory.Service
+	respond   *respond.Service
+	oprf      *fingerprint.Evaluator
+	scanner   *leak.Scanner
+	keys      *seal.Keys
+	acts      *recorder
+	attribute *activity.Attributor
+	limit     *limiter
+	leaked    func(nhi.CredentialID) // told of each confirmed leak
+
+	events     atomic.Uint64
+	unparsable atomic.Uint64
+	refused    atomic.Uint64
+}
+
+// maxPieces bounds what one request may leave behind as unparsable: beyond it
+// the input is simply not a log of this format.
+const (
+	maxPieces     = 10_000
+	maxPieceBytes = 64 << 20
+	batchEvents   = 1000
+)
+
+// Logs implements api.Intake. Nothing of an input that ends badly is taken in,
+// so a sender can mend it and send it again.
+func (in *intake) Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error) {
+	f := builtin.Format(format)
+	if f == nil {
+		return client.Received{}, fmt.Errorf("log format %.40q: %w", format, nhi.ErrNotFound)
+	}
+	d := &delivery{in: in, source: source}
+	_, err := f.Decode(ctx, body, activity.Options{
+		Name: source.Name, Source: source.ID, Arrived: time.Now(), Redact: in.scanner.RedactString, Link: in.attribute.Learn,
+	}, d.event, d.piece)
+	if err != nil {
+		return client.Received{}, err
+	}
+	return d.commit(ctx)
+}
+
+// A delivery is one input on its way in.
+type delivery struct {
+	in      *intake
+	source  nhi.Source
+	open    []nhi.Event
+	batches [][]byte
+	pieces  []kept.Piece
+	bytes   int64
+	reply   client.Received
+}
+
+func (d *delivery) event(ev nhi.Event) error {
+	if ev.Account == "" && len(d.source.Accounts) == 1 {
+		ev.Account = d.source.Accounts[0]
+	}
+	if !d.source.MayTestify(ev.Account) {
+		d.reply.Refused++
+		return nil
+	}
+	d.in.attribute.Attribute(&ev)
+	d.open = append(d.open, ev)
+	d.reply.Events++
+	if len(d.open) < batchEvents {
+		return nil
+	}
+	return d.close()
+}
+
+func (d *delivery) close() error {
+	if len(d.open) == 0 {
+		return nil
+	}
+	batches, err := stream.EncodeBatches(d.open)
+	if err != nil {
+		return fmt.Errorf("encode a batch of events: %w", err)
+	}
+	d.batches = append(d.batches, batches...)
+	d.open = d.open[:0]
+	return nil
+}
+
+func (d *delivery) piece(u activity.Unparsable) error {
+	if d.bytes += int64(len(u.Raw)); d.bytes > maxPieceBytes || len(d.pieces) >= maxPieces {
+		return nhi.Invalidf("%s: line %d: too much of the input is no record (%s)", u.Name, u.Line, u.Reason)
+	}
+	sum := sha256.New()
+	sum.Write([]byte(d.source.ID))
+	sum.Write(u.Raw)
+	d.pieces = append(d.pieces, kept.Piece{
+		ID: hex.EncodeToString(sum.Sum(nil)[:16]), Source: d.source.ID, At: time.Now(), Reason: u.Reason, Line: u.Line, Size: u.Size,
+		Sealed: d.in.keys.Seal("unparsable", u.Raw),
+	})
+	d.reply.Unparsable++
+	return nil
+}
+
+// commit makes everything durable. A batch has the id of its content, so that
+// what is sent again after a lost answer is recognised.
+func (d *delivery) commit(ctx context.Context) (client.Received, error) {
+	if err := d.close(); err != nil {
+		return client.Received{}, err
+	}
+	if err := kept.Keep(ctx, d.in.db, d.pieces); err != nil {
+		return client.Received{}, err
+	}
+	known := 0
+	for _, b := range d.batches {
+		sum := sha256.Sum256(append([]byte(d.source.ID), b...))
+		_, duplicate, err := d.in.stream.Publish(ctx, stream.ActivityBatch, hex.EncodeToString(sum[:16]), b)
+		if err != nil {
+			return client.Received{}, fmt.Errorf("keep the events: %w", err)
+		}
+		if duplicate {
+			known++
+		}
+	}
+	d.reply.Duplicate = known > 0 && known == len(d.batches)
+	if !d.reply.Duplicate {
+		d.in.events.Add(uint64(d.reply.Events))
+	}
+	d.in.unparsable.Add(uint64(d.reply.Unparsable))
+	d.in.refused.Add(uint64(d.reply.Refused))
+	return d.reply, nil
+}
+
+// Import implements api.Intake.
+func (in *intake) Import(ctx context.Context, by string, files map[string]io.Reader) (client.ImportResult, error) {
+	input := connector.Input{At: time.Now()}
+	for _, form := range builtin.Connector("aws").Forms {
+		if r := files[form.Name]; r != nil {
+			input.Files = append(input.Files, connector.File{Form: form.Name, Name: form.Name, Reader: r})
+		}
+	}
+	report, err := builtin.Connector("aws").Read(ctx, input)
+	if err != nil {
+		return client.ImportResult{}, err
+	}
+	seen := report.Observation
+	res, generation, err := in.inventory.Apply(ctx, seen)
+	if err != nil {
+		return client.ImportResult{}, err
+	}
+	out := client.ImportResult{
+		Identities: len(seen.Identities), Credentials: len(seen.Credentials), Grants: len(seen.Grants), Owners: len(seen.Owners),
+		Changed: res.Created + res.Updated, Retired: res.Retired, Problems: []string{}, Generation: uint64(generation),
+	}
+	for _, p := range report.Problems {
+		out.Problems = append(out.Problems, p.String())
+	}
+	if report.More > 0 {
+		out.Problems = append(out.Problems, fmt.Sprintf("and %d more", report.More))
+	}
+	return out, in.acts.Record(ctx, nhi.Act{
+		At: time.Now(), Actor: by, Act: "inventory.import", Target: seen.Provider + ":" + seen.Account, Outcome: "done",
+		Reason: fmt.Sprintf("%d identities, %d credentials, %d grants", out.Identities, out.Credentials, out.Grants),
+	})
+}
+
+// Evaluate implements api.Intake. An open evaluation would be an oracle for
+// guessing secrets, so each source has a budget.
+func (in *intake) Evaluate(_ context.Context, source nhi.Source, blinded [][]byte) (client.EvaluatedFingerprints, error) {
+	if !in.limit.allow(string(source.ID), len(blinded), time.Now()) {
+		return client.EvaluatedFingerprints{}, fmt.Errorf("too many fingerprints for one source; wait a minute: %w", nhi.ErrBusy)
+	}
+	evaluated, err := in.oprf.Evaluate(blinded)
+	if err != nil {
+		return client.EvaluatedFingerprints{}, nhi.Invalidf("blinded elements: %v", err)
+	}
+	return client.EvaluatedFingerprints{Version: in.oprf.Version(), Evaluated: evaluated}, nil
+}
+
+// Sighting implements api.Intake.
+func (in *intake) Sighting(ctx context.Context, source nhi.Source, r client.ReportSighting) (client.SightingReply, error) {
+	if r.PublicID == "" && r.Fingerprint == "" {
+		return client.SightingReply{}, nhi.Invalidf("a sighting needs a public_id or a fingerprint")
+	}
+	if r.Fingerprint != "" {
+		if _, ok := fingerprint.Version(r.Fingerprint); !ok {
+			return client.SightingReply{}, nhi.Invalidf("fingerprint is not one of ours (f1:…)")
+		}
+	}
+	// A blind fingerprint of a private key covers its public half, which anybody
+	// may know. From elsewhere it is a claim, not a proof.
+	proof := r.Fingerprint
+	if strings.Contains(r.Kind, "private-key") || r.Provider == "pem" {
+		proof = ""
+	}
+	return in.sighted(ctx, nhi.Sighting{
+		Rule: clip(r.Rule, 100), Provider: clip(r.Provider, 100), Kind: clip(r.Kind, 100), PublicID: clip(in.scanner.RedactString(r.PublicID), 256), Fingerprint: proof,
+		Place:  nhi.Place{Kind: clip(r.Place.Kind, 40), Name: clip(in.scanner.RedactString(r.Place.Name), 1000), Line: r.Place.Line, Commit: clip(r.Place.Commit, 64), Public: r.Place.Public},
+		Source: source.ID, At: time.Now(),
+	})
+}
+
+// sighted matches and responds. The id of a sighting is what was seen and
+// where, so the same report twice is one sighting.
+func (in *intake) sighted(ctx context.Context, s nhi.Sighting) (client.SightingReply, error) {
+	s.ID = nhi.DerivedID("sgt_", s.Rule, s.PublicID, s.Fingerprint, s.Place.Kind, s.Place.Name, s.Place.Commit, fmt.Sprint(s.Place.Line))
+	matched, err := in.inventory.Match(ctx, s)
+	if err != nil {
+		return client.SightingReply{}, fmt.Errorf("match sighting: %w", err)
+	}
+	out, err := in.respond.Sighted(ctx, matched)
+	if err != nil {
+		return client.SightingReply{}, err
+	}
+	if matched.Verdict == nhi.Confirmed && in.leaked != nil {
+		in.leaked(matched.Credential)
+	}
+	reply := client.SightingReply{
+		ID: s.ID, Verdict: string(matched.Verdict), Identity: string(matched.Identity), Credential: string(matched.Credential), Finding: out.Finding,
+	}
+	if out.Action.ID != "" {
+		a := api.ToAction(out.Action)
+		reply.Action = &a
+	}
+	return reply, nil
+}
+
+// Text implements api.Intake. The secret itself is in our hands here, so its
+// fingerprint is computed at once and the text is wiped.
+func (in *intake) Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error) {
+	raw, err := io.ReadAll(body)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(raw)
+	post, err := text.Parse(contentType, bytes.Clone(raw))
+	if err != nil {
+		return nil, err
+	}
+	defer post.Wipe()
+	var out []client.SightingReply
+	var failed error
+	post.Scan(in.scanner, func(m *leak.Match) bool {
+		defer m.Wipe()
+		if len(out) >= 1000 {
+			failed = fmt.Errorf("the text holds more than 1000 secrets: %w", nhi.ErrTooLarge)
+			return false
+		}
+		var r client.SightingReply
+		if r, failed = in.sighted(ctx, in.fromMatch(m, post.Place(in.scanner), source.ID)); failed != nil {
+			return false
+		}
+		out = append(out, r)
+		return true
+	})
+	return out, failed
+}
+
+// fromMatch turns a secret in our hands into a sighting without it.
+func (in *intake) fromMatch(m *leak.Match, place nhi.Place, source nhi.ID) nhi.Sighting {
+	s := nhi.Sighting{Rule: m.Rule, Provider: m.Provider, Kind: m.Kind, PublicID: m.PublicID, Place: place, Source: source, At: time.Now()}
+	s.Place.Line, s.Place.Public = m.Line, true
+	if secret := m.Secret(); secret != nil {
+		if canonical, err := fingerprint.Canonical(m.Class, secret); err == nil {
+			s.Fingerprint, _ = in.oprf.Of(m.Class, canonical) // what has no fingerprint stays unproven
+			clear(canonical)
+		}
+	}
+	return s
+}
+
+func clip(s string, n int) string {
+	return activity.Clean(s, n)
+}

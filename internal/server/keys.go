@@ -1,0 +1,69 @@
+package server
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"fmt"
+
+	"github.com/muster-id/muster/internal/jose"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/seal"
+	"github.com/muster-id/muster/internal/store"
+)
+
+// A vault keeps private keys in the store, sealed: what lies in the database is
+// of no use without the key file in the data folder.
+type vault struct {
+	db   *store.DB
+	keys *seal.Keys
+}
+
+func sealedName(name string) string { return "sealed/" + name }
+
+// load returns what was kept under name, or an error wrapping nhi.ErrNotFound.
+func (v *vault) load(ctx context.Context, name string) ([]byte, error) {
+	var box []byte
+	err := v.db.Read(ctx, func(tx *store.Tx) error {
+		d, err := tx.Document(ctx, sealedName(name))
+		box = d.Body
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	plain, err := v.keys.Unseal(name, box)
+	if err != nil {
+		return nil, fmt.Errorf("unseal %s: %w", name, err)
+	}
+	return plain, nil
+}
+
+// save keeps plain under name.
+func (v *vault) save(ctx context.Context, name string, plain []byte) error {
+	box := v.keys.Seal(name, plain)
+	_, err := v.db.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.PutDocument(ctx, sealedName(name), box)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("keep %s: %w", name, err)
+	}
+	return nil
+}
+
+// signer returns the P-256 key kept under name, making it the first time.
+func (v *vault) signer(ctx context.Context, name string) (*ecdsa.PrivateKey, error) {
+	der, err := v.load(ctx, name)
+	if err == nil {
+		return jose.ParseES256Private(der)
+	}
+	if !errors.Is(err, nhi.ErrNotFound) {
+		return nil, err
+	}
+	key := jose.GenerateES256()
+	if der, err = jose.MarshalES256Private(key); err != nil {
+		return nil, fmt.Errorf("encode %s: %w", name, err)
+	}
+	return key, v.save(ctx, name, der)
+}

@@ -1,0 +1,89 @@
+package server
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// A check is one line of /readyz?verbose.
+type check struct {
+	name string
+	fail func() error // nil: good
+}
+
+// health answers whether the process lives and whether it can serve.
+type health struct {
+	checks   []check
+	started  atomic.Bool // caught up with everything that is stored
+	stopping atomic.Bool
+}
+
+// ops serves /livez, /readyz and /metrics.
+func (h *health) ops(registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.HandleFunc("GET /readyz", h.ready)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+func (h *health) ready(w http.ResponseWriter, r *http.Request) {
+	type line struct {
+		Name  string `json:"name"`
+		OK    bool   `json:"ok"`
+		Error string `json:"error,omitempty"`
+	}
+	ok := h.started.Load() && !h.stopping.Load()
+	lines := []line{{Name: "started", OK: h.started.Load()}, {Name: "not stopping", OK: !h.stopping.Load()}}
+	for _, c := range h.checks {
+		l := line{Name: c.name, OK: true}
+		if err := c.fail(); err != nil {
+			l.OK, l.Error, ok = false, err.Error(), false
+		}
+		lines = append(lines, l)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if !ok {
+		w.WriteHeader(http.StatusServiceUnavailable)
+	}
+	if !r.URL.Query().Has("verbose") {
+		_ = json.NewEncoder(w).Encode(map[string]bool{"ready": ok})
+		return
+	}
+	_ = json.NewEncoder(w).Encode(map[string]any{"ready": ok, "checks": lines})
+}
+
+// metrics are what Prometheus reads; every number is one that is kept anyway.
+func (s *Server) metrics() *prometheus.Registry {
+	r := prometheus.NewRegistry()
+	r.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge := func(name, help string, f func() float64) {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "muster_" + name, Help: help}, f))
+	}
+	counter := func(name, help string, f func() float64) {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "muster_" + name, Help: help}, f))
+	}
+	gauge("generation", "Number of the last change that decisions know.", func() float64 { return float64(s.facts.Generation()) })
+	gauge("facts_identities", "Identities that decisions know.", func() float64 { return float64(s.facts.Counts().Identities) })
+	gauge("facts_credentials", "Credentials that decisions know.", func() float64 { return float64(s.facts.Counts().Credentials) })
+	gauge("geo_age_seconds", "Age of the table of networks.", s.geoAge)
+	counter("decisions_unlogged_total", "Decisions that could not be recorded. Should stay 0.", func() float64 { return float64(s.log.Unlogged()) })
+	counter("decisions_panics_total", "Decisions that ended in a panic and denied. Should stay 0.", func() float64 { return float64(s.decider.Panics()) })
+	counter("policy_errors_total", "Policies that erred while they were evaluated. Should stay 0.", func() float64 { return float64(s.decider.PolicyErrors()) })
+	counter("events_total", "Events taken in.", func() float64 { return float64(s.intake.events.Load()) })
+	counter("events_unparsable_total", "Pieces of logs that are no records.", func() float64 { return float64(s.intake.unparsable.Load()) })
+	counter("events_refused_total", "Events about accounts that their source may not speak for.", func() float64 { return float64(s.intake.refused.Load()) })
+	for _, o := range []string{"allow", "step_up", "deny", "would_refuse"} {
+		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "muster_decisions_total", Help: "Decisions by outcome.", ConstLabels: prometheus.Labels{"outcome": o},
+		}, func() float64 { return float64(s.outcomes.get(o)) }))
+	}
+	return r
+}

@@ -1,0 +1,67 @@
+package server
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// outcomes counts decisions since the start, in all and by point.
+type outcomes struct {
+	allow, stepUp, deny, wouldRefuse atomic.Uint64
+	points                           sync.Map // nhi.ID to *atomic.Uint64: what observing points let pass
+}
+
+func (o *outcomes) count(d *nhi.Decision) {
+	switch {
+	case d.WouldRefuse:
+		o.wouldRefuse.Add(1)
+		n, ok := o.points.Load(d.Point)
+		if !ok {
+			n, _ = o.points.LoadOrStore(d.Point, new(atomic.Uint64))
+		}
+		n.(*atomic.Uint64).Add(1)
+	case d.Outcome == nhi.Allow:
+		o.allow.Add(1)
+	case d.Outcome == nhi.StepUp:
+		o.stepUp.Add(1)
+	default:
+		o.deny.Add(1)
+	}
+}
+
+func (o *outcomes) get(name string) uint64 {
+	switch name {
+	case "allow":
+		return o.allow.Load()
+	case "step_up":
+		return o.stepUp.Load()
+	case "deny":
+		return o.deny.Load()
+	}
+	return o.wouldRefuse.Load()
+}
+
+// ofPoint is what an observing point let pass.
+func (o *outcomes) ofPoint(id nhi.ID) uint64 {
+	if n, ok := o.points.Load(id); ok {
+		return n.(*atomic.Uint64).Load()
+	}
+	return 0
+}
+
+// counting is a decider that counts.
+type counting struct {
+	*decision.Service
+	outcomes *outcomes
+}
+
+// Decide implements enforce.Decider and issuer.Decider.
+func (c counting) Decide(ctx context.Context, q *nhi.Question) nhi.Decision {
+	d := c.Service.Decide(ctx, q)
+	c.outcomes.count(&d)
+	return d
+}

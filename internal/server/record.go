@@ -1,0 +1,94 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/muster-id/muster/internal/audit"
+	"github.com/muster-id/muster/internal/issuer"
+	"github.com/muster-id/muster/internal/journal"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+func isNotFound(err error) bool { return errors.Is(err, nhi.ErrNotFound) }
+
+// A recorder puts the acts of every domain into the one audit log.
+type recorder struct{ log *audit.Log }
+
+// Record implements respond.Auditor.
+func (r *recorder) Record(ctx context.Context, a nhi.Act) error {
+	e := audit.Entry{
+		At: a.At, Actor: actor(a.Actor), Act: a.Act, Target: a.Target, Reason: a.Reason, Outcome: audit.Outcome(a.Outcome), Detail: a.Detail, Key: a.Key,
+	}
+	switch e.Outcome {
+	case audit.Done, audit.Refused, audit.Failed:
+	case "proposed":
+		e.Outcome, e.Act = audit.Done, e.Act+".propose"
+	default:
+		e.Outcome = audit.Done
+	}
+	if a.Key == "" {
+		_, err := r.log.Append(ctx, e)
+		return err
+	}
+	_, _, err := r.log.AppendOnce(ctx, a.Key, e)
+	return err
+}
+
+// actor reads "kind:name".
+func actor(s string) audit.Actor {
+	kind, name, _ := strings.Cut(s, ":")
+	switch kind {
+	case "operator", "session":
+		return audit.Actor{Kind: audit.Person, ID: kind, Name: name}
+	case "rule":
+		return audit.Actor{Kind: audit.Rule, ID: name}
+	case "source", "point", "identity":
+		return audit.Actor{Kind: audit.Identity, ID: name}
+	}
+	return audit.Actor{Kind: audit.System, Name: s}
+}
+
+// actorText is the inverse, for people.
+func actorText(a audit.Actor) string {
+	switch {
+	case a.Name != "":
+		return string(a.Kind) + ":" + a.Name
+	case a.ID != "":
+		return string(a.Kind) + ":" + a.ID
+	}
+	return string(a.Kind)
+}
+
+// decisionJournal is the journal as decisions use it.
+type decisionJournal struct {
+	j    *journal.Journal
+	wake func()
+}
+
+func (d decisionJournal) Append(record []byte) error {
+	_, err := d.j.Append(record)
+	d.wake()
+	return err
+}
+
+func (d decisionJournal) AppendAsync(record []byte) error {
+	err := d.j.AppendAsync(record)
+	d.wake()
+	return err
+}
+
+// issuerAudit records what the issuer does.
+type issuerAudit struct{ acts *recorder }
+
+// Append implements issuer.Audit.
+func (i issuerAudit) Append(ctx context.Context, a issuer.Act) error {
+	return i.acts.record(ctx, a)
+}
+
+func (r *recorder) record(ctx context.Context, a issuer.Act) error {
+	e := audit.Entry{Actor: audit.Actor{Kind: audit.Identity, ID: a.Actor}, Act: a.Name, Target: a.Target, Detail: encode(a.Detail)}
+	_, err := r.log.Append(ctx, e)
+	return err
+}

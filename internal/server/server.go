@@ -1,0 +1,483 @@
+// Package server is the composition root: it builds every part, joins the
+// interfaces that they ask for, runs them and stops them. It decides nothing
+// itself. It also composes the offline commands, [Scan] and [Replay], which
+// need no listener and no data folder.
+//
+// The order of a start says what depends on what:
+//
+//	keys -> store -> audit, journal, stream -> facts (one snapshot of the store)
+//	-> policies, trust, issuer -> decisions -> points -> interface -> listeners
+//
+// After that the learner follows the stream and the journal from where it
+// stopped, the router delivers notices, and a heartbeat tells the facts that
+// they are current. A stop goes the other way: listeners first, so nothing new
+// is acknowledged, then the learner saves, then the files are closed.
+//
+// The data folder holds the key file (keys.json), the database (muster.db), and
+// a folder each for the audit log, the decision journal, the stream and what was
+// learned. One process at a time uses it.
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/activity"
+	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/attest"
+	"github.com/muster-id/muster/internal/attest/oidc"
+	"github.com/muster-id/muster/internal/audit"
+	"github.com/muster-id/muster/internal/baseline"
+	"github.com/muster-id/muster/internal/builtin"
+	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/console"
+	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/enforce/authzen"
+	"github.com/muster-id/muster/internal/enforce/forwardauth"
+	"github.com/muster-id/muster/internal/fingerprint"
+	"github.com/muster-id/muster/internal/geo"
+	"github.com/muster-id/muster/internal/inventory"
+	"github.com/muster-id/muster/internal/issuer"
+	"github.com/muster-id/muster/internal/issuer/jwt"
+	"github.com/muster-id/muster/internal/journal"
+	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/notify"
+	"github.com/muster-id/muster/internal/notify/webhook"
+	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/respond"
+	"github.com/muster-id/muster/internal/seal"
+	"github.com/muster-id/muster/internal/store"
+	storeinventory "github.com/muster-id/muster/internal/store/inventory"
+	storeissuer "github.com/muster-id/muster/internal/store/issuer"
+	storenotify "github.com/muster-id/muster/internal/store/notify"
+	storerespond "github.com/muster-id/muster/internal/store/respond"
+	"github.com/muster-id/muster/internal/store/sqlite"
+	"github.com/muster-id/muster/internal/stream"
+	"github.com/muster-id/muster/internal/stream/nats"
+)
+
+// Settings say what a server runs on.
+type Settings struct {
+	Data    string // folder; made if it is not there
+	Config  config.Config
+	Version string
+	Demo    bool // labels the console; nothing on the decision path knows
+}
+
+// A Server is everything, built and listening. Requests are answered once Run
+// is called.
+type Server struct {
+	settings Settings
+	url      string // public
+	listener net.Listener
+	ops      net.Listener
+
+	keys     *seal.Keys
+	db       *store.DB
+	audit    *audit.Log
+	journal  *journal.Journal
+	stream   *nats.Stream
+	table    *geo.Table
+	facts    *decision.Facts
+	log      *decision.Log
+	decider  counting
+	outcomes *outcomes
+	issuing  *issuer.Keys
+	intake   *intake
+	learner  *learner
+	router   *notify.Router
+	health   *health
+	changed  *wakeup
+	respond  *respond.Service
+	access   *access.Service
+	handler  http.Handler
+
+	close []func() error // in the order of opening
+}
+
+// New builds a server and binds its listeners. The caller must Run or Close
+// it.
+func New(ctx context.Context, s Settings) (_ *Server, err error) {
+	if err := s.Config.Check(); err != nil {
+		return nil, err
+	}
+	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health{}, facts: decision.NewFacts()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, srv.Close())
+		}
+	}()
+	for _, step := range []func(context.Context) error{srv.bind, srv.open, srv.compose, srv.settle} {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return srv, nil
+}
+
+// bind takes the addresses before anything else, because the public URL may
+// depend on a port that the system chooses.
+func (s *Server) bind(ctx context.Context) error {
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", s.settings.Config.Listen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.settings.Config.Listen, err)
+	}
+	s.listener = l
+	s.onClose(func() error { return ignoreClosed(l.Close()) })
+	o, err := lc.Listen(ctx, "tcp", s.settings.Config.OpsListen)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", s.settings.Config.OpsListen, err)
+	}
+	s.ops = o
+	s.onClose(func() error { return ignoreClosed(o.Close()) })
+	s.url = strings.TrimSuffix(s.settings.Config.PublicURL, "/")
+	if s.url == "" {
+		scheme := "http"
+		if s.settings.Config.TLS.Cert != "" {
+			scheme = "https"
+		}
+		s.url = scheme + "://" + l.Addr().String()
+	}
+	return nil
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+func (s *Server) onClose(f func() error) { s.close = append(s.close, f) }
+
+// open opens everything that lies in the data folder.
+func (s *Server) open(ctx context.Context) error {
+	data := s.settings.Data
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	// The store locks the folder, so it comes before everything that writes.
+	db, err := sqlite.Open(ctx, sqlite.Settings{Dir: data, Settings: store.Settings{Program: s.settings.Version}})
+	if err != nil {
+		return err
+	}
+	s.db = db
+	s.onClose(db.Close)
+	if s.keys, err = seal.Open(filepath.Join(data, "keys.json")); err != nil {
+		return err
+	}
+	signer, err := (&vault{db, s.keys}).signer(ctx, "audit")
+	if err != nil {
+		return err
+	}
+	reserve := s.settings.Config.JournalReserve
+	if s.audit, err = audit.Open(filepath.Join(data, "audit"), signer, audit.Settings{Reserve: reserve / 4}); err != nil {
+		return err
+	}
+	s.onClose(s.audit.Close)
+	if s.journal, err = journal.Open(filepath.Join(data, "decisions"), journal.Settings{Reserve: reserve}); err != nil {
+		return err
+	}
+	s.onClose(s.journal.Close)
+	set := nats.Settings{Settings: stream.Settings{MaxAge: s.settings.Config.Retention.Age, MaxBytes: s.settings.Config.Retention.Bytes}}
+	if s.stream, err = nats.Open(ctx, filepath.Join(data, "stream"), set); err != nil {
+		return err
+	}
+	s.onClose(s.stream.Close)
+	if s.table, err = geo.Default(); err != nil {
+		return fmt.Errorf("load the table of networks: %w", err)
+	}
+	return nil
+}
+
+// compose joins the parts.
+func (s *Server) compose(ctx context.Context) error {
+	oprf, err := fingerprint.NewEvaluator(s.keys.Derive("fingerprint", 32), 1)
+	if err != nil {
+		return fmt.Errorf("open the fingerprint key: %w", err)
+	}
+	scanner, err := leak.NewScanner()
+	if err != nil {
+		return fmt.Errorf("load the leak rules: %w", err)
+	}
+	settings := inventory.Settings{Environments: s.settings.Config.Environments, OwnerTags: s.settings.Config.OwnerTags}
+	inv, err := inventory.New(storeinventory.New(s.db), oprf, settings)
+	if err != nil {
+		return err
+	}
+	s.db.OnCommit(s.follow)
+	if err := loadFacts(ctx, s.db, &settings, s.facts); err != nil {
+		return err
+	}
+	s.facts.Heartbeat(time.Now())
+	acts := &recorder{s.audit}
+	found := storerespond.New(s.db)
+	s.respond = respond.New(found, inv, acts)
+	known := &known{facts: s.facts}
+	mind := newMind(baseline.Settings{Places: s.table, Established: s.settings.Config.Learning, OnPage: s.facts.SetPage, MayTestify: s.mayTestify}, known)
+	if err := s.learning(ctx, mind, known, inv, found); err != nil {
+		return err
+	}
+	s.intake = &intake{
+		db: s.db, stream: s.stream, inventory: inv, respond: s.respond, oprf: oprf, scanner: scanner, keys: s.keys, acts: acts,
+		attribute: activity.NewAttributor(), limit: newLimiter(6000, 3000), leaked: func(id nhi.CredentialID) { known.learn(id) },
+	}
+	docs, err := s.deciding(ctx, &settings, inv, acts, mind)
+	if err != nil {
+		return err
+	}
+	return s.serving(ctx, inv, acts, docs, found, mind)
+}
+
+// follow is the hook of every commit: decisions first, then whoever watches.
+func (s *Server) follow(changes []nhi.Change) {
+	if err := s.facts.Apply(changes); err != nil {
+		slog.Error("decisions can no longer follow the changes; they will deny as the facts grow old", "error", err)
+	}
+	s.changed.ring()
+}
+
+// mayTestify lets a source teach only about the accounts declared for it, and
+// our own decisions about everybody.
+func (s *Server) mayTestify(ev *nhi.Event) bool {
+	return ev.Format == "decision" || ev.Source != ""
+}
+
+func (s *Server) learning(ctx context.Context, mind *mind, known *known, inv *inventory.Service, found *storerespond.Store) error {
+	leaked, err := found.Leaked(ctx)
+	if err != nil {
+		return fmt.Errorf("read the confirmed leaks: %w", err)
+	}
+	known.learn(leaked...)
+	routes := make([]notify.Route, 0, len(s.settings.Config.Notify))
+	for _, n := range s.settings.Config.Notify {
+		secret, err := os.ReadFile(n.SecretFile)
+		if err != nil {
+			return fmt.Errorf("read the secret of webhook %s: %w", n.Name, err)
+		}
+		hook, err := webhook.New(n, string(secret))
+		clear(secret)
+		if err != nil {
+			return err
+		}
+		routes = append(routes, notify.Route{Channel: hook, Least: n.Severity})
+	}
+	s.router = notify.NewRouter(storenotify.New(s.db), routes)
+	decided := make(chan struct{}, 1)
+	s.learner = &learner{
+		mind: mind, dir: s.settings.Data, db: s.db, stream: s.stream, log: s.journal, seen: inv, found: respond.NoticesOf, wake: s.router.Wake, decided: decided,
+	}
+	s.log = decision.NewLog(decisionJournal{s.journal, func() {
+		select {
+		case decided <- struct{}{}:
+		default:
+		}
+	}}, s.settings.Config.Decisions.Recent)
+	return s.learner.load()
+}
+
+func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv *inventory.Service, acts *recorder, mind *mind) (*documents, error) {
+	docs := &documents{db: s.db, settings: settings, inventory: inv, acts: acts}
+	policies, err := docs.body(ctx, policyFile)
+	if err != nil {
+		return nil, err
+	}
+	files := map[string]string{}
+	if len(policies) > 0 {
+		files[policyFile] = string(policies)
+	}
+	if docs.policies, err = policy.NewHolder(s.settings.Config.Guards, files); err != nil {
+		return nil, err
+	}
+	trust, err := docs.body(ctx, trustFile)
+	if err != nil {
+		return nil, err
+	}
+	rules, err := oidc.Parse(trustFile, trust)
+	if err != nil {
+		return nil, err
+	}
+	if docs.trust, err = oidc.New(rules, oidc.Options{}); err != nil {
+		return nil, err
+	}
+	service, err := decision.NewService(decision.Config{
+		Facts: s.facts, Policies: docs.policies, Log: s.log, Places: s.table, Settings: s.settings.Config.Decisions,
+		Behaviour: &decision.Scorer{Peers: mind.normal.Prior, Names: mind.normal},
+	})
+	if err != nil {
+		return nil, err
+	}
+	s.decider = counting{service, s.outcomes}
+	return docs, nil
+}
+
+func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *recorder, docs *documents, found *storerespond.Store, mind *mind) error {
+	var err error
+	if s.issuing, err = issuer.OpenKeys(ctx, storeissuer.New(s.db), s.keys); err != nil {
+		return err
+	}
+	if err := s.people(ctx, acts); err != nil {
+		return err
+	}
+	points := enforce.NewPoints(s.facts)
+	verifier := attest.New(attest.Deps{Credentials: s.facts, Keys: s.issuing, Issuer: s.url}, builtin.Methods...)
+	tokens, err := issuer.New(issuer.Config{
+		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.trust}, Decider: s.decider, Audit: issuerAudit{acts},
+		Revocations: storeissuer.New(s.db), Status: s.facts, Points: points, Admin: s.admin, Log: slog.Default(),
+	})
+	if err != nil {
+		return err
+	}
+	management, _, err := api.New(api.Deps{
+		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url}, Intake: s.intake, Decisions: decisions{s.log}, Findings: findings{found},
+		Documents: docs, Inventory: inv, Respond: s.respond, Version: s.settings.Version, Demo: s.settings.Demo,
+		State: &state{
+			db: s.db, inventory: inv, findings: found, audit: s.audit, log: s.log, intake: s.intake, mind: mind, table: s.table, changed: s.changed,
+			refused: s.outcomes.wouldRefuse.Load,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("describe the management interface: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.Handle(forwardauth.Path, forwardauth.New(forwardauth.Config{Points: points, Routes: enforce.NewRoutes(s.facts), Verifier: verifier, Decider: s.decider, Log: slog.Default()}))
+	zen := authzen.New(authzen.Config{Points: points, Decider: s.decider, PublicURL: s.url, Log: slog.Default()})
+	mux.Handle("/access/", zen)
+	mux.Handle(authzen.MetadataPath, zen)
+	oauth := tokens.Handler()
+	for _, path := range []string{"/oauth2/", issuer.DiscoveryPath, issuer.MetadataPath} {
+		mux.Handle(path, oauth)
+	}
+	for _, path := range []string{"/v1/", "/receive/", "/openapi.json", "/openapi.yaml"} {
+		mux.Handle(path, management)
+	}
+	mux.Handle("/signin", http.HandlerFunc(s.signIn))
+	mux.Handle("/", console.Handler())
+	s.handler = mux
+	return nil
+}
+
+// settle finishes what a crash cut off, before anything is served.
+func (s *Server) settle(ctx context.Context) error {
+	if err := s.respond.Reconcile(ctx); err != nil {
+		return err
+	}
+	s.health.checks = []check{
+		{"facts", func() error {
+			if why := s.facts.Stale(); why != "" {
+				return errors.New(why)
+			}
+			return nil
+		}},
+		{"audit log", func() error { return s.audit.Health().Err }},
+		{"decision journal", func() error { return s.journal.Health().Err }},
+		{"stream", func() error { return s.stream.Health() }},
+	}
+	s.health.started.Store(true)
+	return nil
+}
+
+// URL is how the world reaches the main listener.
+func (s *Server) URL() string { return s.url }
+
+// OpsURL is where health and metrics are.
+func (s *Server) OpsURL() string { return "http://" + s.ops.Addr().String() }
+
+// geoAge is the age of the table of networks in seconds.
+func (s *Server) geoAge() float64 { return time.Since(s.table.Built()).Seconds() }
+
+const (
+	beat     = 5 * time.Second
+	shutdown = 10 * time.Second
+)
+
+// Run serves until ctx ends, then stops in order and closes everything. It
+// returns nil after a clean stop.
+func (s *Server) Run(ctx context.Context) error {
+	main := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)}
+	ops := &http.Server{Handler: s.health.ops(s.metrics()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
+	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	failed := make(chan error, 8)
+	var listening, working sync.WaitGroup
+	listening.Go(func() { failed <- s.serve(main) })
+	listening.Go(func() { failed <- ops.Serve(s.ops) })
+	for _, part := range []func(context.Context) error{s.learner.run, s.router.Run, s.issuing.Run, s.access.Run, s.pulse} {
+		working.Go(func() {
+			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
+				failed <- err
+			}
+		})
+	}
+	var cause error
+	select {
+	case <-ctx.Done():
+	case cause = <-failed:
+	}
+	s.health.stopping.Store(true)
+	stop, done := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
+	defer done()
+	// Streams never end by themselves, so what is left after a moment is cut.
+	if err := main.Shutdown(stop); err != nil {
+		_ = main.Close()
+	}
+	_ = ops.Close()
+	listening.Wait()
+	cancel()
+	working.Wait()
+	if errors.Is(cause, http.ErrServerClosed) {
+		cause = nil
+	}
+	return errors.Join(cause, s.Close())
+}
+
+func (s *Server) serve(main *http.Server) error {
+	if t := s.settings.Config.TLS; t.Cert != "" {
+		return main.ServeTLS(s.listener, t.Cert, t.Key)
+	}
+	return main.Serve(s.listener)
+}
+
+// pulse tells the facts that they are current, and gives the journals their
+// reserve back when the disk has room again.
+func (s *Server) pulse(ctx context.Context) error {
+	tick := time.NewTicker(beat)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case now := <-tick.C:
+			s.facts.Heartbeat(now)
+			if s.audit.Health().OnReserve {
+				_ = s.audit.Rearm() // tried again at the next beat
+			}
+			if s.journal.Health().OnReserve {
+				_ = s.journal.Rearm()
+			}
+		}
+	}
+}
+
+// Close releases everything that is open, the newest first. Run calls it.
+func (s *Server) Close() error {
+	var errs []error
+	for i := len(s.close) - 1; i >= 0; i-- {
+		errs = append(errs, s.close[i]())
+	}
+	s.close = nil
+	return errors.Join(errs...)
+}

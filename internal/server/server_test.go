@@ -1,0 +1,260 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/leak"
+)
+
+// A running server for a test. It is stopped, and its stop checked, when the
+// test ends.
+type running struct {
+	*Server
+	t     *testing.T
+	data  string
+	api   *client.Client
+	stop  context.CancelFunc
+	ended chan error
+}
+
+func start(t *testing.T, data string) *running {
+	t.Helper()
+	cfg := config.Default()
+	cfg.Listen, cfg.OpsListen, cfg.JournalReserve = "127.0.0.1:0", "127.0.0.1:0", 1<<20
+	ctx, cancel := context.WithCancel(t.Context())
+	srv, err := New(ctx, Settings{Data: data, Config: cfg, Version: "test"})
+	if err != nil {
+		cancel()
+		t.Fatal(err)
+	}
+	token, err := os.ReadFile(filepath.Join(data, "admin.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := client.New(srv.URL(), strings.TrimSpace(string(token)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &running{Server: srv, t: t, data: data, api: api, stop: cancel, ended: make(chan error, 1)}
+	go func() { r.ended <- srv.Run(ctx) }()
+	t.Cleanup(func() { r.halt() })
+	return r
+}
+
+func (r *running) halt() {
+	r.t.Helper()
+	r.stop()
+	if r.ended == nil {
+		return
+	}
+	select {
+	case err := <-r.ended:
+		if err != nil {
+			r.t.Errorf("stop: %v", err)
+		}
+	case <-time.After(30 * time.Second):
+		r.t.Error("the server did not stop")
+	}
+	r.ended = nil
+}
+
+func (r *running) send(method, path string, request, reply any) {
+	r.t.Helper()
+	if err := r.api.Send(context.Background(), method, path, request, reply); err != nil {
+		r.t.Fatalf("%s %s: %v", method, path, err)
+	}
+}
+
+func (r *running) put(name, body string) {
+	r.t.Helper()
+	if err := r.api.Do(context.Background(), http.MethodPut, "/v1/documents/"+name, "text/plain", strings.NewReader(body), nil); err != nil {
+		r.t.Fatalf("apply %s: %v", name, err)
+	}
+}
+
+// ask is one forward-auth question in nginx's dialect.
+func (r *running) ask(point, authorization, method, uri, address string, more ...string) int {
+	r.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, r.URL()+"/enforce/forward-auth", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	req.Header.Set("X-Original-Method", method)
+	req.Header.Set("X-Original-URI", uri)
+	req.Header.Set("X-Forwarded-Proto", "https")
+	req.Header.Set("X-Forwarded-Host", "api.example.com")
+	req.Header.Set("X-Forwarded-For", address)
+	req.Header.Set("User-Agent", "curl/8.5.0")
+	if point != "" {
+		req.Header.Set("Muster-Point-Authorization", "Bearer "+point)
+	}
+	if authorization != "" {
+		req.Header.Set("Authorization", authorization)
+	}
+	for i := 0; i+1 < len(more); i += 2 {
+		req.Header.Set(more[i], more[i+1])
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode
+}
+
+const (
+	testResources = "- {id: payments/api, environment: production, sensitivity: 1, region: eu-west-1}\n"
+	testRoutes    = "- {host: api.example.com, path: \"/payments/{id}\", methods: {GET: read, POST: write}, resource: payments/api}\n"
+)
+
+// furnish gives a server a point that enforces, a resource and an identity
+// with a key.
+func (r *running) furnish() (point string, key client.NewCredential) {
+	r.t.Helper()
+	r.put("resources.yaml", testResources)
+	r.put("routes.yaml", testRoutes)
+	var enrolled client.Enrolled
+	r.send(http.MethodPost, "/v1/points", client.EnrollPoint{Name: "edge"}, &enrolled)
+	enforce := "enforce"
+	r.send(http.MethodPatch, "/v1/points/edge", client.SetPoint{Mode: &enforce}, nil)
+	var who client.Identity
+	r.send(http.MethodPost, "/v1/identities", client.CreateIdentity{Name: "settler", Environment: "production", Owner: "team:payments"}, &who)
+	r.send(http.MethodPost, "/v1/identities/"+who.ID+"/credentials", client.CreateCredential{}, &key)
+	return enrolled.Key, key
+}
+
+func TestALeakedKeyIsContainedUndoneAndProven(t *testing.T) {
+	r := start(t, t.TempDir())
+	point, key := r.furnish()
+	if got := r.ask(point, "Bearer "+key.Key, "GET", "/payments/1", "203.0.113.7"); got != http.StatusOK {
+		t.Fatalf("the rightful key gets %d, want 200", got)
+	}
+	if got := r.ask("", "Bearer "+key.Key, "GET", "/payments/1", "203.0.113.7"); got != http.StatusUnauthorized {
+		t.Errorf("without a point: %d, want 401", got)
+	}
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "settings.yaml"), []byte("api_key: "+key.Key+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var source client.Enrolled
+	r.send(http.MethodPost, "/v1/sources", client.AddSource{Format: "scanner", Name: "ci"}, &source)
+	reporting, err := client.New(r.URL(), source.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rep := &Reporter{Client: reporting}
+	replies := rep.collect()
+	if _, err := Scan(t.Context(), ScanSettings{Path: folder, Reporter: rep}); err != nil {
+		t.Fatal(err)
+	}
+	if len(*replies) != 1 || (*replies)[0].Verdict != "confirmed" || (*replies)[0].Action == nil {
+		t.Fatalf("replies: %+v", *replies)
+	}
+	if got := r.ask(point, "Bearer "+key.Key, "GET", "/payments/1", "203.0.113.7"); got == http.StatusOK {
+		t.Error("the leaked key still gets through after its containment was acknowledged")
+	}
+	r.send(http.MethodPost, "/v1/actions/"+(*replies)[0].Action.ID+"/undo", map[string]string{"reason": "test"}, nil)
+	if got := r.ask(point, "Bearer "+key.Key, "GET", "/payments/1", "203.0.113.7"); got != http.StatusOK {
+		t.Errorf("after undo: %d, want 200", got)
+	}
+	var acts client.Page[client.Entry]
+	if err := r.api.Get(t.Context(), "/v1/audit", nil, &acts); err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, a := range acts.Items {
+		names = append(names, a.Act)
+	}
+	for _, want := range []string{"credential.suspend", "action.undo", "point.enroll"} {
+		if !strings.Contains(strings.Join(names, " "), want) {
+			t.Errorf("%s is not in the audit log: %v", want, names)
+		}
+	}
+}
+
+// collect gathers every answer to a report.
+func (r *Reporter) collect() *[]client.SightingReply {
+	var got []client.SightingReply
+	r.Replied = func(_ leak.Record, reply client.SightingReply) { got = append(got, reply) }
+	return &got
+}
+
+func TestARestartKeepsWhatWasAcknowledged(t *testing.T) {
+	data := t.TempDir()
+	r := start(t, data)
+	point, key := r.furnish()
+	r.halt()
+	r = start(t, data)
+	if got := r.ask(point, "Bearer "+key.Key, "GET", "/payments/1", "203.0.113.7"); got != http.StatusOK {
+		t.Errorf("after a restart the key gets %d, want 200", got)
+	}
+	if got := r.ask(point, "Bearer "+key.Key[:len(key.Key)-7]+"000000", "GET", "/payments/1", "203.0.113.7"); got != http.StatusUnauthorized {
+		t.Errorf("a key with a wrong checksum gets %d, want 401", got)
+	}
+}
+
+func TestEverythingElseIs401(t *testing.T) {
+	r := start(t, t.TempDir())
+	for _, path := range []string{"/v1/overview", "/v1/identities", "/v1/stream", "/receive/logs/cloudtrail", "/receive/text", "/v1/me", "/access/v1/evaluation", "/enforce/forward-auth"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			w := httptest.NewRecorder()
+			r.handler.ServeHTTP(w, httptest.NewRequest(method, path, strings.NewReader("{}")))
+			if w.Code != http.StatusUnauthorized && w.Code != http.StatusMethodNotAllowed && w.Code != http.StatusNotFound {
+				t.Errorf("%s %s without a key: %d, want 401", method, path, w.Code)
+			}
+		}
+	}
+}
+
+func TestReadinessNamesEachPart(t *testing.T) {
+	r := start(t, t.TempDir())
+	res, err := http.Get(r.OpsURL() + "/readyz?verbose")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var got struct {
+		Ready  bool
+		Checks []struct{ Name string }
+	}
+	if err := json.NewDecoder(res.Body).Decode(&got); err != nil {
+		t.Fatal(err)
+	}
+	if !got.Ready || len(got.Checks) < 6 {
+		t.Errorf("readyz = %+v", got)
+	}
+	res, err = http.Get(r.OpsURL() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(res.Body)
+	for _, want := range []string{"muster_decisions_total", "muster_generation", "muster_events_total"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("metrics lack %s", want)
+		}
+	}
+}
+
+func TestASecondServerOnTheSameFolderIsRefusedByName(t *testing.T) {
+	data := t.TempDir()
+	start(t, data)
+	cfg := config.Default()
+	cfg.Listen, cfg.OpsListen = "127.0.0.1:0", "127.0.0.1:0"
+	_, err := New(t.Context(), Settings{Data: data, Config: cfg})
+	if err == nil || !strings.Contains(err.Error(), data) {
+		t.Errorf("second server: %v, want a refusal that names %s", err, data)
+	}
+}

@@ -1,0 +1,247 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/audit"
+	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/detect"
+	"github.com/muster-id/muster/internal/geo"
+	"github.com/muster-id/muster/internal/inventory"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/store"
+	storeinventory "github.com/muster-id/muster/internal/store/inventory"
+	storerespond "github.com/muster-id/muster/internal/store/respond"
+	"github.com/muster-id/muster/internal/surprise"
+)
+
+// wakeup tells any number of waiters that something happened.
+type wakeup struct {
+	mu sync.Mutex // guards ch
+	ch chan struct{}
+}
+
+func newWakeup() *wakeup { return &wakeup{ch: make(chan struct{})} }
+
+// next returns a channel that is closed at the next ring.
+func (w *wakeup) next() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ch
+}
+
+func (w *wakeup) ring() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.ch)
+	w.ch = make(chan struct{})
+}
+
+// state implements api.State: what the whole installation looks like.
+type state struct {
+	db        *store.DB
+	inventory *inventory.Service
+	findings  *storerespond.Store
+	audit     *audit.Log
+	log       *decision.Log
+	intake    *intake
+	mind      *mind
+	table     *geo.Table
+	changed   *wakeup
+	refused   func() uint64 // requests that observing points let pass
+}
+
+// Overview implements api.State; lists and rates are the caller's.
+func (s *state) Overview(ctx context.Context) (client.Overview, error) {
+	c, err := s.inventory.Counts(ctx)
+	if err != nil {
+		return client.Overview{}, fmt.Errorf("count the inventory: %w", err)
+	}
+	open, critical, err := s.findings.Counts(ctx)
+	if err != nil {
+		return client.Overview{}, fmt.Errorf("count the findings: %w", err)
+	}
+	static, contained, err := storeinventory.Exposure(ctx, s.db)
+	if err != nil {
+		return client.Overview{}, fmt.Errorf("count the credentials: %w", err)
+	}
+	return client.Overview{
+		Identities: c.Identities, Shadow: c.Shadow, Unowned: c.Unowned, Credentials: c.Credentials, Static: static, Contained: contained,
+		Findings: open, Critical: critical, Events: s.intake.events.Load(), Unparsable: s.intake.unparsable.Load(),
+		PerSecond: s.perSecond(time.Now()), WouldRefuse: s.refused(), Unlogged: uint64(max(s.log.Unlogged(), 0)), Generation: uint64(s.db.Generation()),
+		GeoBuilt: s.table.Built().UTC(), GeoStale: s.table.Stale(time.Now()), Attribution: s.table.Attribution(),
+	}, nil
+}
+
+// perSecond is the rate of decisions over the last full minute and this one.
+func (s *state) perSecond(now time.Time) float64 {
+	rates := s.log.Rates(now)
+	total, seconds := 0.0, float64(now.Second())+float64(now.Nanosecond())/1e9
+	for _, r := range rates {
+		switch start := r.Minute; {
+		case start.Equal(now.Truncate(time.Minute)):
+			total += float64(r.Allow + r.StepUp + r.Deny)
+		case start.Equal(now.Truncate(time.Minute).Add(-time.Minute)):
+			total += float64(r.Allow + r.StepUp + r.Deny)
+			seconds += 60
+		}
+	}
+	if seconds < 1 {
+		return total
+	}
+	return total / seconds
+}
+
+// Normal implements api.State.
+func (s *state) Normal(id nhi.ID) []client.Normal {
+	page := s.mind.normal.Page(id)
+	if page == nil {
+		return nil
+	}
+	var out []client.Normal
+	for _, f := range []surprise.Feature{surprise.Network, surprise.ASN, surprise.Country, surprise.Agent, surprise.Action, surprise.Region} {
+		n := client.Normal{Feature: f.String(), Usual: []string{}}
+		for _, v := range page.Top(f) {
+			if name := s.mind.normal.Name(v.Hash); name != "" && len(n.Usual) < 5 {
+				n.Usual = append(n.Usual, name)
+			}
+		}
+		if len(n.Usual) > 0 {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// Audit implements api.State.
+func (s *state) Audit(ctx context.Context, before uint64, limit int) ([]client.Entry, error) {
+	entries, err := s.audit.Page(ctx, before, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read the audit log: %w", err)
+	}
+	out := make([]client.Entry, 0, len(entries))
+	for _, e := range entries {
+		out = append(out, client.Entry{
+			Seq: e.Seq, At: e.At.UTC(), Actor: actorText(e.Actor), Act: e.Act, Target: e.Target, Reason: e.Reason, Outcome: string(e.Outcome), Detail: e.Detail,
+		})
+	}
+	return out, nil
+}
+
+// Checkpoint implements api.State.
+func (s *state) Checkpoint(context.Context) (json.RawMessage, error) {
+	c, err := s.audit.Checkpoint()
+	if err != nil {
+		return nil, fmt.Errorf("sign a checkpoint: %w", err)
+	}
+	return encode(c), nil
+}
+
+// Changes implements api.State.
+func (s *state) Changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error) {
+	return s.db.Changes(ctx, after, limit)
+}
+
+// Generation implements api.State.
+func (s *state) Generation() nhi.Generation { return s.db.Generation() }
+
+// Woken implements api.State.
+func (s *state) Woken() <-chan struct{} { return s.changed.next() }
+
+// encode is JSON of data that always encodes.
+func encode(v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+// decisions implements api.Decisions over the decision log.
+type decisions struct{ log *decision.Log }
+
+func (d decisions) Recent(f api.DecisionFilter, limit int) []nhi.Decision {
+	return d.log.Recent(decision.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before}, limit)
+}
+
+func (d decisions) Decision(id string) (nhi.Decision, bool) { return d.log.Get(id) }
+
+func (d decisions) Rates(minutes int) []client.Rate {
+	rates := d.log.Rates(time.Now())
+	if len(rates) > minutes {
+		rates = rates[len(rates)-minutes:]
+	}
+	out := make([]client.Rate, 0, len(rates))
+	for _, r := range rates {
+		out = append(out, client.Rate{Minute: r.Minute.UTC(), Allow: int(r.Allow), StepUp: int(r.StepUp), Deny: int(r.Deny)})
+	}
+	return out
+}
+
+func (d decisions) Subscribe() (<-chan nhi.Decision, func() uint64, func()) {
+	before := d.log.Dropped()
+	ch, cancel := d.log.Subscribe()
+	return ch, func() uint64 { return uint64(max(d.log.Dropped()-before, 0)) }, cancel
+}
+
+// findings implements api.Findings over the store.
+type findings struct{ *storerespond.Store }
+
+func (f findings) Findings(ctx context.Context, q api.FindingFilter) ([]nhi.Finding, int, error) {
+	return f.Store.Findings(ctx, q.Status, q.Identity, q.Credential, q.Skip, q.Limit)
+}
+
+// known implements detect.Inventory over the facts that decisions use, so a
+// detection costs no query.
+type known struct {
+	facts  *decision.Facts
+	leaked atomic.Pointer[map[nhi.CredentialID]bool]
+	mu     sync.Mutex // serialises learn
+}
+
+// learn remembers that a credential leaked.
+func (k *known) learn(ids ...nhi.CredentialID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	next := map[nhi.CredentialID]bool{}
+	if old := k.leaked.Load(); old != nil {
+		for id := range *old {
+			next[id] = true
+		}
+	}
+	for _, id := range ids {
+		next[id] = true
+	}
+	k.leaked.Store(&next)
+}
+
+// Identity implements detect.Inventory.
+func (k *known) Identity(id nhi.ID) (detect.IdentityFacts, bool) {
+	i, ok := k.facts.Identity(id)
+	if !ok {
+		return detect.IdentityFacts{}, false
+	}
+	return detect.IdentityFacts{
+		Kind: i.Kind, Name: i.Name, Owner: i.Owner.Ref, Production: i.Environment.Class == nhi.Production, Shadow: i.Shadow,
+	}, true
+}
+
+// Credential implements detect.Inventory.
+func (k *known) Credential(id nhi.CredentialID) (detect.CredentialFacts, bool) {
+	c, ok := k.facts.Credential(id)
+	if !ok {
+		return detect.CredentialFacts{}, false
+	}
+	out := detect.CredentialFacts{State: c.State, Expires: c.Expires}
+	if m := k.leaked.Load(); m != nil {
+		out.Leaked = (*m)[id]
+	}
+	return out, true
+}
