@@ -6,7 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -244,15 +243,3 @@ func (l *Log) Rates(now time.Time) []Rate {
 	}
 	return out
 }
-
-// OnDisk is the Journal of production: records go to a journal.Journal.
-type OnDisk struct{ Journal *journal.Journal }
-
-// Append implements Journal.
-func (o OnDisk) Append(record []byte) error {
-	_, err := o.Journal.Append(record)
-	return err
-}
-
-// AppendAsync implements Journal.
-func (o OnDisk) AppendAsync(record []byte) error { return o.Journal.AppendAsync(record) }

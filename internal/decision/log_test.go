@@ -196,6 +196,14 @@ func BenchmarkAppendRecord(b *testing.B) {
 	})
 }
 
+// onDisk is a Journal as production has it.
+type onDisk struct{ *journal.Journal }
+
+func (o onDisk) Append(record []byte) error {
+	_, err := o.Journal.Append(record)
+	return err
+}
+
 func TestDecisionsAreReadBackFromDisk(t *testing.T) {
 	dir := t.TempDir()
 	j, err := journal.Open(dir, journal.Settings{})
@@ -203,7 +211,7 @@ func TestDecisionsAreReadBackFromDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	var want []string
-	w := newWorld(t, func(c *Config) { c.Log = NewLog(OnDisk{j}, 16) })
+	w := newWorld(t, func(c *Config) { c.Log = NewLog(onDisk{j}, 16) })
 	for i := range 20 {
 		q := ask()
 		if i%2 == 0 { // these wait for the disk
