@@ -61,7 +61,7 @@ func TestSecretsAreFoundWhereverTheyLeak(t *testing.T) {
 	s := newTestScanner(t)
 	for _, c := range contexts {
 		t.Run(c.name, func(t *testing.T) {
-			for range 20 {
+			for range 3 {
 				for _, p := range plants() {
 					text := p.text
 					if c.esc != nil {
@@ -140,6 +140,34 @@ func TestWrappedBase64IsOneRun(t *testing.T) {
 			`{"key":"` + strings.ReplaceAll(mime76(p.text), "\n", `\n`) + `"}`,
 		} {
 			expect(t, s, []byte(data), p)
+		}
+	}
+}
+
+func TestNoSecretIsLostInALongWrappedRun(t *testing.T) {
+	s := newTestScanner(t)
+	for _, columns := range []int{64, 76} {
+		var text strings.Builder
+		want := map[string]bool{}
+		for text.Len() < 200<<10 {
+			token := newGitHub("ghp")
+			want[token] = true
+			text.WriteString("some more text: " + token + draw(1+text.Len()%97, " ,.") + "\n")
+		}
+		var data strings.Builder
+		for e := base64.StdEncoding.EncodeToString([]byte(text.String())); e != ""; {
+			n := min(columns, len(e))
+			data.WriteString(e[:n] + "\n")
+			e = e[n:]
+		}
+		for _, m := range scanAll(s, []byte(data.String())) {
+			if !want[string(m.Secret())] {
+				t.Errorf("%d columns: found something twice, or nothing planted", columns)
+			}
+			delete(want, string(m.Secret()))
+		}
+		if len(want) > 0 {
+			t.Errorf("%d columns: %d secrets were not found", columns, len(want))
 		}
 	}
 }

@@ -76,6 +76,22 @@ func encodedForms(text []byte) []needle {
 	return forms
 }
 
+// wrappedForms returns base64 needles as they look where a line ends within
+// them, at 64 or 76 columns: one token in ten stands across such a break.
+func wrappedForms(forms []needle) []needle {
+	var out []needle
+	for _, n := range forms {
+		if !n.exact {
+			continue
+		}
+		for i := 1; i < len(n.text); i++ {
+			text := slices.Concat(n.text[:i], newline, n.text[i:])
+			out = append(out, needle{text: text, exact: true, wrapped: n.wrapped})
+		}
+	}
+	return out
+}
+
 // base64Form returns those characters of the encoding of text that do not
 // depend on its neighbours, if text starts at byte phase of a group of three.
 func base64Form(enc *base64.Encoding, text []byte, phase int) []byte {
@@ -100,46 +116,50 @@ func percentForm(text []byte) []byte {
 // units: base64 characters, hexadecimal digits, or bytes one of which may be
 // written as %xx.
 type encodedRun struct {
-	enc   encoding
-	outer []byte // the text the run lies in
-	start int    // offset in outer of the first unit decoded
-	end   int    // offset in outer behind the last
-	cut   bool   // the run went on and was cut off for its length
-	data  []byte // what it decodes to; may hold a secret
+	enc    encoding
+	outer  []byte // the text the run lies in
+	start  int    // offset in outer of the first unit decoded
+	column int    // how many units stand before it in its line
+	end    int    // offset in outer behind the last
+	cut    bool   // the run went on and was cut off for its length
+	data   []byte // what it decodes to; may hold a secret
+	walked walker // where source got to
 }
 
 // decodeAround decodes the run in which a needle wrapped in enc was found at
 // outer[at].
 func decodeAround(outer []byte, at int, enc encoding) *encodedRun {
 	r := &encodedRun{enc: enc, outer: outer}
-	first := enc.runStart(outer, at)
-	units, before := make([]byte, 0, 256), 0
-	i, column := first, 0
-	for i < len(outer) {
-		if i <= at {
-			before = len(units)
-		}
-		c, n := enc.unit(outer, i)
+	w := walker{at: enc.runStart(outer, at)}
+	before := w
+	if before.reach(enc, outer, at); before.at < at {
+		// What looks like one run from behind is two from the front.
+		w.at = enc.lineStart(outer, at, max(0, at-decodeBefore))
+		before = w
+		before.reach(enc, outer, at)
+	}
+	w.advance(enc, outer, enc.misaligned(before.units))
+	r.start, r.column = w.at, w.column
+	r.walked = walker{at: r.start, column: r.column}
+	units := make([]byte, 0, 256)
+	for w.at < len(outer) {
+		c, n := enc.unit(outer, w.at)
 		if n == 0 {
-			if n = enc.wrap(outer, i, column); n == 0 {
+			if n = enc.wrap(outer, w.at, w.column); n == 0 {
 				break
 			}
-			i, column = i+n, 0
+			w.at, w.column = w.at+n, 0
 			continue
 		}
-		if i-at >= decodeAfter {
+		if w.at-at >= decodeAfter {
 			r.cut = true
 			break
 		}
 		units = append(units, c)
-		i, column, r.end = i+n, column+1, i+n
+		w.at, w.column = w.at+n, w.column+1
+		r.end = w.at
 	}
-	skip := enc.misaligned(before)
-	if skip > len(units) {
-		skip = len(units)
-	}
-	r.start = enc.advance(outer, first, skip)
-	r.data = enc.decode(units[skip:])
+	r.data = enc.decode(units)
 	clear(units)
 	return r
 }
@@ -264,7 +284,8 @@ func (e encoding) runStart(text []byte, at int) int {
 			return line
 		}
 		previous := e.lineStart(text, end, limit)
-		if e.wrap(text, end, end-previous) == 0 || previous == end {
+		// A line that the limit cuts looks too short to be wrapped.
+		if e.wrap(text, end, end-previous) == 0 || previous == limit && limit > 0 {
 			return line
 		}
 		start = previous
@@ -287,24 +308,44 @@ func (e encoding) lineStart(text []byte, at, limit int) int {
 	return at
 }
 
-// advance returns the offset behind the given number of units of a run.
-func (e encoding) advance(text []byte, i, units int) int {
-	column := 0
-	for units > 0 && i < len(text) {
-		_, n := e.unit(text, i)
-		if n == 0 {
-			if n = e.wrap(text, i, column); n == 0 {
-				break
-			}
-			i, column = i+n, 0
-			continue
-		}
-		i, column, units = i+n, column+1, units-1
-	}
-	return i
+// A walker goes along a run unit by unit.
+type walker struct {
+	units  int // passed so far
+	at     int // offset in the text
+	column int // units passed in this line
 }
 
-// source returns which bytes of the outer text hold data[start:end].
+// advance goes on until the given number of units is behind it, or the run
+// ends. Line breaks in front of the next unit are passed, too.
+func (w *walker) advance(e encoding, text []byte, units int) {
+	for w.at < len(text) {
+		_, n := e.unit(text, w.at)
+		if n == 0 {
+			if n = e.wrap(text, w.at, w.column); n == 0 {
+				return
+			}
+			w.at, w.column = w.at+n, 0
+			continue
+		}
+		if w.units >= units {
+			return
+		}
+		w.at, w.column, w.units = w.at+n, w.column+1, w.units+1
+	}
+}
+
+// reach goes on until it stands at or behind an offset of the text.
+func (w *walker) reach(e encoding, text []byte, at int) {
+	for w.at < at {
+		was := w.at
+		if w.advance(e, text, w.units+1); w.at == was {
+			return
+		}
+	}
+}
+
+// source returns which bytes of the outer text hold data[start:end]. Matches
+// come nearly in order, so it goes on from the start of the last one.
 func (r *encodedRun) source(start, end int) (int, int) {
 	first, last := start, end // in units
 	switch r.enc {
@@ -313,9 +354,14 @@ func (r *encodedRun) source(start, end int) (int, int) {
 	case base64At0, base64At1, base64At2:
 		first, last = start*8/6, (end*8+5)/6
 	}
-	from := r.enc.advance(r.outer, r.start, first)
-	to := r.enc.advance(r.outer, r.start, last)
-	return from, min(to, r.end)
+	if first < r.walked.units {
+		r.walked = walker{at: r.start, column: r.column}
+	}
+	r.walked.advance(r.enc, r.outer, first)
+	to := r.walked
+	to.advance(r.enc, r.outer, last-1)
+	_, n := r.enc.unit(r.outer, min(to.at, len(r.outer)-1))
+	return r.walked.at, min(to.at+n, r.end)
 }
 
 func boolInt(b bool) int {

@@ -35,6 +35,7 @@
 package leak
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -143,13 +144,36 @@ type Record struct {
 }
 
 // Record returns what may be shown of m, with its local fingerprint. That
-// takes milliseconds on purpose (scrypt); [Fingerprints] remembers them. Call
-// it before Wipe.
+// takes milliseconds on purpose (scrypt); for many matches use [Fingerprints].
+// Call it before Wipe.
 func (m *Match) Record(file string) Record {
+	var f Fingerprints
+	return f.Record(m, file)
+}
+
+// Fingerprints makes the records of one scan. It computes the local fingerprint
+// of each distinct secret once, for the same key is often in a hundred files.
+// The zero value is ready. It keeps only hashes, in memory, and is not safe for
+// concurrent use.
+type Fingerprints struct {
+	known map[[sha256.Size]byte]string
+}
+
+// Record is Match.Record.
+func (f *Fingerprints) Record(m *Match, file string) Record {
 	r := m.record()
 	r.File = file
-	if value := m.canonical(); value != nil {
+	value := m.canonical()
+	if value == nil {
+		return r
+	}
+	sum := sha256.Sum256(value)
+	if r.Fingerprint = f.known[sum]; r.Fingerprint == "" {
 		r.Fingerprint = fingerprint.Local(value)
+		if f.known == nil {
+			f.known = map[[sha256.Size]byte]string{}
+		}
+		f.known[sum] = r.Fingerprint
 	}
 	return r
 }

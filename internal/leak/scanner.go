@@ -68,7 +68,11 @@ func (s *Scanner) addKeywords(i int) {
 
 // addEncoded adds the needles that find text under one and more encodings.
 func (s *Scanner) addEncoded(text []byte, depth int) {
-	for _, n := range encodedForms(text) {
+	forms := encodedForms(text)
+	if depth == 1 {
+		s.needles = append(s.needles, wrappedForms(forms)...)
+	}
+	for _, n := range forms {
 		s.needles = append(s.needles, n)
 		// Nobody percent-encodes letters and then encodes the result again.
 		if depth < maxDepth && n.wrapped != percent {

@@ -34,6 +34,10 @@ import (
 // MaxBody is the largest body accepted, in bytes.
 const MaxBody = 1 << 20
 
+// MaxSecrets is how many secrets of one post are reported. Each of them costs
+// whoever proves it a public-key operation.
+const MaxSecrets = 1000
+
 // The longest description kept of a post, in bytes.
 const (
 	maxName = 200
@@ -163,8 +167,8 @@ func printable(b []byte, limit int) string {
 	return strings.TrimSpace(out.String())
 }
 
-// Scan calls yield for every secret in the post, once for each distinct one,
-// until yield returns false. Places count in the text as it came, or, for what
+// Scan calls yield for the secrets in the post, once for each distinct one and
+// for MaxSecrets of them at most, until yield returns false. Places count in the text as it came, or, for what
 // shows only after clean-up, in the cleaned text. The match belongs to yield,
 // which should Wipe it.
 func (p *Post) Scan(s *leak.Scanner, yield func(*leak.Match) bool) {
@@ -177,7 +181,7 @@ func (p *Post) Scan(s *leak.Scanner, yield func(*leak.Match) bool) {
 			return true
 		}
 		known[id] = true
-		more = yield(m)
+		more = yield(m) && len(known) < MaxSecrets
 		return more
 	}
 	s.Scan(p.text, each)

@@ -155,6 +155,21 @@ func TestHostileNamesAreBoundedPrintableAndFreeOfSecrets(t *testing.T) {
 	}
 }
 
+// Each secret costs the server a public-key operation to prove.
+func TestAPostFullOfForgedKeysIsCutOff(t *testing.T) {
+	var body strings.Builder
+	for range MaxSecrets + 50 {
+		body.WriteString(key.Mint(key.API).Reveal() + "\n")
+	}
+	p, err := Parse("text/plain", []byte(body.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := len(found(newScanner(t), p)); got != MaxSecrets {
+		t.Errorf("reported %d secrets, want %d", got, MaxSecrets)
+	}
+}
+
 func TestNothingOfThePostIsPrintedOrKept(t *testing.T) {
 	s := newScanner(t)
 	secret := key.Mint(key.API).Reveal()
