@@ -51,7 +51,7 @@ var house = map[string]layer{
 	"notify": domain, "audit": domain, "access": domain,
 	"store": state, "stream": state,
 	"builtin": list,
-	"config":  surface, "world": surface, "api": surface, "console": surface,
+	"config":  surface, "world": surface, "learning": surface, "api": surface, "console": surface,
 	"server": root, "demo": stage, "cli": command,
 }
 

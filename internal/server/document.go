@@ -197,8 +197,9 @@ func (d *documents) applyPolicies(ctx context.Context, body []byte) error {
 	if len(body) > 0 {
 		files[policyFile] = string(body)
 	}
-	if problems := policy.Check(files); len(problems) > 0 {
-		return fmt.Errorf("%s: %w", problems[0].String(), nhi.ErrInvalid)
+	// Checked before it is stored, because what is stored must load.
+	if _, err := policy.Load(d.policies.Set().Settings(), files); err != nil {
+		return err
 	}
 	if err := d.keep(ctx, policyFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectPolicy, policyFile, len(body)) }); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/learning"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -75,7 +76,7 @@ func Replay(ctx context.Context, s ReplaySettings, files []ReplayFile) (ReplayRe
 		return ReplayReport{}, fmt.Errorf("load the leak rules: %w", err)
 	}
 	r := &replay{
-		settings: s, mind: newMind(baseline.Settings{Places: table}, nil), attribute: activity.NewAttributor(),
+		settings: s, mind: learning.NewMind(baseline.Settings{Places: table}, nil), attribute: activity.NewAttributor(),
 		found: map[string]nhi.Finding{}, who: map[nhi.ID]bool{},
 	}
 	for _, f := range files {
@@ -84,7 +85,7 @@ func Replay(ctx context.Context, s ReplaySettings, files []ReplayFile) (ReplayRe
 			return ReplayReport{}, err
 		}
 	}
-	for _, f := range r.mind.detector.Flush() {
+	for _, f := range r.mind.Detector.Flush() {
 		r.found[f.ID] = f
 	}
 	return r.report(time.Since(started)), nil
@@ -92,7 +93,7 @@ func Replay(ctx context.Context, s ReplaySettings, files []ReplayFile) (ReplayRe
 
 type replay struct {
 	settings  ReplaySettings
-	mind      *mind
+	mind      *learning.Mind
 	attribute *activity.Attributor
 	found     map[string]nhi.Finding
 	who       map[nhi.ID]bool
@@ -106,7 +107,7 @@ func (r *replay) event(ev nhi.Event) error {
 	if ev.Identity != "" && !detect.Unproven(&ev) {
 		r.who[ev.Identity] = true
 	}
-	r.mind.take(&ev, r.found)
+	r.mind.Take(&ev, r.found)
 	if r.settings.Progress != nil && r.events%1000 == 0 {
 		r.settings.Progress(r.events)
 	}

@@ -52,6 +52,7 @@ import (
 	"github.com/muster-id/muster/internal/issuer/jwt"
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/learning"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify"
 	"github.com/muster-id/muster/internal/notify/webhook"
@@ -96,7 +97,7 @@ type Server struct {
 	outcomes *outcomes
 	issuing  *issuer.Keys
 	intake   *intake
-	learner  *learner
+	learner  *learning.Learner
 	router   *notify.Router
 	health   *health
 	changed  *wakeup
@@ -226,8 +227,8 @@ func (s *Server) compose(ctx context.Context) error {
 	acts := &recorder{s.audit}
 	found := storerespond.New(s.db)
 	s.respond = respond.New(found, inv, acts)
-	known := &known{facts: s.facts}
-	mind := newMind(baseline.Settings{Places: s.table, Established: s.settings.Config.Learning, OnPage: s.facts.SetPage, MayTestify: s.mayTestify}, known)
+	known := &known{facts: s.facts, ask: func(id nhi.ID) (nhi.Identity, error) { return inv.Identity(context.WithoutCancel(ctx), id) }}
+	mind := learning.NewMind(baseline.Settings{Places: s.table, Established: s.settings.Config.Learning, OnPage: s.facts.SetPage, MayTestify: s.mayTestify}, known)
 	if err := s.learning(ctx, mind, known, inv, found); err != nil {
 		return err
 	}
@@ -256,7 +257,7 @@ func (s *Server) mayTestify(ev *nhi.Event) bool {
 	return ev.Format == "decision" || ev.Source != ""
 }
 
-func (s *Server) learning(ctx context.Context, mind *mind, known *known, inv *inventory.Service, found *storerespond.Store) error {
+func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known, inv *inventory.Service, found *storerespond.Store) error {
 	leaked, err := found.Leaked(ctx)
 	if err != nil {
 		return fmt.Errorf("read the confirmed leaks: %w", err)
@@ -277,8 +278,9 @@ func (s *Server) learning(ctx context.Context, mind *mind, known *known, inv *in
 	}
 	s.router = notify.NewRouter(storenotify.New(s.db), routes)
 	decided := make(chan struct{}, 1)
-	s.learner = &learner{
-		mind: mind, dir: s.settings.Data, db: s.db, stream: s.stream, log: s.journal, seen: inv, found: respond.NoticesOf, wake: s.router.Wake, decided: decided,
+	s.learner = &learning.Learner{
+		Mind: mind, Dir: s.settings.Data, DB: s.db, Stream: s.stream, Decisions: s.journal, Inventory: inv,
+		Notices: respond.NoticesOf, Wake: s.router.Wake, Decided: decided,
 	}
 	s.log = decision.NewLog(decisionJournal{s.journal, func() {
 		select {
@@ -286,10 +288,10 @@ func (s *Server) learning(ctx context.Context, mind *mind, known *known, inv *in
 		default:
 		}
 	}}, s.settings.Config.Decisions.Recent)
-	return s.learner.load()
+	return s.learner.Load()
 }
 
-func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv *inventory.Service, acts *recorder, mind *mind) (*documents, error) {
+func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv *inventory.Service, acts *recorder, mind *learning.Mind) (*documents, error) {
 	docs := &documents{db: s.db, settings: settings, inventory: inv, acts: acts}
 	policies, err := docs.body(ctx, policyFile)
 	if err != nil {
@@ -315,7 +317,7 @@ func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv
 	}
 	service, err := decision.NewService(decision.Config{
 		Facts: s.facts, Policies: docs.policies, Log: s.log, Places: s.table, Settings: s.settings.Config.Decisions,
-		Behaviour: &decision.Scorer{Peers: mind.normal.Prior, Names: mind.normal},
+		Behaviour: &decision.Scorer{Peers: mind.Normal.Prior, Names: mind.Normal},
 	})
 	if err != nil {
 		return nil, err
@@ -324,7 +326,7 @@ func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv
 	return docs, nil
 }
 
-func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *recorder, docs *documents, found *storerespond.Store, mind *mind) error {
+func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *recorder, docs *documents, found *storerespond.Store, mind *learning.Mind) error {
 	var err error
 	if s.issuing, err = issuer.OpenKeys(ctx, storeissuer.New(s.db), s.keys); err != nil {
 		return err
@@ -415,7 +417,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var listening, working sync.WaitGroup
 	listening.Go(func() { failed <- s.serve(main) })
 	listening.Go(func() { failed <- ops.Serve(s.ops) })
-	for _, part := range []func(context.Context) error{s.learner.run, s.router.Run, s.issuing.Run, s.access.Run, s.pulse} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.router.Run, s.issuing.Run, s.access.Run, s.pulse} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err

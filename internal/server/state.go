@@ -15,6 +15,7 @@ import (
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/inventory"
+	"github.com/muster-id/muster/internal/learning"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
@@ -52,7 +53,7 @@ type state struct {
 	audit     *audit.Log
 	log       *decision.Log
 	intake    *intake
-	mind      *mind
+	mind      *learning.Mind
 	table     *geo.Table
 	changed   *wakeup
 	refused   func() uint64 // requests that observing points let pass
@@ -101,7 +102,7 @@ func (s *state) perSecond(now time.Time) float64 {
 
 // Normal implements api.State.
 func (s *state) Normal(id nhi.ID) []client.Normal {
-	page := s.mind.normal.Page(id)
+	page := s.mind.Normal.Page(id)
 	if page == nil {
 		return nil
 	}
@@ -109,7 +110,7 @@ func (s *state) Normal(id nhi.ID) []client.Normal {
 	for _, f := range []surprise.Feature{surprise.Network, surprise.ASN, surprise.Country, surprise.Agent, surprise.Action, surprise.Region} {
 		n := client.Normal{Feature: f.String(), Usual: []string{}}
 		for _, v := range page.Top(f) {
-			if name := s.mind.normal.Name(v.Hash); name != "" && len(n.Usual) < 5 {
+			if name := s.mind.Normal.Name(v.Hash); name != "" && len(n.Usual) < 5 {
 				n.Usual = append(n.Usual, name)
 			}
 		}
@@ -202,6 +203,8 @@ func (f findings) Findings(ctx context.Context, q api.FindingFilter) ([]nhi.Find
 // detection costs no query.
 type known struct {
 	facts  *decision.Facts
+	names  sync.Map // nhi.ID to string: facts hold no names
+	ask    func(nhi.ID) (nhi.Identity, error)
 	leaked atomic.Pointer[map[nhi.CredentialID]bool]
 	mu     sync.Mutex // serialises learn
 }
@@ -229,8 +232,21 @@ func (k *known) Identity(id nhi.ID) (detect.IdentityFacts, bool) {
 		return detect.IdentityFacts{}, false
 	}
 	return detect.IdentityFacts{
-		Kind: i.Kind, Name: i.Name, Owner: i.Owner.Ref, Production: i.Environment.Class == nhi.Production, Shadow: i.Shadow,
+		Kind: i.Kind, Name: k.name(id), Owner: i.Owner.Ref, Production: i.Environment.Class == nhi.Production, Shadow: i.Shadow,
 	}, true
+}
+
+// name asks the inventory once for each identity that acts.
+func (k *known) name(id nhi.ID) string {
+	if name, ok := k.names.Load(id); ok {
+		return name.(string)
+	}
+	i, err := k.ask(id)
+	if err != nil {
+		return "" // a finding without a name is better than none
+	}
+	k.names.Store(id, i.Name)
+	return i.Name
 }
 
 // Credential implements detect.Inventory.

@@ -1,4 +1,18 @@
-package server
+// Package learning is the asynchronous half of Muster: it joins activity,
+// baseline and detect into one pipeline.
+//
+//	stream of activity  --+                     +-> pages, for decisions
+//	                      +-> Mind: once each? -+
+//	journal of decisions -+   score, learn,     +-> findings, shadow identities,
+//	                          detect                last use: one transaction
+//
+// A [Mind] keeps everything in memory and takes events one by one; the offline
+// replay uses it alone. A [Learner] feeds a Mind from where it stopped, stores
+// what follows from each batch together with the position behind it, and saves
+// the Mind's image once a minute. After a crash some events are taken again,
+// which changes nothing: ids of events are remembered, findings have ids of
+// their own, sights merge.
+package learning
 
 import (
 	"context"
@@ -13,7 +27,6 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/activity"
-	"github.com/muster-id/muster/internal/baseline"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/inventory"
@@ -23,74 +36,34 @@ import (
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 	"github.com/muster-id/muster/internal/stream"
-	"github.com/muster-id/muster/internal/surprise"
 )
 
-// A mind learns what is normal and finds what is not. It takes events one by
-// one and keeps everything in memory; who feeds it stores what it found. The
-// live server and the offline replay share it.
-type mind struct {
-	seen     *activity.Seen
-	normal   *baseline.Learner
-	detector *detect.Detector
-}
+// A Learner feeds a Mind from the stream of activity and from the journal of
+// decisions. Fill in the exported fields before Load.
+type Learner struct {
+	Mind      *Mind
+	Dir       string // where the image is kept
+	DB        *store.DB
+	Stream    stream.Stream
+	Decisions *journal.Journal
+	Inventory *inventory.Service
+	// Notices says whom to tell of a new finding; Wake tells that some wait.
+	Notices func(nhi.Finding) []nhi.Notice
+	Wake    func()
+	Decided <-chan struct{} // a decision was made
 
-// seenEvents is how many ids of events are remembered to recognise repeats.
-const seenEvents = 1 << 20
-
-func newMind(s baseline.Settings, known detect.Inventory) *mind {
-	m := &mind{seen: activity.NewSeen(seenEvents), normal: baseline.New(s)}
-	m.detector = detect.New(detect.Settings{}, known, explainer{m.normal})
-	return m
-}
-
-type explainer struct{ normal *baseline.Learner }
-
-// Explain implements detect.Explainer.
-func (e explainer) Explain(ev *nhi.Event, score *surprise.Score) []nhi.Feature {
-	return e.normal.Explain(ev.Identity, *score)
-}
-
-// take learns from one event and returns the findings that it changed. The
-// same event again changes nothing.
-func (m *mind) take(ev *nhi.Event, found map[string]nhi.Finding) {
-	if !m.seen.Add(ev) {
-		return
-	}
-	score, judged := m.normal.Observe(ev, true)
-	if !judged {
-		return
-	}
-	for _, f := range m.detector.Observe(ev, &score).Findings {
-		found[f.ID] = f
-	}
-}
-
-// A learner feeds a mind from the stream of activity and from the journal of
-// decisions, stores what follows, and saves the mind so that a restart goes on
-// where it stopped. Effects and positions are stored in one transaction;
-// after a crash some events are taken again, which changes nothing.
-type learner struct {
-	mind    *mind
-	dir     string
-	db      *store.DB
-	stream  stream.Stream
-	log     *journal.Journal
-	seen    *inventory.Service
-	found   func(nhi.Finding) []nhi.Notice
-	wake    func()          // tells the router of notices
-	decided <-chan struct{} // a decision was made
-
-	mu        sync.Mutex // guards the mind and what follows
+	mu        sync.Mutex // guards the Mind and what follows
 	activity  uint64     // position in the stream
 	decisions uint64     // position in the journal
-	credited  map[string]int
 }
 
-const saveEvery = time.Minute
+const (
+	saveEvery   = time.Minute
+	batchEvents = 1000
+)
 
-// run learns until ctx ends, then saves once more.
-func (l *learner) run(ctx context.Context) error {
+// Run learns until ctx ends, then saves once more.
+func (l *Learner) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	var failed [2]error
 	ctx, cancel := context.WithCancel(ctx)
@@ -113,8 +86,8 @@ func (l *learner) run(ctx context.Context) error {
 }
 
 // followActivity takes batches in the order of the stream.
-func (l *learner) followActivity(ctx context.Context) error {
-	err := l.stream.Consume(ctx, stream.Consumer{
+func (l *Learner) followActivity(ctx context.Context) error {
+	err := l.Stream.Consume(ctx, stream.Consumer{
 		Subjects: []string{stream.ActivityBatch}, After: l.activity,
 		Gone: func(upTo uint64) { slog.Warn("activity left the stream before it was learned", "up_to", upTo) },
 	}, func(ctx context.Context, m stream.Message) error {
@@ -134,7 +107,7 @@ func (l *learner) followActivity(ctx context.Context) error {
 }
 
 // followDecisions takes our own decisions from their journal.
-func (l *learner) followDecisions(ctx context.Context) error {
+func (l *Learner) followDecisions(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
@@ -144,14 +117,14 @@ func (l *learner) followDecisions(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 		case <-tick.C:
-		case <-l.decided:
+		case <-l.Decided:
 		}
 	}
 	return nil
 }
 
-func (l *learner) readDecisions(ctx context.Context) error {
-	if l.log.Last().Seq <= l.decisions {
+func (l *Learner) readDecisions(ctx context.Context) error {
+	if l.Decisions.Last().Seq <= l.decisions {
 		return nil
 	}
 	var events []nhi.Event
@@ -164,7 +137,7 @@ func (l *learner) readDecisions(ctx context.Context) error {
 		events = events[:0]
 		return err
 	}
-	for r, err := range l.log.Read(l.decisions + 1) {
+	for r, err := range l.Decisions.Read(l.decisions + 1) {
 		if err != nil {
 			return err
 		}
@@ -204,14 +177,14 @@ func decisionEvent(d *nhi.Decision) nhi.Event {
 
 // apply takes a batch and stores what follows from it together with the
 // position behind it.
-func (l *learner) apply(ctx context.Context, events []nhi.Event, from string, position uint64) error {
+func (l *Learner) apply(ctx context.Context, events []nhi.Event, from string, position uint64) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	found := map[string]nhi.Finding{}
 	sights := make([]inventory.Seen, 0, len(events))
 	for i := range events {
 		ev := &events[i]
-		l.mind.take(ev, found)
+		l.Mind.Take(ev, found)
 		if s, ok := sight(ev); ok {
 			sights = append(sights, s)
 		}
@@ -221,11 +194,11 @@ func (l *learner) apply(ctx context.Context, events []nhi.Event, from string, po
 		f.DetectedAt = time.Now()
 		findings = append(findings, f)
 	}
-	_, err := l.db.Write(ctx, func(tx *store.Tx) error {
-		if err := l.seen.EnsureSeenIn(ctx, storeinventory.Bind(tx), sights); err != nil {
+	_, err := l.DB.Write(ctx, func(tx *store.Tx) error {
+		if err := l.Inventory.EnsureSeenIn(ctx, storeinventory.Bind(tx), sights); err != nil {
 			return err
 		}
-		if err := storerespond.SaveFindings(ctx, tx, findings, l.found); err != nil {
+		if err := storerespond.SaveFindings(ctx, tx, findings, l.Notices); err != nil {
 			return err
 		}
 		return tx.SetPosition(ctx, "learn."+from, position)
@@ -234,7 +207,7 @@ func (l *learner) apply(ctx context.Context, events []nhi.Event, from string, po
 		return fmt.Errorf("store what %d events mean: %w", len(events), err)
 	}
 	if len(findings) > 0 {
-		l.wake()
+		l.Wake()
 	}
 	if from == "activity" {
 		l.activity = position
@@ -277,24 +250,24 @@ const (
 )
 
 // save writes the image beside the old one and swaps them.
-func (l *learner) save() error {
+func (l *Learner) save() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next := filepath.Join(l.dir, imageFolder+".next")
+	next := filepath.Join(l.Dir, imageFolder+".next")
 	if err := os.RemoveAll(next); err != nil {
 		return fmt.Errorf("save what was learned: %w", err)
 	}
 	if err := os.Mkdir(next, 0o700); err != nil {
 		return fmt.Errorf("save what was learned: %w", err)
 	}
-	if err := l.mind.normal.Save(filepath.Join(next, pagesFile), l.activity); err != nil {
+	if err := l.Mind.Normal.Save(filepath.Join(next, pagesFile), l.activity); err != nil {
 		return err
 	}
-	detector, err := l.mind.detector.MarshalBinary()
+	detector, err := l.Mind.Detector.MarshalBinary()
 	if err != nil {
 		return fmt.Errorf("save the detector: %w", err)
 	}
-	seen, err := l.mind.seen.MarshalBinary()
+	seen, err := l.Mind.seen.MarshalBinary()
 	if err != nil {
 		return fmt.Errorf("save the events seen: %w", err)
 	}
@@ -304,7 +277,7 @@ func (l *learner) save() error {
 			return fmt.Errorf("save what was learned: %w", err)
 		}
 	}
-	return swap(l.dir, next)
+	return swap(l.Dir, next)
 }
 
 // swap puts next in the image's place. Between the two renames there is no
@@ -329,11 +302,11 @@ func swap(dir, next string) error {
 	return os.RemoveAll(old)
 }
 
-// load reads the newest whole image. Without one the mind begins with the
+// Load reads the newest whole image. Without one the mind begins with the
 // oldest activity that is kept.
-func (l *learner) load() error {
+func (l *Learner) Load() error {
 	for _, name := range []string{imageFolder, imageFolder + ".old"} {
-		err := l.loadFrom(filepath.Join(l.dir, name))
+		err := l.loadFrom(filepath.Join(l.Dir, name))
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -341,7 +314,7 @@ func (l *learner) load() error {
 	return nil
 }
 
-func (l *learner) loadFrom(dir string) error {
+func (l *Learner) loadFrom(dir string) error {
 	place, err := os.ReadFile(filepath.Join(dir, placeFile))
 	if err != nil {
 		return err
@@ -349,10 +322,10 @@ func (l *learner) loadFrom(dir string) error {
 	if len(place) != 16 {
 		return fmt.Errorf("%s: the position is damaged; remove the folder to learn again from the stream", dir)
 	}
-	if _, err := l.mind.normal.Load(filepath.Join(dir, pagesFile)); err != nil {
+	if _, err := l.Mind.Normal.Load(filepath.Join(dir, pagesFile)); err != nil {
 		return fmt.Errorf("read what was learned: %w", err)
 	}
-	for name, into := range map[string]interface{ UnmarshalBinary([]byte) error }{detectFile: l.mind.detector, seenFile: l.mind.seen} {
+	for name, into := range map[string]interface{ UnmarshalBinary([]byte) error }{detectFile: l.Mind.Detector, seenFile: l.Mind.seen} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
 			return fmt.Errorf("read what was learned: %w", err)
