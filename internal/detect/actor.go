@@ -34,6 +34,8 @@ type life struct {
 	Windows    uint32  // windows with activity
 	Signs      uint32  // signs of a person, as a set
 	DayNew     float32 // new actions today
+	DayOld     float32 // new actions yesterday
+	Pending    float32 // becomes usual when the next day with new actions is over
 	Usual      [habits]float32
 	Failed     bitmap4 // actions that have failed in windows before
 	Told       uint8   // 1: was reported as a shadow
@@ -44,7 +46,7 @@ const (
 	habitActions   = iota // distinct actions
 	habitResources        // distinct resources
 	habitDenied           // refused calls
-	habitDaily            // new actions in a day
+	habitNew              // new actions in a day
 	habits
 )
 
@@ -170,7 +172,7 @@ func (a *actor) closeWindow() {
 	for i, n := range [...]int{w.actions.count(), w.resources.count(), w.denied} {
 		a.Usual[i] = max(a.Usual[i]*scale, float32(n))
 	}
-	a.Usual[habitDaily] = max(a.Usual[habitDaily]*scale, 0)
+	a.Usual[habitNew] = max(a.Usual[habitNew]*scale, 0)
 }
 
 // fadeHabits returns how much the usual numbers have faded since they were

@@ -91,6 +91,9 @@ func TestAttacksAreFoundAndNamed(t *testing.T) {
 	at := start.AddDate(0, 0, historyDays+judgedDays).Add(11*time.Hour + 7*time.Minute)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
+			if raced && strings.Contains(a.name, "copied out") {
+				t.Skip("tens of thousands of events, which other attacks replace under the race detector")
+			}
 			found, of, lowest := 0, 0, 100.0
 			for _, p := range players {
 				if a.except != "" && strings.Contains(string(p.id), a.except) {

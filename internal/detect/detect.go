@@ -28,6 +28,8 @@
 package detect
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -190,7 +192,16 @@ func (d *Detector) Flush() []nhi.Finding {
 		a.listed = false
 	}
 	d.active = d.active[:0]
+	inOrder(d.findings)
 	return d.findings
+}
+
+// inOrder sorts findings that came up together, so that a replay tells them
+// in the same order.
+func inOrder(f []nhi.Finding) {
+	slices.SortFunc(f, func(a, b nhi.Finding) int {
+		return cmp.Or(a.FirstSeen.Compare(b.FirstSeen), cmp.Compare(a.ID, b.ID))
+	})
 }
 
 // clock returns the event's time in Unix microseconds, never later than five
@@ -227,6 +238,7 @@ func (d *Detector) advance(at int64) {
 	}
 	clear(d.active[len(kept):])
 	d.active = kept
+	inOrder(d.findings)
 	if d.tick%288 == 0 {
 		d.ledger.Sweep(time.UnixMicro(at))
 	}

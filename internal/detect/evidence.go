@@ -286,9 +286,9 @@ func (d *Detector) judgeHabits(ev *nhi.Event, score *surprise.Score, a *actor, w
 		w.denied++
 		d.breadth(so, w.denied, a.Usual[habitDenied], 4, limit, "refused or failed calls")
 	}
-	if a.Day == at/day && a.DayNew >= 6 {
-		b := min(limit, tail(float64(a.DayNew), max(2, float64(a.Usual[habitDaily]))))
-		d.breadthHit(b, "actions never called before within a day", int(a.DayNew), a.Usual[habitDaily])
+	if n := a.DayNew + a.DayOld; a.Day == at/day && n >= 6 && score.NewAction {
+		b := min(limit, tail(float64(n), max(1.5, float64(a.Usual[habitNew]))))
+		d.breadthHit(b, "actions never called before within two days", int(n), a.Usual[habitNew])
 	}
 	d.judgeSleep(a, at)
 }
@@ -317,7 +317,12 @@ func (d *Detector) breadthHit(b float64, of string, n int, usual float32) {
 func (a *actor) countNew(number int64) {
 	if today := number * window / day; today != a.Day {
 		if len(a.stories) == 0 {
-			a.Usual[habitDaily] = max(a.Usual[habitDaily], a.DayNew)
+			// A day late, so that a search does not excuse its own second day.
+			a.Usual[habitNew] = max(a.Usual[habitNew], a.Pending)
+			a.Pending = a.DayNew + a.DayOld
+		}
+		if a.DayOld = 0; today == a.Day+1 {
+			a.DayOld = a.DayNew
 		}
 		a.Day, a.DayNew = today, 0
 	}
