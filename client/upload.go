@@ -1,0 +1,62 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+)
+
+// patient is the client without a timeout of its own, for calls whose length
+// nobody knows. The context still ends them.
+func (c *Client) patient() *Client {
+	long, h := *c, *c.http
+	h.Timeout = 0
+	long.http = &h
+	return &long
+}
+
+// ImportAWS sends IAM's export files: readers by form (authorization-details,
+// access-keys, credential-report). They are streamed, never held in memory.
+// The server applies all of them or none. It blocks until it has; the caller
+// closes the readers.
+func (c *Client) ImportAWS(ctx context.Context, files map[string]io.Reader) (ImportResult, error) {
+	read, write := io.Pipe()
+	form := multipart.NewWriter(write)
+	sent := make(chan struct{})
+	go func() { // ends when all is written, or when read is closed below
+		defer close(sent)
+		write.CloseWithError(writeForm(form, files))
+	}()
+	var out ImportResult
+	err := c.patient().Do(ctx, http.MethodPost, "/v1/inventory/imports/aws", form.FormDataContentType(), read, &out)
+	read.Close()
+	<-sent
+	return out, err
+}
+
+func writeForm(form *multipart.Writer, files map[string]io.Reader) error {
+	for name, r := range files {
+		part, err := form.CreateFormFile(name, name)
+		if err != nil {
+			return err
+		}
+		if _, err := io.Copy(part, r); err != nil {
+			return fmt.Errorf("send %s: %w", name, err)
+		}
+	}
+	return form.Close()
+}
+
+// ReceiveLogs sends activity in the named format, as the source whose key the
+// client holds. What the reply counts is durable; the same bytes sent again
+// change nothing. It blocks until the server has read body, which the caller
+// still owns.
+func (c *Client) ReceiveLogs(ctx context.Context, format string, body io.Reader) (Received, error) {
+	var out Received
+	// A body that can be closed would be closed by the transport.
+	err := c.patient().Do(ctx, http.MethodPost, "/receive/logs/"+url.PathEscape(format), "application/octet-stream", io.NopCloser(body), &out)
+	return out, err
+}
