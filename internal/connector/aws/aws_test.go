@@ -118,7 +118,7 @@ func TestAWrongFileIsAnErrorThatNamesFileAndPlace(t *testing.T) {
 		{"report without its columns", oneUser, "", "name,age\nx,1\n", "report.csv: line 1: no column user"},
 		{"report cut in a row", oneUser, "", "user,arn,password_enabled,access_key_1_active,access_key_1_last_rotated\nu,arn:aws:iam::2109", "report.csv: line 2"},
 		{"report with a wild quote", oneUser, "", "user,arn,password_enabled,access_key_1_active,access_key_1_last_rotated\n\"u,a,b,c,d", "report.csv: line"},
-		{"report in broken base64", oneUser, "", `{"Content":"%%%"}`, "report.csv: Content"},
+		{"report in broken base64", oneUser, "", `{"Content":"%%%"}`, "report.csv: field Content"},
 		{"report in truncated JSON", oneUser, "", `{"Content":"QUJ`, "report.csv: byte"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

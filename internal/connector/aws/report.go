@@ -110,7 +110,7 @@ func unwrap(r io.Reader) ([]byte, error) {
 	case errors.As(err, &syntax):
 		return nil, fmt.Errorf("byte %d: %v: it is truncated or no JSON", syntax.Offset, syntax)
 	case errors.As(err, &corrupt):
-		return nil, fmt.Errorf("Content: %v", corrupt)
+		return nil, fmt.Errorf("field Content: %v", corrupt)
 	case err != nil || len(wrapper.Content) == 0:
 		return nil, errors.New("no Content is in it: is it the output of aws iam get-credential-report?")
 	}
