@@ -56,12 +56,13 @@ func minted(credentials attest.Credentials, secret string) (nhi.Attested, error)
 }
 
 // registered verifies a key of another maker. The lookup is by hash, so its
-// time tells nothing about the keys that exist.
+// time tells nothing about the keys that exist. What is not registered may
+// still be the credential of another method.
 func registered(credentials attest.Credentials, secret string) (nhi.Attested, error) {
 	verifier := key.VerifierOf(secret)
 	credential, known := credentials.CredentialByVerifier(verifier)
 	if !known || len(credential.Verifier) != len(verifier) || !key.Verifier(credential.Verifier).Matches(secret) {
-		return nhi.Attested{}, fmt.Errorf("no registered key has this value: %w", nhi.ErrDenied)
+		return nhi.Attested{}, attest.ErrOther
 	}
 	return attested(&credential), nil
 }

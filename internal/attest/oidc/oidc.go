@@ -17,6 +17,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -42,6 +43,7 @@ type Options struct {
 type Trust struct {
 	base  *http.Transport
 	rules atomic.Pointer[ruleSet]
+	seen  memory
 }
 
 // A ruleSet is immutable. Keys live on in the next one.
@@ -122,13 +124,28 @@ func (t *Trust) Identities() []nhi.ID {
 
 // Verify returns whom a token proves. It may wait for the issuer's keys, for
 // at most a few seconds. The error wraps nhi.ErrDenied when the token proves
-// nothing, and nhi.ErrBusy when the keys cannot be had right now.
+// nothing, and nhi.ErrBusy when the keys cannot be had right now. A token that
+// proved somebody is remembered by its hash for a minute, because a workload
+// shows one again and again; new rules forget them all.
 func (t *Trust) Verify(ctx context.Context, token string, now time.Time) (Subject, error) {
+	set := t.rules.Load()
+	name := sha256.Sum256([]byte(token))
+	if subject, ok := t.seen.get(name, set, now); ok {
+		return subject, nil
+	}
+	subject, err := set.prove(ctx, token, now)
+	if err == nil {
+		t.seen.put(name, set, subject, now)
+	}
+	return subject, err
+}
+
+// prove is Verify without memory.
+func (set *ruleSet) prove(ctx context.Context, token string, now time.Time) (Subject, error) {
 	peek, err := jose.Peek(token)
 	if err != nil {
 		return Subject{}, fmt.Errorf("identity token: %w: %w", nhi.ErrDenied, err)
 	}
-	set := t.rules.Load()
 	if set == nil || len(set.byIssuer[peek.Issuer]) == 0 {
 		return Subject{}, fmt.Errorf("identity token: no rule trusts its issuer: %w", nhi.ErrDenied)
 	}

@@ -344,3 +344,25 @@ func TestNewRulesKeepKeysAndBadOnesAreRefused(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestATokenIsRememberedOnlyUnderItsRulesAndForAMinute(t *testing.T) {
+	p := newPlatform(t)
+	rule := p.rule(map[string]Values{"sub": {"job-1"}})
+	tr := trust(t, rule)
+	token, now := p.token(t, func(c claims) { c["exp"] = time.Now().Add(30 * time.Second).Unix() }), time.Now()
+	for range 2 {
+		if _, err := tr.Verify(t.Context(), token, now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tr.Verify(t.Context(), token, now.Add(61*time.Second)); !errors.Is(err, nhi.ErrDenied) {
+		t.Errorf("after it expired: %v", err)
+	}
+	rule.Claims = map[string]Values{"sub": {"job-2"}}
+	if err := tr.Set([]Rule{rule}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tr.Verify(t.Context(), token, now); !errors.Is(err, nhi.ErrDenied) {
+		t.Errorf("after its rule was gone: %v", err)
+	}
+}
