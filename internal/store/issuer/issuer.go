@@ -61,13 +61,13 @@ func Revoke(ctx context.Context, tx *store.Tx, r nhi.Revocation) error {
 		return nhi.Invalidf("a revocation names exactly one of token, key and identity")
 	}
 	const query = `
-		INSERT INTO revoked (token, key, identity_id, at, expires, reason)
+		INSERT INTO revocation (token, key, identity_id, at, expires, reason)
 		VALUES      ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (token, key, identity_id) DO UPDATE
-		SET         at      = CASE WHEN excluded.at > revoked.at THEN excluded.at ELSE revoked.at END,
-		            expires = CASE WHEN excluded.expires = 0 OR revoked.expires = 0 THEN 0
-		                           WHEN excluded.expires > revoked.expires THEN excluded.expires
-		                           ELSE revoked.expires END,
+		SET         at      = CASE WHEN excluded.at > revocation.at THEN excluded.at ELSE revocation.at END,
+		            expires = CASE WHEN excluded.expires = 0 OR revocation.expires = 0 THEN 0
+		                           WHEN excluded.expires > revocation.expires THEN excluded.expires
+		                           ELSE revocation.expires END,
 		            reason  = excluded.reason`
 	if _, err := tx.Exec(ctx, query, r.Token, r.Key, string(r.Identity), store.Micros(r.At), store.Micros(r.Expires), r.Reason); err != nil {
 		return fmt.Errorf("store a revocation: %w", err)
@@ -80,7 +80,7 @@ func Revoke(ctx context.Context, tx *store.Tx, r nhi.Revocation) error {
 func (s *Store) Revocations(ctx context.Context, now time.Time) ([]nhi.Revocation, error) {
 	const query = `
 		SELECT   token, key, identity_id, at, expires, reason
-		FROM     revoked
+		FROM     revocation
 		WHERE    (expires > $1 OR expires = 0)
 		ORDER BY at, token, key, identity_id`
 	var out []nhi.Revocation
@@ -107,7 +107,7 @@ func (s *Store) Revocations(ctx context.Context, now time.Time) ([]nhi.Revocatio
 // Prune forgets revocations of what has expired by itself.
 func (s *Store) Prune(ctx context.Context, now time.Time) error {
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM revoked WHERE expires <= $1 AND expires <> 0`, store.Micros(now))
+		_, err := tx.Exec(ctx, `DELETE FROM revocation WHERE expires <= $1 AND expires <> 0`, store.Micros(now))
 		return err
 	})
 	return err

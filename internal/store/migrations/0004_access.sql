@@ -55,7 +55,7 @@ CREATE TABLE session (
 
 -- What was revoked before it expired. Exactly one of token, key and
 -- identity_id is not empty.
-CREATE TABLE revoked (
+CREATE TABLE revocation (
 	token       TEXT   NOT NULL,
 	key         TEXT   NOT NULL,
 	identity_id TEXT   NOT NULL,
@@ -65,4 +65,4 @@ CREATE TABLE revoked (
 	PRIMARY KEY (token, key, identity_id)
 );
 
-CREATE INDEX revoked_by_expires ON revoked (expires);
+CREATE INDEX revoked_by_expires ON revocation (expires);
