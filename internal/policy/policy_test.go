@@ -93,6 +93,12 @@ func TestGuards(t *testing.T) {
 		{"a static key at sensitivity 3 must be bound", []change{sensitivity(3)}, nhi.StepUp, []string{"assurance-too-low"}},
 		{"a short-lived bearer at sensitivity 3 is allowed", []change{sensitivity(3), func(q *nhi.Question) { q.Subject.Assurance = nhi.AssuranceShort }}, nhi.Allow, []string{"base-permit"}},
 		{"a new network must be bound", []change{func(q *nhi.Question) { q.Known.NewNetwork = true }}, nhi.StepUp, []string{"new-network"}},
+		{"a stolen key used for what its owner never did must be bound", []change{func(q *nhi.Question) { q.Known.NewAction = true }}, nhi.StepUp, []string{"new-action"}},
+		{"a bound caller may do something new", []change{bound, func(q *nhi.Question) { q.Known.NewAction = true }}, nhi.Allow, []string{"base-permit"}},
+		{"a short-lived credential may do something new", []change{func(q *nhi.Question) { q.Known.NewAction, q.Subject.Assurance = true, nhi.AssuranceShort }}, nhi.Allow, []string{"base-permit"}},
+		{"an asserted subject has no secret to judge", []change{func(q *nhi.Question) {
+			q.Known.NewAction, q.Known.Credential, q.Subject.Credential, q.Subject.Asserted = true, false, "", true
+		}}, nhi.Allow, []string{"base-permit"}},
 		{"a bound caller may come from a new network", []change{bound, func(q *nhi.Question) { q.Known.NewNetwork = true }}, nhi.Allow, []string{"base-permit"}},
 		{"a new country must be bound", []change{func(q *nhi.Question) { q.Known.NewCountry = true }}, nhi.StepUp, []string{"new-country"}},
 		{"a bound caller may come from a new country", []change{bound, func(q *nhi.Question) { q.Known.NewCountry = true }}, nhi.Allow, []string{"base-permit"}},
@@ -129,7 +135,7 @@ func TestEveryGuardHasATestCase(t *testing.T) {
 	// case would be a rule nobody has seen bite.
 	covered := "unknown-subject identity-quarantined identity-inactive credential-suspended credential-revoked credential-expired " +
 		"credential-unknown-state consumer-missing unowned-issue unowned-admin unowned-sensitive environment-crossing risk-too-high " +
-		"assurance-too-low new-network new-country surprising base-permit"
+		"assurance-too-low new-network new-country new-action surprising base-permit"
 	for _, p := range mustLoad(t, DefaultSettings(), nil).Policies() {
 		if !strings.Contains(covered, p.ID) {
 			t.Errorf("guard %s has no case in TestGuards", p.ID)
