@@ -121,9 +121,10 @@ func Scan(ctx context.Context, s ScanSettings) (dir.Summary, error) {
 	if err != nil {
 		return dir.Summary{}, fmt.Errorf("load the leak rules: %w", err)
 	}
+	var prints leak.Fingerprints // remembers each distinct value's
 	sum, err := dir.Scan(ctx, scanner, filepath.Clean(s.Path), dir.Options{Progress: s.Progress, Failed: s.Failed}, func(file string, m *leak.Match) error {
 		if s.Found != nil {
-			if err := s.Found(m.Record(file)); err != nil {
+			if err := s.Found(prints.Record(m, file)); err != nil {
 				m.Wipe()
 				return err
 			}
