@@ -65,4 +65,4 @@ CREATE TABLE revocation (
 	PRIMARY KEY (token, key, identity_id)
 );
 
-CREATE INDEX revoked_by_expires ON revocation (expires);
+CREATE INDEX revocation_by_expires ON revocation (expires);
