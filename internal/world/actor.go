@@ -3,6 +3,7 @@ package world
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -23,6 +24,11 @@ const (
 type call struct {
 	service, operation string
 	weight             int
+}
+
+// readOnly is what CloudTrail says of the call.
+func (c call) readOnly() bool {
+	return strings.HasPrefix(c.operation, "Get") || strings.HasPrefix(c.operation, "List") || strings.HasPrefix(c.operation, "Describe")
 }
 
 // An actor is an identity with habits.

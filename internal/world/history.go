@@ -13,20 +13,45 @@ import (
 )
 
 // History yields about n CloudTrail records of the world's past, one JSON
-// object each, the oldest first. The slice is reused between records.
-//
-// Records of the company's own interfaces (those that workloads call through
-// the edge) are in the same form, as a gateway writes them to CloudTrail Lake
-// for sources of its own: service is the resource, operation is the route.
+// object each, the oldest first: [World.Gateway] and [World.Cloud] together.
+// The slice is reused between records.
 func (w *World) History(n int) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		r := w.rand("history")
-		var line []byte
-		for _, m := range w.moments(r, n) {
-			line = w.record(r, line[:0], m)
-			if !yield(line) {
-				return
-			}
+		all := append(w.gatewayMoments(w.rand("gateway"), n/4, w.Workloads), w.cloudMoments(w.rand("cloud"), n-n/4)...)
+		w.lines("records", all, yield)
+	}
+}
+
+// Gateway yields the part of the history of n records that tells of the
+// company's own interfaces, which only its workloads call; of is whose part,
+// nil: everybody's. Such records have the form in which a gateway writes them
+// to CloudTrail Lake as a source of its own: the service is the resource and
+// the operation is the route.
+func (w *World) Gateway(n int, of []*Workload) iter.Seq[[]byte] {
+	if of == nil {
+		of = w.Workloads
+	}
+	return func(yield func([]byte) bool) {
+		w.lines("gateway records", w.gatewayMoments(w.rand("gateway"), n/4, of), yield)
+	}
+}
+
+// Cloud yields the rest of the history of n records: what happened in the
+// company's cloud accounts.
+func (w *World) Cloud(n int) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) { w.lines("cloud records", w.cloudMoments(w.rand("cloud"), n-n/4), yield) }
+}
+
+// lines writes moments in their order. Ids of records are drawn per purpose, so
+// that no two parts of a history share one.
+func (w *World) lines(purpose string, all []moment, yield func([]byte) bool) {
+	slices.SortStableFunc(all, func(a, b moment) int { return a.at.Compare(b.at) })
+	r := w.rand(purpose)
+	var line []byte
+	for _, m := range all {
+		line = w.record(r, line[:0], m)
+		if !yield(line) {
+			return
 		}
 	}
 }
@@ -36,41 +61,58 @@ type moment struct {
 	at       time.Time
 	actor    *actor
 	workload *Workload
+	route    *Route // what a workload calls; nil: something usual
 }
 
-func (w *World) moments(r *rand.Rand, n int) []moment {
+func (w *World) cloudMoments(r *rand.Rand, n int) []moment {
 	var total float64
 	for _, a := range w.actors {
 		total += a.weight
 	}
-	// Workloads are what the story is about: a sixth of all records are
-	// theirs, so that what is normal for them is well known.
-	share := n / 6
 	out := make([]moment, 0, n+n/10)
 	for _, a := range w.actors {
-		k := int(a.weight/total*float64(n-share) + r.Float64())
-		for range k {
+		for range int(a.weight/total*float64(n) + r.Float64()) {
 			out = append(out, moment{at: w.when(r, a.when), actor: a})
 		}
 	}
-	for i, wl := range w.Workloads {
-		for range share / len(w.Workloads) {
+	return out
+}
+
+const week = 7 * 24 * time.Hour
+
+// gatewayMoments draws what the workloads did, n records when all are asked
+// for. Half of it is single calls, half is bursts of work such as live traffic
+// makes; and each has a job that runs once a week, at the hour of the present.
+func (w *World) gatewayMoments(r *rand.Rand, n int, of []*Workload) []moment {
+	var out []moment
+	share := n / len(w.Workloads)
+	for _, wl := range of {
+		for range share / 2 {
 			when := always
 			if r.IntN(4) == 0 {
 				when = office
 			}
-			out = append(out, moment{at: w.when(r, when), workload: w.Workloads[i]})
+			out = append(out, moment{at: w.when(r, when), workload: wl})
 		}
-		// A job that runs once a week, on the hour the present is in.
-		for back := 7 * 24 * time.Hour; back < w.Past; back += 7 * 24 * time.Hour {
+		bursts := max(1, share/2/burst)
+		every := w.Past / time.Duration(bursts)
+		for i := range bursts {
+			start := w.Start.Add(-w.Past + time.Duration(i)*every + time.Duration(r.Int64N(int64(every/2))))
+			for range share / 2 / bursts {
+				out = append(out, moment{at: start.Add(time.Duration(r.Int64N(int64(4 * time.Minute)))), workload: wl})
+			}
+		}
+		for back := week; back < w.Past; back += week {
 			for range 3 {
-				out = append(out, moment{at: w.Start.Add(-back + time.Duration(r.IntN(1800))*time.Second), workload: wl})
+				out = append(out, moment{at: w.Start.Add(-back + time.Duration(r.IntN(1800))*time.Second), workload: wl, route: &wl.weekly})
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b moment) int { return a.at.Compare(b.at) })
 	return out
 }
+
+// burst is how many calls a workload makes within minutes when it is busy.
+const burst = 100
 
 // when draws a time of the past that fits a rhythm.
 func (w *World) when(r *rand.Rand, k rhythm) time.Time {
@@ -110,7 +152,7 @@ func (w *World) record(r *rand.Rand, b []byte, m moment) []byte {
 	}
 	return appendRecord(r, b, fields{
 		at: m.at, account: a.account, identity: a.userIdentity(r, m.at), service: c.service, operation: c.operation,
-		address: addr.String(), agent: a.agent, resources: a.resources(c),
+		address: addr.String(), agent: a.agent, resources: a.resources(c), read: c.readOnly(),
 	})
 }
 
@@ -162,18 +204,18 @@ func (a *actor) userIdentity(r *rand.Rand, at time.Time) string {
 }
 
 type fields struct {
-	at                            time.Time
-	account                       Account
-	identity, service, operation  string
-	address, agent, resources, id string
+	at                           time.Time
+	account                      Account
+	identity, service, operation string
+	address, agent, resources    string
+	read                         bool
 }
 
 func appendRecord(r *rand.Rand, b []byte, f fields) []byte {
 	b = fmt.Appendf(b, `{"eventVersion":"1.09","userIdentity":%s,"eventTime":"%s","eventSource":"%s","eventName":"%s","awsRegion":"%s","sourceIPAddress":"%s","userAgent":%s`,
 		f.identity, f.at.UTC().Format(time.RFC3339), f.service, f.operation, f.account.Region, f.address, quoted(f.agent))
-	read := strings.HasPrefix(f.operation, "Get") || strings.HasPrefix(f.operation, "List") || strings.HasPrefix(f.operation, "Describe") || strings.HasPrefix(f.operation, "GET")
 	b = fmt.Appendf(b, `,"requestParameters":null,"responseElements":null,"requestID":"%016x","eventID":"%08x-%04x-4%03x-8%03x-%012x","readOnly":%t`,
-		r.Uint64(), r.Uint32(), r.IntN(1<<16), r.IntN(1<<12), r.IntN(1<<12), r.Uint64()&(1<<48-1), read)
+		r.Uint64(), r.Uint32(), r.IntN(1<<16), r.IntN(1<<12), r.IntN(1<<12), r.Uint64()&(1<<48-1), f.read)
 	if f.resources != "" {
 		b = append(append(b, `,"resources":`...), f.resources...)
 	}
@@ -193,8 +235,11 @@ func (w *World) gatewayRecord(r *rand.Rand, b []byte, m moment) []byte {
 	wl := m.workload
 	a := wl.owner
 	route := wl.usual(r)
+	if m.route != nil {
+		route = *m.route
+	}
 	return appendRecord(r, b, fields{
 		at: m.at, account: a.account, identity: a.userIdentity(r, m.at), service: route.Resource, operation: route.Operation(),
-		address: wl.Home.Address.String(), agent: wl.Agent,
+		address: wl.Home.Address.String(), agent: wl.Agent, read: route.Action == nhi.Read,
 	})
 }

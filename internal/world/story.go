@@ -108,6 +108,21 @@ func (w *World) thief(r *rand.Rand, wl *Workload) Thief {
 	return t
 }
 
+// Work draws the workload's i-th request in the story: where it calls from,
+// what it calls and on which path. It drifts as the story says.
+func (s *Story) Work(r *rand.Rand, i int) (Network, Route, string) {
+	from := s.Workload.Home
+	if s.Drift == NewAddress && i%2 == 1 {
+		from = s.Moved
+	}
+	if s.Drift == WeeklyJob && i%3 == 1 {
+		route, target := s.Workload.Weekly(r)
+		return from, route, target
+	}
+	route, target := s.Workload.Usual(r)
+	return from, route, target
+}
+
 // Next draws the thief's next request.
 func (t *Thief) Next(r *rand.Rand) (Route, string) {
 	var route Route

@@ -89,7 +89,7 @@ func (w *World) Routes() []byte {
 // Resources is the company's resources.yaml.
 func (w *World) Resources() []byte {
 	var b []byte
-	for _, r := range resources {
+	for _, r := range slices.Concat(resources, cloudServices) {
 		b = fmt.Appendf(b, "- {id: %s, environment: %s, sensitivity: %d, service: %s, region: %s, jurisdiction: \"%s\"}\n", r.name, r.environment, r.sensitivity, r.service, r.region, r.jurisdiction)
 	}
 	return b
@@ -105,7 +105,8 @@ type Workload struct {
 	Agent    string
 	Team     string
 	owner    *actor
-	calls    []Route
+	calls    []Route // the most frequent first
+	weekly   Route   // of a job that runs once a week
 }
 
 // Trust is the company's trust.yaml: the cluster at issuer, whose keys are at
@@ -153,14 +154,13 @@ func (w *World) drawWorkloads(r *rand.Rand) {
 			Home: pick(r, w.networks), Agent: fmt.Sprintf(pick(r, runtimes), r.IntN(40)), Team: team, owner: a,
 		}
 		wl.Home.Address = neighbour(r, wl.Home.Address)
-		for _, k := range r.Perm(len(routes))[:3+r.IntN(3)] {
+		ordinary := make([]Route, 0, len(routes))
+		for _, k := range r.Perm(len(routes)) {
 			if route := routes[k]; route.Action != nhi.Admin && route.Action != nhi.Delete {
-				wl.calls = append(wl.calls, route)
+				ordinary = append(ordinary, route)
 			}
 		}
-		if len(wl.calls) == 0 {
-			wl.calls = append(wl.calls, routes[0])
-		}
+		wl.weekly, wl.calls = ordinary[0], ordinary[1:3+r.IntN(4)]
 		w.Workloads = append(w.Workloads, wl)
 	}
 }
@@ -172,6 +172,9 @@ func (wl *Workload) usual(r *rand.Rand) Route {
 	return wl.calls[i]
 }
 
+// Weekly returns a request of the workload's weekly job.
+func (wl *Workload) Weekly(r *rand.Rand) (Route, string) { return wl.weekly, wl.weekly.Target(r) }
+
 // Usual returns a request the workload makes every day.
 func (wl *Workload) Usual(r *rand.Rand) (Route, string) {
 	route := wl.usual(r)
@@ -182,7 +185,7 @@ func (wl *Workload) Usual(r *rand.Rand) (Route, string) {
 func (wl *Workload) unusual(r *rand.Rand, admin bool) Route {
 	for {
 		route := pick(r, routes)
-		if strong := route.Action == nhi.Admin || route.Action == nhi.Delete; strong == admin && !slices.Contains(wl.calls, route) {
+		if strong := route.Action == nhi.Admin || route.Action == nhi.Delete; strong == admin && route != wl.weekly && !slices.Contains(wl.calls, route) {
 			return route
 		}
 	}

@@ -32,8 +32,8 @@ type Settings struct {
 	Past      time.Duration // how far history reaches back; 0: 30 days
 	Users     int           // IAM users; 0: 700
 	Roles     int           // IAM roles; 0: 2300
-	Pipelines int           // web-identity workloads that assume roles; 0: 260
-	Workloads int           // callers of the company's own interfaces; 0: 24
+	Pipelines int           // web-identity workloads that assume roles; 0: 90
+	Workloads int           // callers of the company's own interfaces; 0: 48
 }
 
 func (s Settings) withDefaults() Settings {
@@ -44,8 +44,8 @@ func (s Settings) withDefaults() Settings {
 	}
 	def(&s.Users, 700)
 	def(&s.Roles, 2300)
-	def(&s.Pipelines, 260)
-	def(&s.Workloads, 24)
+	def(&s.Pipelines, 90)
+	def(&s.Workloads, 48)
 	if s.Past == 0 {
 		s.Past = 30 * 24 * time.Hour
 	}
@@ -74,6 +74,7 @@ type World struct {
 	Issuer    string // of the cluster that attests the workloads
 
 	actors   []*actor
+	busy     []*actor // IAM identities that are at work all day
 	networks []Network
 	table    *geo.Table
 }
@@ -96,6 +97,11 @@ func New(s Settings, table *geo.Table) (*World, error) {
 		return nil, err
 	}
 	w.drawActors(w.rand("actors"))
+	for _, a := range w.actors {
+		if a.kind != nhi.KindWorkload && a.when == always && a.weight >= 1 {
+			w.busy = append(w.busy, a)
+		}
+	}
 	w.drawWorkloads(w.rand("workloads"))
 	return w, nil
 }
