@@ -104,6 +104,7 @@ type asking struct {
 	refused  string // why the question is hopeless; empty when it is not
 	proven   bool   // the caller proved who it is
 	badProof bool   // the caller presented something that proves nothing
+	final    bool   // refused at a point that observes, too
 }
 
 // ask turns a request into a question. What cannot be read or proven stays
@@ -118,7 +119,10 @@ func (h *Handler) ask(r *http.Request, point *nhi.Point) asking {
 	}
 	o, err := read(r, point.Dialect)
 	if err != nil {
+		// Who calls is found out all the same: a suspended key must not slip
+		// through an observing point by making its request unreadable.
 		a.refused = "request-unreadable"
+		h.verify(r, &o, &a)
 		return a
 	}
 	a.question.Address = o.address
@@ -142,7 +146,10 @@ func (h *Handler) ask(r *http.Request, point *nhi.Point) asking {
 }
 
 // verify finds out who calls. It is asked even when the request is refused
-// already, so that the log says who tried.
+// already, so that the log says who tried and what is dead stays dead. A
+// credential header that is repeated or malformed is final: the application
+// might read the one that we did not, so the question is asked without the
+// point, whose mode then does not matter.
 func (h *Handler) verify(r *http.Request, o *original, a *asking) {
 	evidence := nhi.Evidence{Method: o.method, URL: o.url(), Address: o.address, At: a.question.At}
 	plain := true
@@ -160,6 +167,9 @@ func (h *Handler) verify(r *http.Request, o *original, a *asking) {
 			return
 		}
 	}
+	if !plain {
+		a.final, a.question.Point = true, ""
+	}
 	a.badProof = !plain || evidence.Authorization != ""
 	if a.refused == "" {
 		a.refused = "caller-unauthenticated"
@@ -171,6 +181,9 @@ func (a *asking) answer(w http.ResponseWriter) {
 	d := &a.decision
 	w.Header().Set("Muster-Decision", d.ID)
 	rep := reply{Decision: d.ID, Outcome: enforce.Settle(d, a.refused != "")}
+	if a.final {
+		rep.Outcome = nhi.Deny
+	}
 	if rep.Outcome == nhi.Allow {
 		identity := "none"
 		if a.proven {

@@ -301,6 +301,38 @@ func TestACallerThatProvesNothingIsChallenged(t *testing.T) {
 	}
 }
 
+func TestAnObservingPointDoesNotHelpADeadCredentialToHide(t *testing.T) {
+	observed := nhi.Decision{ID: "d", Outcome: nhi.Allow, WouldRefuse: true}
+	for name, edit := range map[string]func(http.Header){
+		"a request that cannot be read": func(h http.Header) { h.Set("X-HTTP-Method-Override", "DELETE") },
+		"an ambiguous path":             func(h http.Header) { h.Set("X-Original-Uri", "/payments/17;x") },
+		"a path without a route":        func(h http.Header) { h.Set("X-Original-Uri", "/nowhere") },
+	} {
+		b := newBench(nil)
+		b.decider.Answer = observed
+		r := b.request(nhi.DialectNginx)
+		edit(r.Header)
+		res := b.do(r)
+		// The decider refuses what is dead, if only it is told who calls.
+		if got := b.decider.Asked()[0].Subject.Identity; got != robot || res.StatusCode != 200 {
+			t.Errorf("%s: %d, decided for %q", name, res.StatusCode, got)
+		}
+	}
+	for name, edit := range map[string]func(http.Header){
+		"two credentials":  func(h http.Header) { h.Add("Authorization", "Bearer good") },
+		"two proofs":       func(h http.Header) { h["Dpop"] = []string{"a", "b"} },
+		"two attestations": func(h http.Header) { h["Muster-Attestation"] = []string{"a", "b"} },
+	} {
+		b := newBench(nil)
+		b.decider.Answer = observed
+		r := b.request(nhi.DialectNginx)
+		edit(r.Header)
+		if res := b.do(r); res.StatusCode != 401 || b.decider.Asked()[0].Point != "" {
+			t.Errorf("%s: status %d, asked for point %q", name, res.StatusCode, b.decider.Asked()[0].Point)
+		}
+	}
+}
+
 func TestStepUpSpeaksRFC9470(t *testing.T) {
 	for _, tt := range []struct {
 		kind      nhi.StepUpKind

@@ -27,8 +27,12 @@ type original struct {
 	address netip.Addr
 }
 
-// url is what a DPoP proof names as htu: no query (RFC 9449, section 4.2).
+// url is what a DPoP proof names as htu: no query (RFC 9449, section 4.2). It
+// is empty for a request that could not be read, so that no proof is for it.
 func (o *original) url() string {
+	if o.host == "" {
+		return ""
+	}
 	path, _, _ := strings.Cut(o.target, "?")
 	return o.scheme + "://" + o.host + path
 }
