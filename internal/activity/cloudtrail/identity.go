@@ -1,6 +1,7 @@
 package cloudtrail
 
 import (
+	"bytes"
 	"strings"
 	"time"
 
@@ -150,9 +151,7 @@ func (r *reader) principal() {
 		p.Type = "Unknown"
 	}
 	p.Account = t.ID(u.account, activity.Word)
-	p.Path = t.Free(u.arn, activity.Path)
 	p.Name = t.Free(u.name, activity.Name)
-	p.Native = t.ID(u.principal, activity.Path)
 	if p.KeyID = t.ID(u.key, activity.Word); !isKeyID(p.KeyID) {
 		p.KeyID = ""
 	}
@@ -166,13 +165,15 @@ func (r *reader) principal() {
 // byType reduces the principal to the identity that lives on.
 func (r *reader) byType() {
 	u, t, p := &r.rec.user, r.text, &r.ev.Principal
+	// A principal id may carry the name of a session behind a colon.
+	id, session := cutSpan(u.principal, ':')
 	switch p.Type {
 	case "AssumedRole", "Role":
-		r.assumedRole()
+		r.assumedRole(id, session)
 	case "FederatedUser":
 		// The user who asked for the token answers for what is done with it.
-		_, p.Session = cut(p.Native, ':')
-		p.Session = t.Free(span{Raw: []byte(p.Session)}, activity.Name)
+		p.Native, p.Path = t.ID(u.principal, activity.Name), t.Free(u.arn, activity.Path)
+		p.Session = t.Free(session, activity.Name)
 		r.fromIssuer()
 	case "WebIdentityUser":
 		p.Issuer = issuerURL(t.Free(u.provider, activity.Path))
@@ -180,42 +181,45 @@ func (r *reader) byType() {
 		if p.Subject == "" {
 			p.Subject = t.Free(u.subject, activity.Path)
 		}
-		p.Native, p.Account = "", ""
+		p.Account = ""
 	case "SAMLUser":
+		p.Native = t.Free(u.principal, activity.Path)
 		p.Issuer = t.Free(u.provider, activity.Path)
 		p.Subject = p.Name
 	case "AWSService":
 		p.Native = t.Free(u.invokedBy, activity.Name)
 		p.Account, p.Name, p.Platform = "amazonaws.com", p.Native, true
 	case "Root":
-		p.Native = p.Account
+		p.Native, p.Path = p.Account, t.Free(u.arn, activity.Path)
 		if p.Name == "" {
 			p.Name = "root"
 		}
 	case "IdentityCenterUser":
 		p.Native = t.ID(u.onBehalfOf, activity.Word)
-		if _, store := cut(t.ID(u.identityStore, activity.Name), '/'); store != "" {
-			p.Account = store
+		if _, store := cutSpan(u.identityStore, '/'); len(store.Raw) > 0 {
+			p.Account = t.ID(store, activity.Name)
 		}
 		p.Session = t.ID(u.credential, activity.Name)
 	case "AWSAccount", "Unknown":
-		// Another account's caller: an id of a role may carry its session.
-		var session string
-		p.Native, session = cut(p.Native, ':')
-		p.Session = t.Free(span{Raw: []byte(session)}, activity.Name)
+		// Another account's caller.
+		p.Native, p.Path = t.ID(id, activity.Name), t.Free(u.arn, activity.Path)
+		p.Session = t.Free(session, activity.Name)
+	default:
+		p.Native, p.Path = t.ID(u.principal, activity.Name), t.Free(u.arn, activity.Path)
 	}
 }
 
 // assumedRole names the role by its own id and ARN, and the session apart.
-func (r *reader) assumedRole() {
-	t, p := r.text, &r.ev.Principal
-	native, session := cut(p.Native, ':')
-	path, arnSession := roleARN(p.Path)
-	if session == "" {
-		session = arnSession
+func (r *reader) assumedRole(id, session span) {
+	u, t, p := &r.rec.user, r.text, &r.ev.Principal
+	p.Native = t.ID(id, activity.Name)
+	p.Session = t.Free(session, activity.Name)
+	if len(u.issuer.arn.Raw) == 0 || p.Session == "" {
+		var named string
+		if p.Path, named = roleARN(t.Free(u.arn, activity.Path)); p.Session == "" {
+			p.Session = named
+		}
 	}
-	p.Native, p.Path = native, path
-	p.Session = t.Free(span{Raw: []byte(session)}, activity.Name)
 	r.fromIssuer()
 	if p.Name == "" {
 		p.Name = lastPart(p.Path)
@@ -347,11 +351,11 @@ func (r *reader) link() {
 	}
 	l.Target = ev.Principal // GetSessionToken mints for the caller itself
 	if len(m.roleID.Raw) > 0 {
-		native, session := cut(t.ID(m.roleID, activity.Path), ':')
+		id, session := cutSpan(m.roleID, ':')
 		path, _ := roleARN(t.Free(m.roleARN, activity.Path))
 		l.Target = nhi.Principal{
-			Type: "AssumedRole", Native: native, Path: path, Name: lastPart(path), Account: accountOfARN(path),
-			Session: t.Free(span{Raw: []byte(session)}, activity.Name),
+			Type: "AssumedRole", Native: t.ID(id, activity.Name), Path: path, Name: lastPart(path), Account: accountOfARN(path),
+			Session: t.Free(session, activity.Name),
 		}
 	}
 	r.o.Link(l)
@@ -370,12 +374,12 @@ func isKeyID(s string) bool {
 	return true
 }
 
-// cut splits s at the first sep; without one, all of s comes first.
-func cut(s string, sep byte) (before, after string) {
-	if i := strings.IndexByte(s, sep); i >= 0 {
-		return s[:i], s[i+1:]
+// cutSpan splits a span at the first sep; without one, all of it comes first.
+func cutSpan(s span, sep byte) (before, after span) {
+	if i := bytes.IndexByte(s.Raw, sep); i >= 0 {
+		return span{Raw: s.Raw[:i], Escaped: s.Escaped}, span{Raw: s.Raw[i+1:], Escaped: s.Escaped}
 	}
-	return s, ""
+	return s, span{}
 }
 
 // roleARN turns the ARN of a session (arn:aws:sts::1:assumed-role/Name/session)
