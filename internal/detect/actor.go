@@ -11,6 +11,8 @@ import (
 type actor struct {
 	life
 	win     *windowState // nil when the identity was quiet for a while
+	late    *windowState // of the past, while events of the past arrive
+	past    int          // events of the past since the actor was last ahead by an hour
 	stories []*story
 	listed  bool // in Detector.active
 }
@@ -131,8 +133,14 @@ func (b *bitmap16) count() (n int) {
 	return n
 }
 
-// window returns the actor's window for an event at at. A late event counts
-// in the window that is open.
+// lateness is how many windows an event may be late and still count in the
+// window that is open: logs are late by a quarter of an hour before anybody
+// worries.
+const lateness = 3
+
+// window returns the actor's window for an event at at. Events of the past,
+// such as those of another region's files that are read one after the other,
+// have a window of their own.
 func (d *Detector) window(a *actor, at int64) *windowState {
 	if !a.listed {
 		a.listed = true
@@ -143,19 +151,26 @@ func (d *Detector) window(a *actor, at int64) *windowState {
 	case a.win == nil:
 		a.win = &windowState{number: number}
 	case number > a.win.number:
-		w := a.win
-		a.closeWindow()
-		*w = windowState{number: number}
-		a.win = w
+		a.closeWindow(&a.win)
+		a.win = &windowState{number: number}
+	case number < a.win.number-lateness:
+		if a.late != nil && a.late.number != number {
+			a.closeWindow(&a.late)
+		}
+		a.past++
+		if a.late == nil {
+			a.late = &windowState{number: number}
+		}
+		return a.late
 	}
 	return a.win
 }
 
-// closeWindow makes what was counted in the window part of the habits, unless
+// closeWindow makes what was counted in a window part of the habits, unless
 // the window was part of a story: an intruder must not teach us.
-func (a *actor) closeWindow() {
-	w := a.win
-	if a.win = nil; w == nil {
+func (a *actor) closeWindow(which **windowState) {
+	w := *which
+	if *which = nil; w == nil {
 		return
 	}
 	a.Windows++
@@ -196,6 +211,9 @@ func (a *actor) remember(ev *nhi.Event, at int64) {
 	}
 	if at > a.Last {
 		a.Longest = max(a.Longest, at-a.Last)
+		if at-a.Last > hour {
+			a.past = 0
+		}
 		if at/day != a.Last/day {
 			a.Days++
 		}

@@ -188,7 +188,8 @@ func (d *Detector) Flush() []nhi.Finding {
 	d.findings = d.findings[:0]
 	for _, a := range d.active {
 		d.endStories(a, 1<<62)
-		a.closeWindow()
+		a.closeWindow(&a.late)
+		a.closeWindow(&a.win)
 		a.listed = false
 	}
 	d.active = d.active[:0]
@@ -228,9 +229,9 @@ func (d *Detector) advance(at int64) {
 	kept := d.active[:0]
 	for _, a := range d.active {
 		d.endStories(a, at)
-		// Logs are late by a quarter of an hour before anybody worries.
-		if a.win != nil && a.win.number+3 < d.tick {
-			a.closeWindow()
+		if a.win != nil && a.win.number+lateness < d.tick {
+			a.closeWindow(&a.late)
+			a.closeWindow(&a.win)
 		}
 		if a.listed = a.win != nil || len(a.stories) > 0; a.listed {
 			kept = append(kept, a)

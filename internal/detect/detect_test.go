@@ -149,6 +149,22 @@ func TestWhatAThiefDoesWithOneKeyIsNotHeldAgainstAnother(t *testing.T) {
 	}
 }
 
+func TestFilesReadOneAfterTheOtherAreNoFlood(t *testing.T) {
+	d := New(Settings{}, alive, nil)
+	for file := range 3 {
+		for i := range 2000 {
+			ev, score := odd(spring.Add(time.Duration(i)*7*time.Minute), nil)
+			ev.Operation, ev.Resource = fmt.Sprint("Get", file*2000+i), fmt.Sprint("r", i)
+			if file > 0 {
+				score.Features[surprise.Rate].Tenths, score.Tenths = 200, 200 // as a page sees it
+			}
+			if found := d.Observe(ev, score).Findings; len(found) > 0 {
+				t.Fatalf("file %d, event %d: %+v", file, i, found)
+			}
+		}
+	}
+}
+
 func TestANewIdentityCannotAlarmBySurpriseAlone(t *testing.T) {
 	d := New(Settings{}, alive, nil)
 	for i := range 500 {

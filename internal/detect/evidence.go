@@ -82,6 +82,9 @@ func (d *Detector) judgeSurprise(ev *nhi.Event, score *surprise.Score, a *actor,
 		if stale && j.dim == what {
 			continue
 		}
+		if f == surprise.Rate && a.past > 0 {
+			continue // the past was counted as if it were now
+		}
 		b := weigh(f, score, w)
 		each[j.dim] = max(each[j.dim], b)
 		if b >= notable {

@@ -15,6 +15,7 @@ import (
 // does with one credential until it is quiet again. Its fields are saved.
 type story struct {
 	Identity    nhi.ID
+	Name        string // as the log says it, for want of an inventory
 	Credential  nhi.CredentialID
 	Window      int64 // number of the first window; part of the finding's id
 	First       int64 // time of the first unusual event
@@ -69,7 +70,7 @@ func (d *Detector) fuse(ev *nhi.Event, a *actor, w *windowState, at int64) Verdi
 			sc.evidence[h.dim] = h
 		}
 	}
-	s := a.story(ev.Credential)
+	s := d.story(a, ev.Credential, at)
 	bits := sc.bits(w.established)
 	unusual := strongest >= notable+1
 	switch {
@@ -117,10 +118,12 @@ func (s *scope) cite(ev *nhi.Event, at int64) {
 	}
 }
 
-// story returns the open story about a credential, or nil.
-func (a *actor) story(c nhi.CredentialID) *story {
+// story returns the open story about a credential that an event of this time
+// belongs to, or nil.
+func (d *Detector) story(a *actor, c nhi.CredentialID, at int64) *story {
+	quiet := d.set.Quiet.Microseconds()
 	for _, s := range a.stories {
-		if s.Credential == c {
+		if s.Credential == c && at >= s.First-quiet && at <= s.Last+quiet {
 			return s
 		}
 	}
@@ -133,7 +136,7 @@ const maxStories = 8
 // open begins a story with what the window holds.
 func open(ev *nhi.Event, w *windowState, sc *scope, at int64) *story {
 	s := &story{
-		Identity: ev.Identity, Credential: ev.Credential, Window: w.number,
+		Identity: ev.Identity, Name: clip(nameOf(&ev.Principal)), Credential: ev.Credential, Window: w.number,
 		First: at, Last: at, Detected: at, Weight: 1,
 	}
 	if sc.unusual > 0 {
@@ -250,6 +253,9 @@ func (d *Detector) tell(s *story) {
 	var who IdentityFacts
 	if d.inv != nil {
 		who, _ = d.inv.Identity(s.Identity)
+	}
+	if who.Name == "" {
+		who.Name = s.Name
 	}
 	top := s.top()
 	rule := d.rules.byID[top.Rule]
@@ -409,9 +415,9 @@ func (d *Detector) shadow(ev *nhi.Event, a *actor, at int64) {
 	}
 	r := d.rules.byID["DET-23"]
 	if who.Name == "" {
-		who.Name = ev.Principal.Name
+		who.Name = clip(nameOf(&ev.Principal))
 	}
-	f := nhi.Feature{Name: r.Feature, Usual: r.Usual, Seen: nameOf(&ev.Principal), Bits: r.Bits}
+	f := nhi.Feature{Name: r.Feature, Usual: r.Usual, Seen: seenAs(&ev.Principal), Bits: r.Bits}
 	t := time.UnixMicro(at).UTC()
 	d.findings = append(d.findings, nhi.Finding{
 		ID: nhi.FindingID(r.ID, ev.Identity, "", ""), Rule: r.ID, Title: r.Title, Severity: r.Severity, Score: 5, Status: nhi.Open,
@@ -427,9 +433,19 @@ func cited(ev *nhi.Event) []string {
 	return []string{ev.ID}
 }
 
-// nameOf is how the log names a principal.
-func nameOf(p *nhi.Principal) string {
+// seenAs is how the log names a principal exactly.
+func seenAs(p *nhi.Principal) string {
 	for _, s := range []string{p.Subject, p.Path, p.Native, p.Name} {
+		if s != "" {
+			return s
+		}
+	}
+	return p.Type
+}
+
+// nameOf is what people call a principal.
+func nameOf(p *nhi.Principal) string {
+	for _, s := range []string{p.Name, p.Subject, p.Path, p.Native} {
 		if s != "" {
 			return s
 		}
