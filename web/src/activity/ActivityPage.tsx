@@ -1,0 +1,219 @@
+import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { getRouteApi } from "@tanstack/react-router";
+import { Pause, Play, X } from "lucide-react";
+import { useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
+import type { Decision } from "../api/client";
+import { decision, decisions } from "../api/queries";
+import { useLive } from "../api/useLive";
+import { Button } from "../parts/Button";
+import { Choice } from "../parts/Choice";
+import { Command } from "../parts/Command";
+import { Empty } from "../parts/Empty";
+import { Failure } from "../parts/Failure";
+import { IdentityLink } from "../parts/IdentityLink";
+import { Shape } from "../parts/Shape";
+import { typing } from "../shell/useKeys";
+import { count } from "../text/format";
+import { outcomes } from "../text/words";
+import { DecisionTable } from "./DecisionTable";
+import { matches } from "./filter";
+import { useHeld } from "./useHeld";
+import { Why } from "./Why";
+
+const route = getRouteApi("/activity");
+
+/** ActivityPage shows decisions as they are made, and why. */
+export function ActivityPage() {
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const set = useCallback(
+    (change: Partial<typeof search>, replace = true) =>
+      navigate({ search: (before) => ({ ...before, ...change }), replace }),
+    [navigate],
+  );
+  const [paused, setPaused] = useState(false);
+  const [busy, setBusy] = useState(false);
+  const { rows, error, refetch } = useDecisions(search);
+  const { shown, waiting, release } = useHeld(rows, paused || busy || search.decision !== undefined);
+  useSpace(() => setPaused((p) => !p));
+  const table = useRef<HTMLDivElement>(null);
+
+  const close = useCallback(() => {
+    const id = search.decision;
+    set({ decision: undefined }, false);
+    // Focus returns to the row that was asked about.
+    requestAnimationFrame(() => {
+      const row = table.current?.querySelector<HTMLElement>(`[data-id="${CSS.escape(id ?? "")}"]`);
+      (row ?? table.current?.querySelector<HTMLElement>('[role="row"][tabindex="0"]'))?.focus();
+    });
+  }, [search.decision, set]);
+
+  return (
+    <div className="flex h-[calc(100dvh-48px-56px)] min-h-[420px] flex-col md:h-[calc(100dvh-48px)]">
+      <Toolbar search={search} set={set} paused={paused} setPaused={setPaused} rows={shown.length} />
+      <div className="flex min-h-0 min-w-0 flex-1">
+        <div ref={table} className="relative flex min-w-0 flex-1 flex-col">
+          {waiting > 0 && (
+            <div className="absolute inset-x-0 top-10 z-10 flex justify-center">
+              <Button look="main" onClick={release} className="shadow-overlay">
+                {count(waiting)} new
+              </Button>
+            </div>
+          )}
+          {rows.length === 0 && error ? (
+            <Failure what="The decisions" error={error} again={refetch} />
+          ) : shown.length === 0 ? (
+            <NoRows
+              filtered={Boolean(search.outcome || search.q || search.identity || search.point)}
+              clear={() => set({ outcome: undefined, q: undefined, identity: undefined, point: undefined })}
+            />
+          ) : (
+            <DecisionTable
+              rows={shown}
+              chosen={search.decision}
+              onOpen={(id) => set({ decision: id }, search.decision !== undefined)}
+              onBusy={setBusy}
+            />
+          )}
+        </div>
+        {search.decision && <WhyOf id={search.decision} rows={rows} onClose={close} />}
+      </div>
+    </div>
+  );
+}
+
+/** useDecisions joins what came live with what the server still knows of this filter. */
+function useDecisions(search: ReturnType<typeof route.useSearch>) {
+  const stream = useLive((s) => s.decisions);
+  const { outcome, identity, point } = search;
+  const older = useQuery({ ...decisions({ outcome, identity, point }, 500), placeholderData: keepPreviousData });
+  const q = useDeferredValue(search.q ?? "");
+  const rows = useMemo(() => {
+    const wanted = (d: Decision) => matches(d, { outcome, identity, point, q });
+    const fresh = stream.filter(wanted);
+    const known = new Set(fresh.map((d) => d.id));
+    const rest = (older.data?.items ?? []).filter((d) => !known.has(d.id) && wanted(d));
+    return rest.length === 0 ? fresh : [...fresh, ...rest].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+  }, [stream, older.data, outcome, identity, point, q]);
+  return { rows, error: older.error, refetch: older.refetch };
+}
+
+function useSpace(toggle: () => void) {
+  useEffect(() => {
+    const onKey = (e: KeyboardEvent) => {
+      const pressable = e.target instanceof HTMLElement && e.target.closest("button, a, summary, [role=menuitemradio]");
+      if (e.key !== " " || e.ctrlKey || e.metaKey || e.altKey || pressable || typing(e.target)) return;
+      e.preventDefault();
+      toggle();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [toggle]);
+}
+
+function Toolbar({
+  search,
+  set,
+  paused,
+  setPaused,
+  rows,
+}: {
+  search: ReturnType<typeof route.useSearch>;
+  set: (change: Partial<ReturnType<typeof route.useSearch>>) => void;
+  paused: boolean;
+  setPaused: (paused: boolean) => void;
+  rows: number;
+}) {
+  const dropped = useLive((s) => s.dropped);
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => {
+    const onKey = (e: KeyboardEvent) => {
+      if (e.key !== "/" || typing(e.target)) return;
+      e.preventDefault();
+      field.current?.focus();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, []);
+  return (
+    <div className="flex flex-wrap items-center gap-2 border-b border-hair px-3 py-2 md:px-4">
+      <h1 className="sr-only">Activity</h1>
+      <Choice
+        label="Outcome"
+        value={search.outcome ?? "all"}
+        onChange={(v) => set({ outcome: v === "all" ? undefined : v })}
+        options={[
+          { value: "all", label: "All" },
+          ...(["allow", "step-up", "deny"] as const).map((value) => ({
+            value,
+            label: (
+              <>
+                <span className={outcomes[value].tone}>
+                  <Shape name={outcomes[value].shape} />
+                </span>
+                {outcomes[value].label}
+              </>
+            ),
+          })),
+        ]}
+      />
+      <input
+        ref={field}
+        type="search"
+        aria-label="Filter by text"
+        placeholder="Filter: name, path, country, policy"
+        maxLength={256}
+        value={search.q ?? ""}
+        onChange={(e) => set({ q: e.target.value || undefined })}
+        onKeyDown={(e) => e.key === "Escape" && e.currentTarget.blur()}
+        className="field w-full min-w-0 sm:w-64"
+      />
+      <Button aria-pressed={paused} onClick={() => setPaused(!paused)} title="Space">
+        {paused ? <Play size={14} aria-hidden /> : <Pause size={14} aria-hidden />}
+        {paused ? "Go on" : "Pause"}
+      </Button>
+      {search.identity && (
+        <span className="inline-flex h-8 max-w-full items-center gap-1 rounded-control border border-line pl-2.5 text-13">
+          <IdentityLink id={search.identity} />
+          <Button
+            look="quiet"
+            className="w-8 px-0"
+            aria-label="All identities"
+            onClick={() => set({ identity: undefined })}
+          >
+            <X size={14} aria-hidden />
+          </Button>
+        </span>
+      )}
+      <span className="ml-auto text-12 text-muted">
+        {count(rows)} shown
+        {dropped > 0 && `, ${count(dropped)} were too fast for this tab`}
+      </span>
+    </div>
+  );
+}
+
+function WhyOf({ id, rows, onClose }: { id: string; rows: readonly Decision[]; onClose: () => void }) {
+  const here = rows.find((d) => d.id === id);
+  const asked = useQuery({ ...decision(id), enabled: !here });
+  return <Why decision={here ?? asked.data} error={asked.error} onClose={onClose} />;
+}
+
+function NoRows({ filtered, clear }: { filtered: boolean; clear: () => void }) {
+  return filtered ? (
+    <Empty title="No decision matches">
+      <p>New ones that match appear here by themselves. Only the latest decisions are searched.</p>
+      <p>
+        <Button onClick={clear}>Show all</Button>
+      </p>
+    </Empty>
+  ) : (
+    <Empty title="No decisions yet">
+      <p>Decisions appear as soon as an enforcement point asks. Enrol one, then send a request through it:</p>
+      <Command line="muster point enroll edge -o json" />
+      <Command
+        line={`curl -H "Authorization: Bearer $POINT_KEY" -H "Content-Type: application/json" ${window.location.origin}/access/v1/evaluation -d '{"subject":{"type":"identity","id":"ci/release"},"action":{"name":"read"},"resource":{"type":"resource","id":"payments/api"}}'`}
+      />
+    </Empty>
+  );
+}

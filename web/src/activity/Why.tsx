@@ -1,0 +1,192 @@
+import { X } from "lucide-react";
+import { type ReactNode, useEffect, useId, useRef } from "react";
+import type { Decision } from "../api/client";
+import { Button } from "../parts/Button";
+import { Copy } from "../parts/Copy";
+import { Features } from "../parts/Features";
+import { Hostile } from "../parts/Hostile";
+import { IdentityLink } from "../parts/IdentityLink";
+import { OutcomeWord } from "../parts/OutcomeWord";
+import { Pair, Pairs } from "../parts/Pairs";
+import { Skeleton } from "../parts/Skeleton";
+import { Clock } from "../parts/Time";
+import { bits, count, duration } from "../text/format";
+import { quote } from "../text/hostile";
+import { assurances, countryName, obligations } from "../text/words";
+import { sentence } from "./sentence";
+
+/** Why explains one decision beside the list it was chosen from. Escape closes it. */
+export function Why({
+  decision: d,
+  error,
+  onClose,
+}: {
+  decision: Decision | undefined;
+  error: Error | null;
+  onClose: () => void;
+}) {
+  const heading = useId();
+  const panel = useRef<HTMLElement>(null);
+  useEffect(() => {
+    // Opened by a row or an address, the explanation is what is read next. While
+    // the arrow keys walk through the rows, the focus stays with them.
+    if (!document.activeElement?.closest('[role="grid"]')) panel.current?.focus();
+  }, []);
+  useEffect(() => {
+    const onKey = (e: KeyboardEvent) => {
+      if (e.key === "Escape" && !document.querySelector("dialog[open]")) onClose();
+    };
+    window.addEventListener("keydown", onKey);
+    return () => window.removeEventListener("keydown", onKey);
+  }, [onClose]);
+  return (
+    <aside
+      ref={panel}
+      tabIndex={-1}
+      aria-labelledby={heading}
+      className="slide-in fixed inset-0 z-40 overflow-y-auto border-l border-hair bg-panel outline-none lg:static lg:z-auto lg:w-[440px] lg:shrink-0"
+    >
+      <div className="sticky top-0 flex items-center justify-between gap-3 border-b border-hair bg-panel px-4 py-2">
+        <h2 id={heading}>Why was this decided?</h2>
+        <Button look="quiet" className="-mr-2 w-8 px-0" onClick={onClose} aria-label="Close (Esc)">
+          <X size={16} aria-hidden />
+        </Button>
+      </div>
+      {d ? (
+        <Explanation d={d} />
+      ) : error ? (
+        <p className="p-4 text-muted">
+          This decision is not in memory any more. Older ones are in the decision log in the data folder.
+        </p>
+      ) : (
+        <Skeleton />
+      )}
+    </aside>
+  );
+}
+
+function Part({ title, children }: { title: string; children: ReactNode }) {
+  return (
+    <section className="flex flex-col gap-1.5 border-t border-hair px-4 py-3">
+      <h3>{title}</h3>
+      {children}
+    </section>
+  );
+}
+
+function Explanation({ d }: { d: Decision }) {
+  const unlock = d.obligations ?? [];
+  return (
+    <div>
+      <div className="flex flex-col gap-1 px-4 py-3">
+        <p className="flex items-center gap-3 text-16 font-[600]">
+          <OutcomeWord decision={d} />
+        </p>
+        <p className="break-words">{sentence(d)}</p>
+      </div>
+      {unlock.length > 0 && (
+        <Part title="What would unlock it">
+          <ul className="flex list-disc flex-col gap-1 pl-4 text-13">
+            {unlock.map((o) => (
+              <li key={o.kind + (o.value ?? "")}>
+                {obligations[o.kind] ?? o.kind}
+                {o.value && <Hostile text={o.value} className="mono block text-muted" />}
+              </li>
+            ))}
+          </ul>
+        </Part>
+      )}
+      <Part title="Policies that decided">
+        <Reasons d={d} />
+      </Part>
+      <Part title={`Against its habits: ${bits(d.surprise)}`}>
+        <Features features={d.features ?? []} />
+      </Part>
+      <Part title="What was known">
+        <Inputs d={d} />
+      </Part>
+      <Part title="Take it with you">
+        <div className="flex flex-wrap gap-2">
+          <Copy label="Copy as CLI" text={`muster decide show ${quote(d.id)} --server ${window.location.origin}`} />
+          <Copy
+            label="Copy as curl"
+            text={`curl -H "Authorization: Bearer $MUSTER_TOKEN" ${quote(`${window.location.origin}/v1/decisions/${encodeURIComponent(d.id)}`)}`}
+          />
+          <Copy label="Copy link" text={`${window.location.origin}/activity?decision=${encodeURIComponent(d.id)}`} />
+        </div>
+      </Part>
+    </div>
+  );
+}
+
+function Reasons({ d }: { d: Decision }) {
+  const reasons = d.reasons ?? [];
+  if (reasons.length === 0)
+    return <p className="text-13 text-muted">No policy permits it, so it is denied: that is the default.</p>;
+  return (
+    <ul className="flex flex-col gap-2 text-13">
+      {reasons.map((r) => (
+        <li key={r.policy + r.position} className="min-w-0">
+          <Hostile text={r.text || r.policy} className="block whitespace-normal break-words" />
+          <span className="flex min-w-0 gap-2 text-muted">
+            <Hostile text={r.policy} className="mono" />
+            <Hostile text={r.position} className="mono shrink-0" />
+            <span>{r.effect}</span>
+          </span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Inputs({ d }: { d: Decision }) {
+  return (
+    <Pairs>
+      <Pair name="Identity">
+        <IdentityLink id={d.identity} name={d.name} />
+      </Pair>
+      <Pair name="Credential">
+        <Hostile text={d.key_id || d.credential || "none"} className="mono block" />
+      </Pair>
+      <Pair name="Proof">
+        {assurances[d.assurance] ?? `assurance ${d.assurance}`}
+        {d.asserted && ", only asserted by the point"}
+      </Pair>
+      <Pair name="Action">
+        <Hostile text={[d.action, d.operation].filter(Boolean).join(": ")} className="block" />
+      </Pair>
+      <Pair name="Resource">
+        <Hostile text={d.resource || "none"} className="block" />
+        <span className="text-muted">sensitivity {d.sensitivity} of 4</span>
+      </Pair>
+      <Pair name="Address">
+        <Hostile text={d.address || "unknown"} className="mono" />
+      </Pair>
+      <Pair name="Network">
+        <Hostile
+          text={
+            [d.network, d.asn ? `AS${d.asn}` : "", d.country && countryName(d.country)].filter(Boolean).join(", ") ||
+            "unknown"
+          }
+          className="block"
+        />
+      </Pair>
+      <Pair name="Client">
+        <Hostile text={d.agent || "unknown"} className="block" />
+      </Pair>
+      <Pair name="Risk">{d.risk} of 100</Pair>
+      <Pair name="Point">
+        <Hostile text={d.point_name || d.point} className="block" />
+      </Pair>
+      <Pair name="Decided">
+        <Clock at={d.at} /> in {duration(d.micros)}
+      </Pair>
+      <Pair name="State">
+        generation {count(d.generation)}, policies <Hostile text={d.policy} className="mono" />
+      </Pair>
+      <Pair name="Id">
+        <Hostile text={d.id} className="mono block" />
+      </Pair>
+    </Pairs>
+  );
+}

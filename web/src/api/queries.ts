@@ -1,0 +1,96 @@
+import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
+import { answer, api, Problem } from "./client";
+
+// What the pages ask for. Keys begin with the noun, so that an event on the
+// live stream can make everything about that noun fresh.
+
+export const me = queryOptions({
+  queryKey: ["me"],
+  queryFn: () => answer(api.GET("/v1/me")),
+  staleTime: 60_000,
+  retry: (count, error) => !(error instanceof Problem && error.status === 401) && count < 3,
+});
+
+export const overview = queryOptions({
+  queryKey: ["overview"],
+  queryFn: () => answer(api.GET("/v1/overview")),
+  refetchInterval: 5_000,
+});
+
+export type DecisionFilter = { outcome?: "allow" | "deny" | "step-up"; identity?: string; point?: string };
+
+export const decisions = (filter: DecisionFilter, limit = 200) =>
+  queryOptions({
+    queryKey: ["decision", "list", filter, limit],
+    queryFn: () => answer(api.GET("/v1/decisions", { params: { query: { ...filter, limit } } })),
+  });
+
+export const decision = (id: string) =>
+  queryOptions({
+    queryKey: ["decision", "one", id],
+    queryFn: () => answer(api.GET("/v1/decisions/{id}", { params: { path: { id } } })),
+    staleTime: Number.POSITIVE_INFINITY,
+  });
+
+export type FindingStatus = "open" | "acknowledged" | "resolved" | "dismissed";
+
+export const findings = (filter: { status?: FindingStatus; identity?: string }) =>
+  infiniteQueryOptions({
+    queryKey: ["finding", "list", filter],
+    queryFn: ({ pageParam }) =>
+      answer(
+        api.GET("/v1/findings", { params: { query: { ...filter, limit: 50, page_token: pageParam || undefined } } }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next || undefined,
+  });
+
+export const finding = (id: string) =>
+  queryOptions({
+    queryKey: ["finding", "one", id],
+    queryFn: () => answer(api.GET("/v1/findings/{id}", { params: { path: { id } } })),
+  });
+
+export const actions = queryOptions({
+  queryKey: ["action", "list"],
+  queryFn: () => answer(api.GET("/v1/actions", { params: { query: { limit: 200 } } })),
+});
+
+export type IdentityFilter = {
+  q?: string;
+  kind?: string;
+  environment?: string;
+  owner?: string;
+  unowned?: boolean;
+  shadow?: boolean;
+  state?: "active" | "dormant" | "quarantined" | "deprecated" | "retired";
+};
+
+export const identities = (filter: IdentityFilter, limit = 50) =>
+  infiniteQueryOptions({
+    queryKey: ["identity", "list", filter, limit],
+    queryFn: ({ pageParam }) =>
+      answer(
+        api.GET("/v1/identities", { params: { query: { ...filter, limit, page_token: pageParam || undefined } } }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next || undefined,
+  });
+
+export const identity = (id: string) =>
+  queryOptions({
+    queryKey: ["identity", "one", id],
+    queryFn: () => answer(api.GET("/v1/identities/{id}", { params: { path: { id } } })),
+    staleTime: 30_000,
+  });
+
+export const points = queryOptions({
+  queryKey: ["point", "list"],
+  queryFn: () => answer(api.GET("/v1/points")),
+  refetchInterval: 10_000,
+});
+
+export const sources = queryOptions({
+  queryKey: ["source", "list"],
+  queryFn: () => answer(api.GET("/v1/sources")),
+});

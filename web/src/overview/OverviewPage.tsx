@@ -1,0 +1,52 @@
+import { useQuery } from "@tanstack/react-query";
+import { overview } from "../api/queries";
+import { Card } from "../parts/Card";
+import { Failure } from "../parts/Failure";
+import { Skeleton } from "../parts/Skeleton";
+import { full, instant } from "../text/format";
+import { DemoStops } from "./DemoStops";
+import { Latest } from "./Latest";
+import { Needs } from "./Needs";
+import { NotProtected } from "./NotProtected";
+import { Places } from "./Places";
+import { Rates } from "./Rates";
+import { Start } from "./Start";
+import { Tiles } from "./Tiles";
+
+/** OverviewPage answers: is anything wrong, and are we protected? */
+export function OverviewPage() {
+  const { data, error, refetch } = useQuery(overview);
+  if (!data) return error ? <Failure what="The overview" error={error} again={refetch} /> : <Skeleton rows={12} />;
+  const empty = data.identities === 0 && data.events === 0;
+  const built = instant(data.geo_built);
+  return (
+    <div className="flex flex-col gap-3 p-3 md:p-4">
+      <h1 className="sr-only">Overview</h1>
+      <NotProtected overview={data} />
+      {data.demo && <DemoStops overview={data} />}
+      <Tiles overview={data} />
+      {empty ? (
+        <Start />
+      ) : (
+        <div className="grid min-w-0 gap-3 lg:grid-cols-[minmax(0,1fr)_minmax(320px,380px)]">
+          <div className="flex min-w-0 flex-col gap-3">
+            <Places />
+            <Rates rates={data.rates ?? []} perSecond={data.per_second} />
+          </div>
+          <div className="flex min-w-0 flex-col gap-3">
+            <Needs findings={data.needs ?? []} open={data.findings} />
+            <Card title="Latest refusals" flush>
+              <Latest />
+            </Card>
+          </div>
+        </div>
+      )}
+      {data.attribution && (
+        <p className="max-w-none text-12 text-muted">
+          Networks and countries: {data.attribution}
+          {built && `, compiled ${full(built)}`}
+        </p>
+      )}
+    </div>
+  );
+}

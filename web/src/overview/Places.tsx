@@ -1,0 +1,98 @@
+import { Link } from "@tanstack/react-router";
+import { lazy, Suspense, useMemo, useState } from "react";
+import type { PlaceCount } from "../api/live";
+import { useLive } from "../api/useLive";
+import { Button } from "../parts/Button";
+import { Card } from "../parts/Card";
+import { Skeleton } from "../parts/Skeleton";
+import { count, plural } from "../text/format";
+import { countryName } from "../text/words";
+
+const WorldMap = lazy(() => import("./WorldMap"));
+
+export type Place = { country: string; total: number } & PlaceCount;
+
+/** Places shows where the calls of the last minutes came from: a map, or the same as a table. */
+export function Places() {
+  const places = useLive((s) => s.places);
+  const [table, setTable] = useState(false);
+  const rows = useMemo(
+    () =>
+      [...places]
+        .map(([country, n]): Place => ({ country, ...n, total: n.allow + n["step-up"] + n.deny }))
+        .sort((a, b) => b.total - a.total || a.country.localeCompare(b.country)),
+    [places],
+  );
+  const total = rows.reduce((n, p) => n + p.total, 0);
+  const stopped = rows
+    .filter((p) => p.deny + p["step-up"] > 0)
+    .sort((a, b) => b.deny + b["step-up"] - a.deny - a["step-up"]);
+  const summary =
+    total === 0
+      ? "No calls yet."
+      : `${plural(total, "call")} from ${plural(rows.length, "country", "countries")} in this tab's last five minutes. ${
+          stopped.length === 0
+            ? "None was stopped."
+            : `Stopped: ${stopped
+                .slice(0, 3)
+                .map((p) => `${count(p.deny + p["step-up"])} from ${countryName(p.country)}`)
+                .join(", ")}.`
+        }`;
+  return (
+    <Card
+      title="Where calls come from"
+      aside={
+        <Button look="quiet" aria-pressed={table} onClick={() => setTable(!table)}>
+          {table ? "Show as map" : "Show as table"}
+        </Button>
+      }
+    >
+      <p className="max-w-none text-13 text-muted">{summary}</p>
+      {table ? (
+        <Table rows={rows} />
+      ) : (
+        <div className="mt-2 aspect-[960/410] w-full">
+          <Suspense fallback={<Skeleton rows={8} />}>
+            <WorldMap places={rows} summary={summary} />
+          </Suspense>
+        </div>
+      )}
+    </Card>
+  );
+}
+
+function Table({ rows }: { rows: readonly Place[] }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
+    <section className="mt-2 max-h-[340px] overflow-auto" tabIndex={0} aria-label="Calls by country">
+      <table className="w-full text-13">
+        <thead className="sticky top-0 bg-panel">
+          <tr>
+            <th>Country</th>
+            <th className="text-right">Allow</th>
+            <th className="text-right">Step-up</th>
+            <th className="text-right">Deny</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rows.map((p) => (
+            <tr key={p.country} className="border-t border-hair">
+              <td className="py-1">
+                {p.country ? (
+                  <Link to="/activity" search={{ q: p.country }}>
+                    {countryName(p.country)}
+                  </Link>
+                ) : (
+                  "Unknown place"
+                )}
+              </td>
+              <td className="py-1 text-right">{count(p.allow)}</td>
+              <td className="py-1 text-right text-stepup">{count(p["step-up"])}</td>
+              <td className="py-1 text-right text-deny">{count(p.deny)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

@@ -1,0 +1,138 @@
+import { useMemo, useState } from "react";
+import type { Rate } from "../api/client";
+import { Button } from "../parts/Button";
+import { Card } from "../parts/Card";
+import { Shape } from "../parts/Shape";
+import { count, minute, rate } from "../text/format";
+import { outcomes } from "../text/words";
+
+const height = 96;
+const slot = 12;
+/** What was stopped is rare beside what went through; a bar this high is still seen. */
+const least = 3;
+
+type Bar = { rate: Rate; at: Date; allow: number; step: number; deny: number };
+
+function bars(rates: readonly Rate[]): { bars: Bar[]; top: number } {
+  const top = Math.max(10, ...rates.map((r) => r.allow + r.step_up + r.deny));
+  const scale = (n: number, floor: number) => (n === 0 ? 0 : Math.max(floor, (n / top) * (height - 2 * least)));
+  return {
+    top,
+    bars: rates.map((r) => ({
+      rate: r,
+      at: new Date(r.minute),
+      allow: scale(r.allow, 1),
+      step: scale(r.step_up, least),
+      deny: scale(r.deny, least),
+    })),
+  };
+}
+
+/** Rates draws the decisions of the last hour, a bar a minute, with the same numbers as a table. */
+export function Rates({ rates, perSecond }: { rates: readonly Rate[]; perSecond: number }) {
+  const [table, setTable] = useState(false);
+  const [over, setOver] = useState<number>();
+  const drawn = useMemo(() => bars(rates), [rates]);
+  const sum = (pick: (r: Rate) => number) => rates.reduce((n, r) => n + pick(r), 0);
+  const allow = sum((r) => r.allow);
+  const step = sum((r) => r.step_up);
+  const deny = sum((r) => r.deny);
+  const shown = over === undefined ? undefined : drawn.bars[over];
+  const summary = `Last ${rates.length} minutes: ${count(allow)} allowed, ${count(step)} stepped up, ${count(deny)} denied; now ${rate(perSecond)} a second.`;
+  return (
+    <Card
+      title="Decisions, last hour"
+      aside={
+        <Button look="quiet" aria-pressed={table} onClick={() => setTable(!table)}>
+          {table ? "Show as chart" : "Show as table"}
+        </Button>
+      }
+    >
+      <p className="flex max-w-none flex-wrap gap-x-4 text-13">
+        <span className="w-28 text-muted">{shown ? `${minute(shown.at)}, one minute` : "In the hour"}</span>
+        <Legend outcome="allow" n={shown ? shown.rate.allow : allow} />
+        <Legend outcome="step-up" n={shown ? shown.rate.step_up : step} />
+        <Legend outcome="deny" n={shown ? shown.rate.deny : deny} />
+      </p>
+      {table ? (
+        <Table rates={rates} />
+      ) : (
+        <svg
+          viewBox={`0 0 ${Math.max(1, drawn.bars.length) * slot} ${height + 18}`}
+          preserveAspectRatio="none"
+          role="img"
+          aria-label={summary}
+          className="mt-2 block h-[124px] w-full"
+          onPointerLeave={() => setOver(undefined)}
+          onPointerMove={(e) => {
+            const box = e.currentTarget.getBoundingClientRect();
+            setOver(
+              Math.max(
+                0,
+                Math.min(drawn.bars.length - 1, Math.floor(((e.clientX - box.left) / box.width) * drawn.bars.length)),
+              ),
+            );
+          }}
+        >
+          <line x1="0" x2="100%" y1={height} y2={height} className="stroke-line" vectorEffect="non-scaling-stroke" />
+          {drawn.bars.map((b, i) => (
+            <g
+              key={b.rate.minute}
+              transform={`translate(${i * slot + 1.5} 0)`}
+              opacity={over === undefined || over === i ? 1 : 0.55}
+            >
+              <rect y={height - b.allow} width={slot - 3} height={b.allow} className="fill-allow" />
+              <rect y={height - b.allow - b.step} width={slot - 3} height={b.step} className="fill-stepup" />
+              <rect y={height - b.allow - b.step - b.deny} width={slot - 3} height={b.deny} className="fill-deny" />
+            </g>
+          ))}
+        </svg>
+      )}
+      {!table && drawn.bars.length > 1 && (
+        <p className="-mt-4 flex max-w-none justify-between text-12 text-muted" aria-hidden>
+          <span>{minute(drawn.bars[0]?.at ?? new Date())}</span>
+          <span>tallest: {count(drawn.top)} a minute</span>
+          <span>{minute(drawn.bars.at(-1)?.at ?? new Date())}</span>
+        </p>
+      )}
+    </Card>
+  );
+}
+
+function Legend({ outcome, n }: { outcome: keyof typeof outcomes; n: number }) {
+  const { label, shape, tone } = outcomes[outcome];
+  return (
+    <span className={`inline-flex items-center gap-1.5 ${tone}`}>
+      <Shape name={shape} />
+      {label} <span className="text-fg">{count(n)}</span>
+    </span>
+  );
+}
+
+function Table({ rates }: { rates: readonly Rate[] }) {
+  return (
+    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
+    <section className="mt-2 max-h-[240px] overflow-auto" tabIndex={0} aria-label="Decisions by minute">
+      <table className="w-full text-13">
+        <thead className="sticky top-0 bg-panel">
+          <tr>
+            <th>Minute</th>
+            <th className="text-right">Allow</th>
+            <th className="text-right">Step-up</th>
+            <th className="text-right">Deny</th>
+          </tr>
+        </thead>
+        <tbody>
+          {rates.toReversed().map((r) => (
+            <tr key={r.minute} className="border-t border-hair">
+              <td>{minute(new Date(r.minute))}</td>
+              <td className="text-right">{count(r.allow)}</td>
+              <td className="text-right">{count(r.step_up)}</td>
+              <td className="text-right">{count(r.deny)}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

@@ -1,0 +1,104 @@
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
+import type { FindingStatus, IdentityFilter } from "./api/queries";
+import { NotFound } from "./shell/NotFound";
+import { Shell } from "./shell/Shell";
+
+// The address bar holds the state of every page. Unknown or malformed values
+// are dropped, so an old link still opens something sensible.
+
+type Raw = Record<string, unknown>;
+const text = (v: unknown) => (typeof v === "string" && v !== "" ? v.slice(0, 256) : undefined);
+const flag = (v: unknown) => (v === "true" || v === true ? true : undefined);
+const oneOf =
+  <T extends string>(...allowed: T[]) =>
+  (v: unknown) =>
+    allowed.find((a) => a === v);
+
+const outcome = oneOf("allow", "step-up", "deny");
+const status = oneOf<FindingStatus | "all">("open", "acknowledged", "resolved", "dismissed", "all");
+const state = oneOf<NonNullable<IdentityFilter["state"]>>("active", "dormant", "quarantined", "deprecated", "retired");
+
+export type ActivitySearch = {
+  outcome?: "allow" | "step-up" | "deny";
+  q?: string;
+  identity?: string;
+  point?: string;
+  decision?: string;
+};
+export type FindingsSearch = { status?: FindingStatus | "all"; view?: "actions"; id?: string };
+
+const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
+
+const overview = createRoute({
+  getParentRoute: () => root,
+  path: "/",
+  component: lazyRouteComponent(() => import("./overview/OverviewPage"), "OverviewPage"),
+});
+const activity = createRoute({
+  getParentRoute: () => root,
+  path: "/activity",
+  validateSearch: (s: Raw): ActivitySearch => ({
+    outcome: outcome(s.outcome),
+    q: text(s.q),
+    identity: text(s.identity),
+    point: text(s.point),
+    decision: text(s.decision),
+  }),
+  component: lazyRouteComponent(() => import("./activity/ActivityPage"), "ActivityPage"),
+});
+const findings = createRoute({
+  getParentRoute: () => root,
+  path: "/findings",
+  validateSearch: (s: Raw): FindingsSearch => ({
+    status: status(s.status),
+    view: s.view === "actions" ? "actions" : undefined,
+    id: text(s.id),
+  }),
+  component: lazyRouteComponent(() => import("./findings/FindingsPage"), "FindingsPage"),
+});
+const identities = createRoute({
+  getParentRoute: () => root,
+  path: "/identities",
+  validateSearch: (s: Raw): IdentityFilter => ({
+    q: text(s.q),
+    kind: text(s.kind),
+    environment: text(s.environment),
+    owner: text(s.owner),
+    unowned: flag(s.unowned),
+    shadow: flag(s.shadow),
+    state: state(s.state),
+  }),
+  component: lazyRouteComponent(() => import("./identities/IdentitiesPage"), "IdentitiesPage"),
+});
+const identity = createRoute({
+  getParentRoute: () => root,
+  path: "/identities/$id",
+  component: lazyRouteComponent(() => import("./identities/IdentityPage"), "IdentityPage"),
+});
+const points = createRoute({
+  getParentRoute: () => root,
+  path: "/points",
+  component: lazyRouteComponent(() => import("./points/PointsPage"), "PointsPage"),
+});
+
+/** search reads and writes the address with plain words: ?outcome=deny, not JSON. */
+const parseSearch = (s: string): Raw => Object.fromEntries(new URLSearchParams(s));
+const stringifySearch = (s: Raw): string => {
+  const out = new URLSearchParams();
+  for (const [key, value] of Object.entries(s)) if (value !== undefined && value !== "") out.set(key, String(value));
+  const written = out.toString();
+  return written ? `?${written}` : "";
+};
+
+export const router = createRouter({
+  routeTree: root.addChildren([overview, activity, findings, identities, identity, points]),
+  parseSearch,
+  stringifySearch,
+  defaultPreload: "intent",
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}

@@ -1,0 +1,55 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { overview } from "../api/queries";
+import { count } from "../text/format";
+import { pages } from "./pages";
+
+/** Nav leads to the pages: a column on the left, a bar at the bottom where the window is narrow. */
+export function Nav() {
+  const open = useQuery(overview).data?.findings ?? 0;
+  return (
+    <nav
+      aria-label="Pages"
+      className="fixed inset-x-0 bottom-0 z-30 border-t border-hair bg-panel md:sticky md:top-0 md:row-span-2 md:h-dvh md:border-t-0 md:border-r"
+    >
+      <Link to="/" className="hidden h-12 items-center gap-2 px-4 text-16 font-[600] text-fg no-underline md:flex">
+        <svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true">
+          <rect width="32" height="32" rx="7" className="fill-accent" />
+          <path
+            d="M7 23V9l9 9 9-9v14"
+            fill="none"
+            className="stroke-on-accent"
+            strokeWidth="3.4"
+            strokeLinecap="round"
+            strokeLinejoin="round"
+          />
+        </svg>
+        Muster
+      </Link>
+      <ul className="flex justify-around md:flex-col md:gap-0.5 md:px-2">
+        {pages.map(({ to, label, icon: Icon }) => (
+          <li key={to} className="flex-1 md:flex-none">
+            <Link
+              to={to}
+              activeOptions={{ exact: to === "/", includeSearch: false }}
+              className="group relative flex flex-col items-center gap-0.5 rounded-control px-1 py-2 text-12 text-muted no-underline hover:bg-raised hover:text-fg hover:no-underline data-[status=active]:font-[600] data-[status=active]:text-fg md:h-9 md:flex-row md:gap-2.5 md:px-2 md:py-0 md:text-14 md:data-[status=active]:bg-raised"
+            >
+              <span className="absolute inset-x-3 top-0 hidden h-0.5 rounded-control bg-accent group-data-[status=active]:block md:inset-x-auto md:inset-y-2 md:left-0 md:h-auto md:w-0.5" />
+              <Icon size={16} aria-hidden />
+              {label}
+              {to === "/findings" && open > 0 && (
+                <span
+                  className="absolute top-1 right-1 text-12 md:static md:ml-auto"
+                  title={`${count(open)} open findings`}
+                >
+                  {open > 99 ? "99+" : open}
+                  <span className="sr-only"> open</span>
+                </span>
+              )}
+            </Link>
+          </li>
+        ))}
+      </ul>
+    </nav>
+  );
+}
