@@ -195,7 +195,7 @@ func (b *batch) putCredential(v *nhi.Credential) {
 	key, isOdd := idOf(string(v.ID), credentialPrefix)
 	identity, oddIdentity := idOf(string(v.Identity), identityPrefix)
 	r := credentialRecord{
-		key: key, identity: identity, expires: micros(v.Expires),
+		key: key, identity: identity, expires: micros(v.Expires), risk: int8(min(max(v.Risk, 0), 100)),
 		kind: b.word(string(v.Kind)), state: b.word(string(v.State)),
 	}
 	r.flags = flag(isOdd, flagOdd) | flag(oddIdentity, flagOddIdentity) | flag(v.Consumer != "", flagConsumer) |

@@ -64,6 +64,7 @@ func (s *Snapshot) knowCredential(q *nhi.Question, now time.Time) {
 		return
 	}
 	k.CredentialState = nhi.CredentialState(s.words[r.state])
+	k.Risk = max(k.Risk, int(r.risk))
 	if r.expires != 0 && now.UnixMicro() >= r.expires {
 		k.Expired = true
 	}

@@ -48,6 +48,7 @@ type credentialRecord struct {
 	verifier [32]byte
 	public   [22]byte // public id, if it fits
 	length   uint8    // of public
+	risk     int8
 	flags    uint8
 	expires  int64 // microseconds since 1970, 0: never
 	kind     word
@@ -229,7 +230,7 @@ func (s *Snapshot) identity(sh *shard, r *identityRecord, name nhi.ID) nhi.Ident
 // credential turns a record back into the vocabulary.
 func (s *Snapshot) credential(sh *shard, r *credentialRecord) nhi.Credential {
 	out := nhi.Credential{
-		Kind: nhi.CredentialKind(s.words[r.kind]), State: nhi.CredentialState(s.words[r.state]), Expires: fromMicros(r.expires),
+		Kind: nhi.CredentialKind(s.words[r.kind]), State: nhi.CredentialState(s.words[r.state]), Expires: fromMicros(r.expires), Risk: int(r.risk),
 	}
 	var o odd
 	if r.flags&(flagOdd|flagConsumer|flagLongPublic|flagOddIdentity) != 0 {

@@ -149,6 +149,7 @@ type flatCredential struct {
 	state                                    nhi.CredentialState
 	reason, native                           string
 	created, expires, rotated, lastUsed      int64
+	risk                                     int
 }
 
 func credentialKey(c nhi.Credential) flatCredential {
@@ -156,7 +157,7 @@ func credentialKey(c nhi.Credential) flatCredential {
 		id: c.ID, identity: c.Identity, consumer: c.Consumer, kind: c.Kind,
 		provider: c.Provider, account: c.Account, publicID: c.PublicID, fingerprint: c.Fingerprint,
 		state: c.State, reason: c.Reason, native: c.Native,
-		created: micros(c.Created), expires: micros(c.Expires), rotated: micros(c.Rotated), lastUsed: micros(c.LastUsed),
+		created: micros(c.Created), expires: micros(c.Expires), rotated: micros(c.Rotated), lastUsed: micros(c.LastUsed), risk: c.Risk,
 	}
 }
 

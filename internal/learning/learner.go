@@ -52,9 +52,10 @@ type Learner struct {
 	Wake    func()
 	Decided <-chan struct{} // a decision was made
 
-	mu        sync.Mutex // guards the Mind and what follows
-	activity  uint64     // position in the stream
-	decisions uint64     // position in the journal
+	mu        sync.Mutex      // guards the Mind and what follows
+	activity  uint64          // position in the stream
+	decisions uint64          // position in the journal
+	atRisk    map[string]bool // ids whose risk on record is not zero
 }
 
 const (
@@ -75,7 +76,10 @@ func (l *Learner) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-tick.C:
+		case now := <-tick.C:
+			if err := l.fade(ctx, now); err != nil && ctx.Err() == nil {
+				slog.Warn("risks could not be written; it will be tried again", "error", err)
+			}
 			if err := l.save(); err != nil {
 				slog.Warn("what was learned could not be saved; it will be tried again", "error", err)
 			}
@@ -201,6 +205,9 @@ func (l *Learner) apply(ctx context.Context, events []nhi.Event, from string, po
 		if err := storerespond.SaveFindings(ctx, tx, findings, l.Notices); err != nil {
 			return err
 		}
+		if err := l.saveRisk(ctx, tx, findings, time.Now()); err != nil {
+			return err
+		}
 		return tx.SetPosition(ctx, "learn."+from, position)
 	})
 	if err != nil {
@@ -304,7 +311,15 @@ func swap(dir, next string) error {
 
 // Load reads the newest whole image. Without one the mind begins with the
 // oldest activity that is kept.
-func (l *Learner) Load() error {
+func (l *Learner) Load(ctx context.Context) error {
+	risky, err := storeinventory.AtRisk(ctx, l.DB)
+	if err != nil {
+		return fmt.Errorf("read who is at risk: %w", err)
+	}
+	l.atRisk = make(map[string]bool, len(risky))
+	for _, id := range risky {
+		l.atRisk[id] = true
+	}
 	for _, name := range []string{imageFolder, imageFolder + ".old"} {
 		err := l.loadFrom(filepath.Join(l.Dir, name))
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
@@ -353,4 +368,12 @@ func syncFolder(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
+}
+
+// skipMissing makes an error of what is not in the store no error.
+func skipMissing(err error) error {
+	if errors.Is(err, nhi.ErrNotFound) {
+		return nil
+	}
+	return err
 }

@@ -47,6 +47,7 @@ type Credential struct {
 	State       CredentialState `json:"state"`
 	Reason      string          `json:"reason,omitempty"`   // why it is not active
 	Consumer    ID              `json:"consumer,omitempty"` // pinned to this workload; empty when not pinned
+	Risk        int             `json:"risk,omitempty"`     // 0 to 100, from what was done with it
 	Native      string          `json:"native,omitempty"`   // state at the provider: Active, Inactive
 	Created     time.Time       `json:"created,omitzero"`
 	Expires     time.Time       `json:"expires,omitzero"` // zero: never

@@ -81,17 +81,26 @@ type Containment struct {
 	Notices  []nhi.Notice
 }
 
+// Judge takes to heart what people decide.
+type Judge interface {
+	// Judged hears what a person said of a finding.
+	Judged(ctx context.Context, f nhi.Finding) error
+	// Lifted hears that somebody lifted the containment of a credential.
+	Lifted(ctx context.Context, id nhi.CredentialID) error
+}
+
 // Service responds. It is safe for concurrent use.
 type Service struct {
 	store     Store
 	directory Directory
 	audit     Auditor
+	judge     Judge
 }
 
 // New returns a Service that acts through store, asks directory and records
-// in audit.
-func New(store Store, directory Directory, audit Auditor) *Service {
-	return &Service{store: store, directory: directory, audit: audit}
+// in audit. judge may be nil.
+func New(store Store, directory Directory, audit Auditor, judge Judge) *Service {
+	return &Service{store: store, directory: directory, audit: audit, judge: judge}
 }
 
 // Outcome says what a sighting led to.
@@ -253,6 +262,11 @@ func (s *Service) Undo(ctx context.Context, id, by, reason string) (nhi.Action, 
 	if err != nil {
 		return nhi.Action{}, fmt.Errorf("undo action %s: %w", id, err)
 	}
+	if s.judge != nil {
+		if err := s.judge.Lifted(ctx, a.Credential); err != nil {
+			return a, err
+		}
+	}
 	return a, s.recordUndo(ctx, a, reason)
 }
 
@@ -278,6 +292,11 @@ func (s *Service) SetStatus(ctx context.Context, id string, status nhi.FindingSt
 	f, err := s.store.SetStatus(ctx, id, status)
 	if err != nil {
 		return f, fmt.Errorf("set finding %s to %s: %w", id, status, err)
+	}
+	if s.judge != nil {
+		if err := s.judge.Judged(ctx, f); err != nil {
+			return f, err
+		}
 	}
 	return f, s.audit.Record(ctx, nhi.Act{At: time.Now(), Actor: by, Act: "finding." + string(status), Target: id, Reason: reason, Outcome: "done"})
 }

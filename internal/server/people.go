@@ -27,7 +27,7 @@ func (s *Server) people(ctx context.Context, acts *recorder) error {
 	if err != nil {
 		return err
 	}
-	first, err := s.access.FirstToken(ctx, s.settings.Data, false)
+	first, err := s.access.FirstToken(ctx, s.settings.Data, s.settings.RenewToken)
 	if err != nil {
 		return err
 	}

@@ -60,6 +60,7 @@ import (
 	"github.com/muster-id/muster/internal/respond"
 	"github.com/muster-id/muster/internal/seal"
 	"github.com/muster-id/muster/internal/store"
+	kept "github.com/muster-id/muster/internal/store/activity"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storeissuer "github.com/muster-id/muster/internal/store/issuer"
 	storenotify "github.com/muster-id/muster/internal/store/notify"
@@ -75,6 +76,9 @@ type Settings struct {
 	Config  config.Config
 	Version string
 	Demo    bool // labels the console; nothing on the decision path knows
+	// RenewToken makes a new first administrator token when no operator token
+	// is alive: for whoever owns the data folder and has lost the way in.
+	RenewToken bool
 }
 
 // A Server is everything, built and listening. Requests are answered once Run
@@ -103,6 +107,7 @@ type Server struct {
 	changed  *wakeup
 	respond  *respond.Service
 	access   *access.Service
+	routes   *enforce.Routes
 	handler  http.Handler
 
 	close []func() error // in the order of opening
@@ -226,8 +231,8 @@ func (s *Server) compose(ctx context.Context) error {
 	s.facts.Heartbeat(time.Now())
 	acts := &recorder{s.audit}
 	found := storerespond.New(s.db)
-	s.respond = respond.New(found, inv, acts)
 	known := &known{facts: s.facts, ask: func(id nhi.ID) (nhi.Identity, error) { return inv.Identity(context.WithoutCancel(ctx), id) }}
+	s.respond = respond.New(found, inv, acts, judge{known, func() *learning.Learner { return s.learner }})
 	mind := learning.NewMind(baseline.Settings{Places: s.table, Established: s.settings.Config.Learning, OnPage: s.facts.SetPage, MayTestify: s.mayTestify}, known)
 	if err := s.learning(ctx, mind, known, inv, found); err != nil {
 		return err
@@ -288,7 +293,7 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known
 		default:
 		}
 	}}, s.settings.Config.Decisions.Recent)
-	return s.learner.Load()
+	return s.learner.Load(ctx)
 }
 
 func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv *inventory.Service, acts *recorder, mind *learning.Mind) (*documents, error) {
@@ -355,7 +360,10 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 		return fmt.Errorf("describe the management interface: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle(forwardauth.Path, forwardauth.New(forwardauth.Config{Points: points, Routes: enforce.NewRoutes(s.facts), Verifier: verifier, Decider: s.decider, Log: slog.Default()}))
+	s.routes = enforce.NewRoutes(s.facts)
+	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Log: slog.Default()})
+	mux.Handle(forwardauth.Path, forward)
+	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
 	zen := authzen.New(authzen.Config{Points: points, Decider: s.decider, PublicURL: s.url, Log: slog.Default()})
 	mux.Handle("/access/", zen)
 	mux.Handle(authzen.MetadataPath, zen)
@@ -387,6 +395,7 @@ func (s *Server) settle(ctx context.Context) error {
 		{"audit log", func() error { return s.audit.Health().Err }},
 		{"decision journal", func() error { return s.journal.Health().Err }},
 		{"stream", func() error { return s.stream.Health() }},
+		{"routes", func() error { return s.routes.Err() }},
 	}
 	s.health.started.Store(true)
 	return nil
@@ -453,15 +462,24 @@ func (s *Server) serve(main *http.Server) error {
 	return main.Serve(s.listener)
 }
 
-// pulse tells the facts that they are current, and gives the journals their
-// reserve back when the disk has room again.
+// pulse tells the facts that they are current, gives the journals their
+// reserve back when the disk has room again, and forgets what is too old.
 func (s *Server) pulse(ctx context.Context) error {
-	tick := time.NewTicker(beat)
+	tick, hour := time.NewTicker(beat), time.NewTicker(time.Hour)
 	defer tick.Stop()
+	defer hour.Stop()
+	revoked := storeissuer.New(s.db)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case now := <-hour.C:
+			if err := revoked.Prune(ctx, now); err != nil {
+				slog.Warn("expired revocations could not be forgotten; tried again in an hour", "error", err)
+			}
+			if err := kept.Forget(ctx, s.db, now.Add(-s.settings.Config.Retention.Age)); err != nil {
+				slog.Warn("old pieces of logs could not be forgotten; tried again in an hour", "error", err)
+			}
 		case now := <-tick.C:
 			s.facts.Heartbeat(now)
 			if s.audit.Health().OnReserve {

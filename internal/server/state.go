@@ -225,6 +225,21 @@ func (k *known) learn(ids ...nhi.CredentialID) {
 	k.leaked.Store(&next)
 }
 
+// forget no longer holds a leak against a credential.
+func (k *known) forget(id nhi.CredentialID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	next := map[nhi.CredentialID]bool{}
+	if old := k.leaked.Load(); old != nil {
+		for other := range *old {
+			if other != id {
+				next[other] = true
+			}
+		}
+	}
+	k.leaked.Store(&next)
+}
+
 // Identity implements detect.Inventory.
 func (k *known) Identity(id nhi.ID) (detect.IdentityFacts, bool) {
 	i, ok := k.facts.Identity(id)
@@ -260,4 +275,17 @@ func (k *known) Credential(id nhi.CredentialID) (detect.CredentialFacts, bool) {
 		out.Leaked = (*m)[id]
 	}
 	return out, true
+}
+
+// judge implements respond.Judge.
+type judge struct {
+	known   *known
+	learner func() *learning.Learner // made after it
+}
+
+func (j judge) Judged(ctx context.Context, f nhi.Finding) error { return j.learner().Judge(ctx, f) }
+
+func (j judge) Lifted(ctx context.Context, id nhi.CredentialID) error {
+	j.known.forget(id)
+	return j.learner().Forgive(ctx, id)
 }

@@ -13,7 +13,7 @@ import (
 func (t Tx) Credential(ctx context.Context, id nhi.CredentialID) (nhi.Credential, error) {
 	const query = `
 		SELECT id, identity_id, kind, provider, account, public_id, verifier, fingerprint,
-		       state, reason, consumer, native, created, expires, rotated, last_used
+		       state, reason, consumer, native, created, expires, rotated, last_used, risk
 		FROM   credential
 		WHERE  id = $1`
 	c, err := scanCredential(t.tx.QueryRow(ctx, query, string(id)))
@@ -27,7 +27,7 @@ func scanCredential(s scanner) (nhi.Credential, error) {
 	var c nhi.Credential
 	var created, expires, rotated, used int64
 	err := s.Scan(&c.ID, &c.Identity, &c.Kind, &c.Provider, &c.Account, &c.PublicID, &c.Verifier, &c.Fingerprint,
-		&c.State, &c.Reason, &c.Consumer, &c.Native, &created, &expires, &rotated, &used)
+		&c.State, &c.Reason, &c.Consumer, &c.Native, &created, &expires, &rotated, &used, &c.Risk)
 	c.Created, c.Expires = store.Time(created), store.Time(expires)
 	c.Rotated, c.LastUsed = store.Time(rotated), store.Time(used)
 	return c, err
@@ -37,17 +37,17 @@ func scanCredential(s scanner) (nhi.Credential, error) {
 func (t Tx) PutCredential(ctx context.Context, c nhi.Credential, announce bool) error {
 	const query = `
 		INSERT INTO credential (id, identity_id, kind, provider, account, public_id, verifier, fingerprint,
-		            state, reason, consumer, native, created, expires, rotated, last_used)
-		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+		            state, reason, consumer, native, created, expires, rotated, last_used, risk)
+		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
 		ON CONFLICT (id) DO UPDATE
 		SET         identity_id = excluded.identity_id, kind = excluded.kind, public_id = excluded.public_id,
 		            verifier = excluded.verifier, fingerprint = excluded.fingerprint, state = excluded.state,
 		            reason = excluded.reason, consumer = excluded.consumer, native = excluded.native,
 		            created = excluded.created, expires = excluded.expires, rotated = excluded.rotated,
-		            last_used = excluded.last_used`
+		            last_used = excluded.last_used, risk = excluded.risk`
 	_, err := t.tx.Exec(ctx, query, string(c.ID), string(c.Identity), string(c.Kind), c.Provider, c.Account, c.PublicID,
 		c.Verifier, c.Fingerprint, string(c.State), c.Reason, string(c.Consumer), c.Native,
-		store.Micros(c.Created), store.Micros(c.Expires), store.Micros(c.Rotated), store.Micros(c.LastUsed))
+		store.Micros(c.Created), store.Micros(c.Expires), store.Micros(c.Rotated), store.Micros(c.LastUsed), c.Risk)
 	if err != nil {
 		return fmt.Errorf("store credential %s: %w", c.ID, err)
 	}
@@ -61,7 +61,7 @@ func (t Tx) PutCredential(ctx context.Context, c nhi.Credential, announce bool) 
 func (t Tx) CredentialsOf(ctx context.Context, identity nhi.ID) ([]nhi.Credential, error) {
 	const query = `
 		SELECT   id, identity_id, kind, provider, account, public_id, verifier, fingerprint,
-		         state, reason, consumer, native, created, expires, rotated, last_used
+		         state, reason, consumer, native, created, expires, rotated, last_used, risk
 		FROM     credential
 		WHERE    identity_id = $1
 		ORDER BY id
@@ -73,7 +73,7 @@ func (t Tx) CredentialsOf(ctx context.Context, identity nhi.ID) ([]nhi.Credentia
 func (t Tx) ByPublicID(ctx context.Context, publicID string) ([]nhi.Credential, error) {
 	const query = `
 		SELECT   id, identity_id, kind, provider, account, public_id, verifier, fingerprint,
-		         state, reason, consumer, native, created, expires, rotated, last_used
+		         state, reason, consumer, native, created, expires, rotated, last_used, risk
 		FROM     credential
 		WHERE    public_id = $1
 		AND      public_id <> ''
@@ -86,7 +86,7 @@ func (t Tx) ByPublicID(ctx context.Context, publicID string) ([]nhi.Credential, 
 func (t Tx) ByFingerprint(ctx context.Context, fingerprint string) (nhi.Credential, error) {
 	const query = `
 		SELECT   id, identity_id, kind, provider, account, public_id, verifier, fingerprint,
-		         state, reason, consumer, native, created, expires, rotated, last_used
+		         state, reason, consumer, native, created, expires, rotated, last_used, risk
 		FROM     credential
 		WHERE    fingerprint = $1
 		AND      fingerprint <> ''
@@ -193,4 +193,20 @@ func Exposure(ctx context.Context, db *store.DB) (static, contained int, err err
 		FROM   credential`
 	err = db.Read(ctx, func(tx *store.Tx) error { return tx.QueryRow(ctx, query).Scan(&static, &contained) })
 	return static, contained, err
+}
+
+// AtRisk returns the ids of identities and credentials whose risk on record is
+// not zero.
+func AtRisk(ctx context.Context, db *store.DB) ([]string, error) {
+	const query = `
+		SELECT id FROM identity   WHERE risk <> 0
+		UNION ALL
+		SELECT id FROM credential WHERE risk <> 0`
+	var out []string
+	err := db.Read(ctx, func(tx *store.Tx) error {
+		var err error
+		out, err = collect(ctx, tx, query, scanText[string])
+		return err
+	})
+	return out, err
 }

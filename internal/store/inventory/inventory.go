@@ -89,7 +89,7 @@ func EachIdentity(ctx context.Context, tx *store.Tx) iter.Seq2[nhi.Identity, err
 func EachCredential(ctx context.Context, tx *store.Tx) iter.Seq2[nhi.Credential, error] {
 	const query = `
 		SELECT id, identity_id, kind, provider, account, public_id, verifier, fingerprint,
-		       state, reason, consumer, native, created, expires, rotated, last_used
+		       state, reason, consumer, native, created, expires, rotated, last_used, risk
 		FROM   credential`
 	return each(ctx, tx, query, scanCredential)
 }

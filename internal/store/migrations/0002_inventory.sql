@@ -78,7 +78,8 @@ CREATE TABLE credential (
 	created     BIGINT NOT NULL,
 	expires     BIGINT NOT NULL,
 	rotated     BIGINT NOT NULL,
-	last_used   BIGINT NOT NULL
+	last_used   BIGINT NOT NULL,
+	risk        INTEGER NOT NULL
 );
 
 CREATE INDEX credential_by_identity    ON credential (identity_id, id);

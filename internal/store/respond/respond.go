@@ -106,6 +106,9 @@ func (s *Store) Undo(ctx context.Context, id, by string, at time.Time, notices [
 		if err := restore(ctx, tx, a); err != nil {
 			return err
 		}
+		if err := resolve(ctx, tx, a); err != nil {
+			return err
+		}
 		a.Status, a.UndoneAt, a.UndoneBy = nhi.ActionUndone, at.UTC(), by
 		if err := putAction(ctx, tx, key, a); err != nil {
 			return err
@@ -140,6 +143,33 @@ func restore(ctx context.Context, tx *store.Tx, a nhi.Action) error {
 	}
 	cred.State, cred.Reason = b.State, b.Reason
 	return inventory.Bind(tx).PutCredential(ctx, cred, true)
+}
+
+// resolve closes the findings about the credential that a person answers for
+// by lifting its containment, and forgets that it was seen.
+func resolve(ctx context.Context, tx *store.Tx, a nhi.Action) error {
+	open, err := list[nhi.Finding](ctx, tx, `
+		SELECT   body
+		FROM     finding
+		WHERE    credential = $1
+		AND      status IN ('open', 'acknowledged')
+		ORDER BY id
+		LIMIT    1000`, a.Credential)
+	if err != nil {
+		return err
+	}
+	for _, f := range open {
+		f.Status = nhi.Resolved
+		if err := putFinding(ctx, tx, f); err != nil {
+			return err
+		}
+	}
+	_, err = tx.Exec(ctx, `
+		UPDATE sighting
+		SET    verdict = 'lifted'
+		WHERE  credential = $1
+		AND    verdict = $2`, a.Credential, nhi.Confirmed)
+	return err
 }
 
 // containedSince finds a standing act on the same credential other than a.

@@ -360,7 +360,7 @@ func (k Kit) cancelledRead(t *testing.T) {
 	for range 20 { // more often than there are readers
 		ctx, cancel := context.WithCancel(t.Context())
 		err := db.Read(ctx, func(tx *store.Tx) error {
-			rows, err := tx.Query(ctx, `SELECT a.seq FROM change a, change b ORDER BY a.seq`)
+			rows, err := tx.Query(ctx, `SELECT a.seq FROM change a, change b, change c, change d ORDER BY a.seq, d.seq`)
 			if err != nil {
 				return err
 			}

@@ -1,0 +1,130 @@
+package learning
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/store"
+	storeinventory "github.com/muster-id/muster/internal/store/inventory"
+)
+
+// Risk reaches decisions as a number on the row of what is at risk. A finding
+// about what was done with one credential is the credential's: a stolen key
+// must not turn against its owner, who may be proving himself by better means
+// at the same time. Only what is tied to no credential is the identity's.
+
+// riskStep is how far a risk must move to be written again: it fades all the
+// time, and nothing decides by one point.
+const riskStep = 5
+
+// saveRisk writes the risk of whoever a finding speaks of.
+func (l *Learner) saveRisk(ctx context.Context, tx *store.Tx, findings []nhi.Finding, at time.Time) error {
+	for i := range findings {
+		f := &findings[i]
+		var err error
+		switch {
+		case f.Credential != "":
+			l.atRisk[string(f.Credential)] = true
+			err = l.credentialRisk(ctx, tx, f.Credential, at)
+		case f.Identity != "":
+			l.atRisk[string(f.Identity)] = true
+			err = l.identityRisk(ctx, tx, f.Identity, at)
+		}
+		if err != nil {
+			return fmt.Errorf("write the risk that follows from %s: %w", f.ID, err)
+		}
+	}
+	return nil
+}
+
+func (l *Learner) credentialRisk(ctx context.Context, tx *store.Tx, id nhi.CredentialID, at time.Time) error {
+	c, err := storeinventory.GetCredential(ctx, tx, id)
+	if err != nil {
+		return skipMissing(err)
+	}
+	risk, _ := l.Mind.Detector.Ledger().Credential(id, at)
+	if !moved(c.Risk, risk) {
+		return nil
+	}
+	c.Risk = risk
+	return storeinventory.PutCredential(ctx, tx, c)
+}
+
+func (l *Learner) identityRisk(ctx context.Context, tx *store.Tx, id nhi.ID, at time.Time) error {
+	i, err := storeinventory.GetIdentity(ctx, tx, id)
+	if err != nil {
+		return skipMissing(err)
+	}
+	risk, _ := l.Mind.Detector.Ledger().Identity(id, at)
+	if !moved(i.Risk, risk) {
+		return nil
+	}
+	i.Risk = risk
+	return storeinventory.PutIdentity(ctx, tx, i)
+}
+
+func moved(old, risk int) bool {
+	if risk == 0 {
+		return old != 0
+	}
+	return old-risk >= riskStep || risk-old >= riskStep
+}
+
+// fade writes the risks that have faded since they were written.
+func (l *Learner) fade(ctx context.Context, at time.Time) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.atRisk) == 0 {
+		return nil
+	}
+	_, err := l.DB.Write(ctx, func(tx *store.Tx) error {
+		for id := range l.atRisk {
+			var err error
+			if nhi.CredentialID(id).Valid() {
+				err = l.credentialRisk(ctx, tx, nhi.CredentialID(id), at)
+			} else {
+				err = l.identityRisk(ctx, tx, nhi.ID(id), at)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("let risks fade: %w", err)
+	}
+	l.Mind.Detector.Ledger().Sweep(at)
+	for id := range l.atRisk {
+		c, _ := l.Mind.Detector.Ledger().Credential(nhi.CredentialID(id), at)
+		i, _ := l.Mind.Detector.Ledger().Identity(nhi.ID(id), at)
+		if c == 0 && i == 0 {
+			delete(l.atRisk, id)
+		}
+	}
+	return nil
+}
+
+// Judge takes to heart what a person said of a finding: one that is dismissed
+// or resolved no longer counts as risk.
+func (l *Learner) Judge(ctx context.Context, f nhi.Finding) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Mind.Detector.Ledger().Add(&f)
+	_, err := l.DB.Write(ctx, func(tx *store.Tx) error { return l.saveRisk(ctx, tx, []nhi.Finding{f}, time.Now()) })
+	return err
+}
+
+// Forgive clears the risk of a credential whose containment somebody lifted.
+func (l *Learner) Forgive(ctx context.Context, id nhi.CredentialID) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.Mind.Detector.Ledger().Forgive(id)
+	_, err := l.DB.Write(ctx, func(tx *store.Tx) error { return l.credentialRisk(ctx, tx, id, time.Now()) })
+	if err != nil {
+		return fmt.Errorf("clear the risk of %s: %w", id, err)
+	}
+	return nil
+}
