@@ -1,0 +1,41 @@
+package cli
+
+import (
+	"fmt"
+	"log/slog"
+
+	"github.com/muster-id/muster/internal/leak"
+)
+
+// logging makes the process's log: text on a terminal, JSON otherwise, on
+// standard error. Every text in it passes the leak rules first, so a secret
+// that got into an error ends there.
+func (a *app) logging() error {
+	scanner, err := leak.NewScanner()
+	if err != nil {
+		return fmt.Errorf("load the leak rules: %w", err)
+	}
+	level := slog.LevelInfo
+	if a.debug {
+		level = slog.LevelDebug
+	}
+	set := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr { return redacted(scanner, at) }}
+	var handler slog.Handler = slog.NewJSONHandler(a.std.Err, set)
+	if terminal(a.std.Err) {
+		handler = slog.NewTextHandler(a.std.Err, set)
+	}
+	slog.SetDefault(slog.New(handler))
+	return nil
+}
+
+func redacted(scanner *leak.Scanner, at slog.Attr) slog.Attr {
+	switch at.Value.Kind() {
+	case slog.KindString:
+		at.Value = slog.StringValue(visible(scanner.RedactString(at.Value.String())))
+	case slog.KindAny:
+		if _, ok := at.Value.Any().(slog.Level); !ok {
+			at.Value = slog.StringValue(visible(scanner.RedactString(fmt.Sprint(at.Value.Any()))))
+		}
+	}
+	return at
+}

@@ -1,0 +1,230 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/activity"
+	"github.com/muster-id/muster/internal/server"
+)
+
+var replayColumns = []column[server.ReplayFinding]{
+	{head: "FIRST SEEN", of: func(f server.ReplayFinding) string { return when(f.FirstSeen) }},
+	{head: "SEVERITY", of: func(f server.ReplayFinding) string { return string(f.Severity) }},
+	{head: "SCORE", of: func(f server.ReplayFinding) string { return strconv.FormatFloat(f.Score, 'f', 0, 64) }},
+	{head: "RULE", of: func(f server.ReplayFinding) string { return f.Rule }},
+	{head: "IDENTITY", of: func(f server.ReplayFinding) string { return string(f.Identity) }, wide: true},
+	{head: "CREDENTIAL", of: func(f server.ReplayFinding) string { return string(f.Credential) }, wide: true},
+	{head: "SENTENCE", of: func(f server.ReplayFinding) string { return f.Sentence }},
+}
+
+// A delivered is what a server acknowledged of one file.
+type delivered struct {
+	File string `json:"file"`
+	client.Received
+}
+
+var deliveredColumns = []column[delivered]{
+	{head: "FILE", of: func(d delivered) string { return d.File }},
+	{head: "EVENTS", of: func(d delivered) string { return strconv.Itoa(d.Events) }},
+	{head: "UNPARSABLE", of: func(d delivered) string { return strconv.Itoa(d.Unparsable) }},
+	{head: "REFUSED", of: func(d delivered) string { return strconv.Itoa(d.Refused) }},
+	{head: "SIGHTINGS", of: func(d delivered) string { return strconv.Itoa(d.Sightings) }, wide: true},
+	{head: "KNOWN BEFORE", of: func(d delivered) string { return yes(d.Duplicate) }},
+}
+
+func (a *app) replay() *cobra.Command {
+	var o *output
+	var format string
+	r := &remote{app: a}
+	c := a.command(verb{
+		use: "replay FILE...", short: "Learn from log files and say what was unusual in them",
+		long: "Read activity logs in their order, plain or gzip (- is standard input), learn what is normal for\neach identity, and print what would have been found. It needs no server and keeps nothing,\nunless --to names one: then the files are sent there. Sending a file again changes nothing.\nThe exit status is 1 when something was found.",
+		example: `
+muster replay trail/*.json.gz
+muster replay trail.json -o json --jq '.findings[].sentence'
+MUSTER_TOKEN=$(cat trail.key) muster replay trail/*.json.gz --to https://muster.example.com`,
+		args: cobra.MinimumNArgs(1),
+		run: func(ctx context.Context, args []string) error {
+			if r.server != "" {
+				return a.deliver(ctx, o, r, format, args)
+			}
+			if r.dryRun {
+				return usagef("--dry-run says what --to would send; without --to nothing is sent anyway")
+			}
+			return a.runReplay(ctx, o, format, args)
+		},
+	})
+	o = a.output(c)
+	c.Flags().StringVar(&format, "format", "cloudtrail", "kind of log: cloudtrail")
+	complete(c, "format", "cloudtrail")
+	r.serverFlag(c, "to", "send the files to this server instead, as a source")
+	r.dryRunFlag(c)
+	return c
+}
+
+// inputs opens every file before any is read, so that a misspelt name is told
+// at once. total is the size of all, 0 when nobody knows.
+func (a *app) inputs(names []string) (files []server.ReplayFile, total int64, closeAll func(), err error) {
+	var opened []*os.File
+	closeAll = func() {
+		for _, f := range opened {
+			_ = f.Close() // only read from
+		}
+	}
+	known := true
+	for _, name := range names {
+		if name == "-" {
+			known = false
+			files = append(files, server.ReplayFile{Name: "standard input", Reader: a.std.In})
+			continue
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			closeAll()
+			return nil, 0, nil, err
+		}
+		opened = append(opened, f)
+		info, err := f.Stat()
+		if err == nil && info.IsDir() {
+			err = fmt.Errorf("%s is a folder: name the files in it", name)
+		}
+		if err != nil {
+			closeAll()
+			return nil, 0, nil, err
+		}
+		known = known && info.Mode().IsRegular()
+		total += info.Size()
+		files = append(files, server.ReplayFile{Name: name, Reader: f})
+	}
+	if !known {
+		total = 0
+	}
+	return files, total, closeAll, nil
+}
+
+// toldPieces is how many unparsable pieces are told of one by one.
+const toldPieces = 5
+
+func (a *app) runReplay(ctx context.Context, o *output, format string, names []string) error {
+	files, total, closeAll, err := a.inputs(names)
+	if err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	defer closeAll()
+	bar := a.progress(total)
+	for i := range files {
+		files[i].Reader = bar.reader(files[i].Reader)
+	}
+	pieces := 0
+	report, err := server.Replay(ctx, server.ReplaySettings{Format: format, Unparsable: func(u activity.Unparsable) {
+		if pieces++; pieces <= toldPieces {
+			bar.end()
+			a.say("%s", visible(u.Error()))
+		}
+	}}, files)
+	bar.end()
+	if err != nil {
+		return inputError{fmt.Errorf("replay: %w", err)}
+	}
+	if o.structured() {
+		err = o.object(report)
+	} else {
+		err = list(o, report.Findings, replayColumns)
+	}
+	if err != nil {
+		return err
+	}
+	a.say("%s of %s in %.1f s, %s unparsable, %s", count(report.Events, "event", "events"), count(report.Identities, "identity", "identities"),
+		report.Seconds, strconv.Itoa(report.Unparsable), count(len(report.Findings), "finding", "findings"))
+	if len(report.Findings) > 0 {
+		return errFound
+	}
+	return nil
+}
+
+// deliver sends files to a server, one after the other, and prints what it
+// acknowledged.
+func (a *app) deliver(ctx context.Context, o *output, r *remote, format string, names []string) error {
+	files, total, closeAll, err := a.inputs(names)
+	if err != nil {
+		return fmt.Errorf("replay: %w", err)
+	}
+	defer closeAll()
+	if r.dryRun {
+		for _, f := range files {
+			if err := r.plan(http.MethodPost, "/receive/logs/"+format, "content of "+f.Name); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	c, err := r.source(ctx, format)
+	if err != nil {
+		return err
+	}
+	bar := a.progress(total)
+	rows := follow(o, deliveredColumns)
+	refused := 0
+	for _, f := range files {
+		reply, err := a.deliverOne(ctx, c, format, f, bar)
+		bar.end()
+		if err != nil {
+			return inputError{fmt.Errorf("replay %s: %w", f.Name, err)}
+		}
+		refused += reply.Refused
+		if err := rows.add(delivered{f.Name, reply}); err != nil {
+			return err
+		}
+	}
+	if refused > 0 {
+		a.say("%s about accounts that this source may not speak for; see `muster source list`", count(refused, "record was refused: it is", "records were refused: they are"))
+	}
+	return nil
+}
+
+// attempts is how often a file is sent before giving up. The server recognises
+// what it has already taken in.
+const attempts = 4
+
+func (a *app) deliverOne(ctx context.Context, c *client.Client, format string, f server.ReplayFile, bar *progress) (client.Received, error) {
+	seeker, again := f.Reader.(io.Seeker)
+	before := bar.done
+	for n := 1; ; n++ {
+		reply, err := c.ReceiveLogs(ctx, format, bar.reader(f.Reader))
+		if err == nil || !again || n == attempts || !passing(err) {
+			return reply, err
+		}
+		if _, seek := seeker.Seek(0, io.SeekStart); seek != nil {
+			return reply, err // a pipe: what was read is gone
+		}
+		bar.done = before
+		a.say("%s: %s; trying again", visible(f.Name), visible(err.Error()))
+		select {
+		case <-ctx.Done():
+			return reply, ctx.Err()
+		case <-time.After(time.Duration(n) * time.Second):
+		}
+	}
+}
+
+// passing reports whether an error may be gone in a moment.
+func passing(err error) bool {
+	var refused *client.Error
+	if errors.As(err, &refused) {
+		return refused.Status == http.StatusTooManyRequests || refused.Status >= 500
+	}
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.ErrUnexpectedEOF) || strings.Contains(err.Error(), "connection reset")
+}

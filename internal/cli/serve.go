@@ -1,0 +1,223 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/demo"
+	"github.com/muster-id/muster/internal/server"
+)
+
+func (a *app) serve() *cobra.Command {
+	var data, file, listen, opsListen, publicURL, cert, key string
+	c := a.command(verb{
+		use: "serve --data DIR", short: "Run the server",
+		long: "Run the server until it is interrupted. Everything it keeps lies in one folder, which one\nserver at a time uses. Without a file of settings the defaults make a server that works,\nreachable from this machine only.",
+		example: `
+muster serve --data /var/lib/muster
+muster serve --data ./data --listen 127.0.0.1:9700 --ops-listen 127.0.0.1:9701
+muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
+    --public-url https://muster.example.com --tls-cert cert.pem --tls-key key.pem`,
+		run: func(ctx context.Context, _ []string) error {
+			cfg, err := config.Load(file)
+			if err != nil {
+				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+					return err
+				}
+				return documentError{err}
+			}
+			for _, f := range []struct {
+				to   *string
+				from string
+			}{{&cfg.Listen, listen}, {&cfg.OpsListen, opsListen}, {&cfg.PublicURL, publicURL}, {&cfg.TLS.Cert, cert}, {&cfg.TLS.Key, key}} {
+				if f.from != "" {
+					*f.to = f.from
+				}
+			}
+			if err := cfg.Check(); err != nil {
+				return usageError{err}
+			}
+			return a.runServer(ctx, data, cfg)
+		},
+	})
+	c.Flags().StringVar(&data, "data", "", "folder for everything the server keeps; made if it is not there")
+	c.Flags().StringVar(&file, "config", "", "YAML file of settings")
+	c.Flags().StringVar(&listen, "listen", "", "address of console and API (default 127.0.0.1:8700)")
+	c.Flags().StringVar(&opsListen, "ops-listen", "", "address of health and metrics (default 127.0.0.1:8701)")
+	c.Flags().StringVar(&publicURL, "public-url", "", "how the world reaches the server")
+	c.Flags().StringVar(&cert, "tls-cert", "", "file of the TLS certificate, in PEM")
+	c.Flags().StringVar(&key, "tls-key", "", "file of its private key, in PEM")
+	required(c, "data")
+	return c
+}
+
+func (a *app) runServer(ctx context.Context, data string, cfg config.Config) error {
+	noCoreDumps()
+	if err := a.logging(); err != nil {
+		return err
+	}
+	s, err := server.New(ctx, server.Settings{Data: data, Config: cfg, Version: a.version})
+	if err != nil {
+		return fmt.Errorf("start on %s: %w", data, err)
+	}
+	a.say("muster %s serves %s", a.version, s.URL())
+	a.say("health and metrics at %s", s.OpsURL())
+	a.say("sign in: muster login --server %s --token-file %s", s.URL(), filepath.Join(data, "admin.token"))
+	if err := s.Run(ctx); err != nil {
+		return fmt.Errorf("serve %s: %w", data, err)
+	}
+	a.say("stopped")
+	return nil
+}
+
+// noCoreDumps keeps secrets in memory out of files that a crash would leave.
+func noCoreDumps() {
+	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}) // lowering one's own limit is always allowed
+}
+
+func (a *app) demo() *cobra.Command {
+	var set demo.Settings
+	var story, asJSON bool
+	c := a.command(verb{
+		use: "demo", short: "Show a living fictional company in the browser",
+		long: "Start everything in one process on this machine: a company of some thousand identities with\ntheir history, traffic, and thieves who steal a key again and again. Nothing is sent anywhere;\nCtrl-C removes everything.",
+		example: `
+muster demo
+muster demo --no-open --seed 7
+muster demo --story --json      one story, measured; exit status 1 if the thief got through`,
+		run: func(ctx context.Context, _ []string) error {
+			noCoreDumps()
+			if asJSON && !story {
+				return usagef("--json prints the figures of one story: say --story too")
+			}
+			if err := a.logging(); err != nil {
+				return err
+			}
+			set.Out = a.std.Err
+			if !story {
+				return demo.Run(ctx, set)
+			}
+			report, err := demo.Story(ctx, set)
+			if err != nil {
+				return err
+			}
+			if err := (&output{app: a, format: "json"}).object(report); err != nil {
+				return err
+			}
+			if report.Hindered() {
+				a.say("the thief got through, or the workload was hindered")
+				return errFound
+			}
+			return nil
+		},
+	})
+	c.Flags().BoolVar(&set.NoOpen, "no-open", false, "do not open the browser")
+	c.Flags().Uint64Var(&set.Seed, "seed", 1, "what the company and its thieves are drawn from")
+	c.Flags().BoolVar(&story, "story", false, "play one story without a browser and print its figures")
+	c.Flags().BoolVar(&asJSON, "json", false, "print the figures of --story as JSON, which is the only form there is")
+	return c
+}
+
+func (a *app) login() *cobra.Command {
+	var r *remote
+	var noOpen bool
+	c := a.command(verb{
+		use: "login", short: "Sign in to the console by a one-time link",
+		long: "Print a link that signs one browser in, once, and open it when this is a terminal.",
+		example: `
+muster login --token-file /var/lib/muster/admin.token
+muster login --no-open --server https://muster.example.com`,
+		run: func(ctx context.Context, _ []string) error {
+			var link client.Link
+			if sent, err := r.send(ctx, http.MethodPost, "/v1/links", nil, &link); err != nil || !sent {
+				return err
+			}
+			fmt.Fprintln(a.std.Out, visible(link.URL))
+			a.say("the link works once, until %s", when(link.Expires))
+			if !noOpen && terminal(a.std.Out) {
+				open(ctx, link.URL)
+			}
+			return nil
+		},
+	})
+	r = a.writes(c)
+	c.Flags().BoolVar(&noOpen, "no-open", false, "do not open the browser")
+	return c
+}
+
+// open shows an address in the browser, if there is one. Whoever reads the
+// printed link needs none.
+func open(ctx context.Context, url string) {
+	program := "xdg-open"
+	if runtime.GOOS == "darwin" {
+		program = "open"
+	}
+	_ = exec.CommandContext(context.WithoutCancel(ctx), program, url).Start()
+}
+
+// A build says what this program is.
+type build struct {
+	Version  string `json:"version"`
+	Go       string `json:"go"`
+	Platform string `json:"platform"`
+	Revision string `json:"revision"`
+}
+
+func (a *app) versions() *cobra.Command {
+	var o *output
+	c := a.command(verb{
+		use: "version", short: "Say which version this is",
+		example: `
+muster version
+muster version -o json`,
+		run: func(context.Context, []string) error {
+			b := build{Version: a.version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						b.Revision = s.Value
+					}
+				}
+			}
+			return one(o, b, []column[build]{
+				{head: "VERSION", of: func(b build) string { return b.Version }},
+				{head: "GO", of: func(b build) string { return b.Go }},
+				{head: "PLATFORM", of: func(b build) string { return b.Platform }},
+				{head: "REVISION", of: func(b build) string { return b.Revision }, wide: true},
+			})
+		},
+	})
+	o = a.output(c)
+	return c
+}
+
+// openapi prints the description of the API; the build compares it with the
+// committed one.
+func (a *app) openapi() *cobra.Command {
+	c := a.command(verb{
+		use: "openapi", short: "Print the description of the API", example: `muster openapi > openapi.yaml`,
+		run: func(context.Context, []string) error {
+			_, text, err := api.New(api.Deps{})
+			if err != nil {
+				return err
+			}
+			_, err = a.std.Out.Write(text)
+			return err
+		},
+	})
+	c.Hidden = true
+	return c
+}
