@@ -192,13 +192,13 @@ func TestRiskFadesAndNeverPasses100(t *testing.T) {
 	l := NewLedger(24 * time.Hour)
 	f := nhi.Finding{ID: "1", Severity: nhi.High, Score: 90, Identity: "nhi_a", Credential: "crd_a", LastSeen: spring}
 	l.Add(&f)
-	one, _ := l.Identity("nhi_a", spring)
+	one, _ := l.Credential("crd_a", spring)
 	l.Add(&f) // the same finding again is no second one
-	again, _ := l.Identity("nhi_a", spring)
+	again, _ := l.Credential("crd_a", spring)
 	if one != 70 || again != one {
 		t.Errorf("risk %d, then %d, want 70", one, again)
 	}
-	if half, _ := l.Identity("nhi_a", spring.Add(24*time.Hour)); half != 35 {
+	if half, _ := l.Credential("crd_a", spring.Add(24*time.Hour)); half != 35 {
 		t.Errorf("risk %d after a day, want 35", half)
 	}
 	for i := range 40 {
@@ -209,8 +209,19 @@ func TestRiskFadesAndNeverPasses100(t *testing.T) {
 		t.Errorf("risk %d of %d terms", risk, len(terms))
 	}
 	l.Sweep(spring.AddDate(0, 1, 0))
-	if risk, terms := l.Identity("nhi_a", spring.AddDate(0, 1, 0)); risk != 0 || len(terms) != 0 || len(l.identity) != 0 {
+	if risk, terms := l.Credential("crd_a", spring.AddDate(0, 1, 0)); risk != 0 || len(terms) != 0 || len(l.credential) != 0 {
 		t.Errorf("risk %d of %d terms after a month", risk, len(terms))
+	}
+}
+
+func TestAStolenKeyDoesNotTurnAgainstItsOwner(t *testing.T) {
+	l := NewLedger(0)
+	l.Add(&nhi.Finding{ID: "1", Severity: nhi.Critical, Score: 100, Identity: "nhi_a", Credential: "crd_a", LastSeen: spring})
+	if risk, _ := l.Identity("nhi_a", spring); risk != 0 {
+		t.Errorf("what was done with one key makes the identity's risk %d", risk)
+	}
+	if risk, _ := l.Credential("crd_a", spring); risk < 80 {
+		t.Errorf("the key's own risk is %d", risk)
 	}
 }
 
@@ -228,7 +239,9 @@ func TestOneBehaviouralFindingDoesNotCrossTheLineOfDenial(t *testing.T) {
 	d := New(Settings{}, known{identity: IdentityFacts{Name: "x"}, credential: CredentialFacts{State: nhi.CredentialActive}}, nil)
 	ev, score := odd(spring, map[surprise.Feature]float64{surprise.ASN: 20, surprise.Agent: 20})
 	d.Observe(ev, score)
-	if risk, _ := d.Ledger().Identity("nhi_a", spring); risk == 0 || risk > 80 {
+	ofIdentity, _ := d.Ledger().Identity("nhi_a", spring)
+	ofCredential, _ := d.Ledger().Credential(ev.Credential, spring)
+	if risk := max(ofIdentity, ofCredential); risk == 0 || risk > 80 {
 		t.Errorf("risk %d", risk)
 	}
 }

@@ -11,6 +11,10 @@ import (
 
 // A Ledger fuses findings into risk, for each identity and each credential.
 //
+// A finding about one credential is that credential's risk and not its
+// identity's: a stolen key must not turn against the owner, who may be proving
+// himself by better means at the same time.
+//
 // Every finding is a term severity x confidence between 0 and 1 that fades
 // with time; risk is 100 x (1 - the product of what each term leaves), so
 // that terms add up but never past 100, and each can be shown to people. A
@@ -54,11 +58,11 @@ func (l *Ledger) Add(f *nhi.Finding) {
 	if f.Status == nhi.Dismissed || f.Status == nhi.Resolved {
 		t.Weight = 0
 	}
-	if f.Identity != "" {
-		put(l.identity, f.Identity, t, l.halfLife)
-	}
-	if f.Credential != "" {
+	switch {
+	case f.Credential != "":
 		put(l.credential, f.Credential, t, l.halfLife)
+	case f.Identity != "":
+		put(l.identity, f.Identity, t, l.halfLife)
 	}
 }
 
