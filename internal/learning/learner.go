@@ -30,6 +30,7 @@ import (
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/inventory"
+	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
@@ -163,12 +164,17 @@ func (l *Learner) readDecisions(ctx context.Context) error {
 	return flush()
 }
 
-// decisionEvent is a decision as an event: what somebody did, or tried.
+// decisionEvent is a decision as an event: what somebody did, or tried. That
+// a workload exchanges its attestation for a token is what it is asked to do,
+// and no act of its own: only where from and by what is learned and judged.
 func decisionEvent(d *nhi.Decision) nhi.Event {
 	ev := nhi.Event{
 		ID: d.ID, Source: d.Point, Format: "decision", Time: d.At, Arrived: d.At, Provider: "muster", Service: d.Resource, Operation: d.Operation,
 		Class: d.Action, Resource: d.Resource, Address: d.Address, Agent: d.Agent, Status: nhi.Success, Identity: d.Identity, Credential: d.Credential,
 		Outcome: d.Outcome, Asserted: d.Asserted, Principal: nhi.Principal{Type: "Muster", KeyID: d.KeyID, Temporary: d.Credential == ""},
+	}
+	if d.Resource == issuer.Resource {
+		ev.Service, ev.Operation, ev.Class = "", "", ""
 	}
 	if d.Outcome != nhi.Allow {
 		ev.Status, ev.Error = nhi.Failure, string(d.Outcome)
