@@ -42,8 +42,7 @@ func (s *Service) serveToken(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	remote, _ := netip.ParseAddrPort(r.RemoteAddr) // the zero address is judged as unknown
-	x := exchange{form: f, proof: proof, address: remote.Addr(), agent: r.UserAgent(), now: time.Now()}
+	x := exchange{form: f, proof: proof, address: caller(r), agent: r.UserAgent(), now: time.Now()}
 	reply, err := s.exchange(r.Context(), &x)
 	if x.decision != "" {
 		w.Header().Set("Muster-Decision", x.decision)
@@ -53,6 +52,17 @@ func (s *Service) serveToken(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, reply)
 	return nil
+}
+
+// caller returns where a request comes from, the zero Addr if that says nothing:
+// on loopback a proxy in front of us speaks for everybody, and to judge its
+// address would make every caller look new.
+func caller(r *http.Request) netip.Addr {
+	remote, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil || remote.Addr().Unmap().IsLoopback() {
+		return netip.Addr{}
+	}
+	return remote.Addr().Unmap()
 }
 
 // An exchange is one request on its way to a token.
@@ -201,7 +211,7 @@ func (s *Service) decide(ctx context.Context, x *exchange) error {
 		subject.Assurance = nhi.AssuranceAttested
 	}
 	q := nhi.Question{
-		Subject: subject, Action: nhi.Issue, Operation: "token-exchange", Resource: Resource,
+		Subject: subject, Action: nhi.Exchange, Operation: "token-exchange", Resource: Resource,
 		Address: x.address, Agent: x.agent, At: x.now,
 	}
 	d := s.c.Decider.Decide(ctx, &q)

@@ -251,7 +251,7 @@ func TestAWorkloadExchangesItsPlatformTokenForOneThatWorksAtPoints(t *testing.T)
 		t.Errorf("headers %v", res.Header)
 	}
 	q := w.asked[0]
-	if q.Action != nhi.Issue || q.Resource != issuer.Resource || !q.Subject.SenderBound || q.Subject.Thumbprint != w.prover.JKT() || q.Address.String() != "198.51.100.9" || q.Agent != "robot/1.0" {
+	if q.Action != nhi.Exchange || q.Resource != issuer.Resource || !q.Subject.SenderBound || q.Subject.Thumbprint != w.prover.JKT() || q.Address.String() != "198.51.100.9" || q.Agent != "robot/1.0" {
 		t.Errorf("asked %+v", q)
 	}
 

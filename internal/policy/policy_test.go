@@ -80,6 +80,7 @@ func TestGuards(t *testing.T) {
 		{"a pinned key with its consumer is allowed", []change{func(q *nhi.Question) { q.Known.Pinned, q.Known.ConsumerProven = true, true }}, nhi.Allow, []string{"base-permit"}},
 		{"an unowned identity reads what is not sensitive", []change{unowned}, nhi.Allow, []string{"base-permit"}},
 		{"an unowned identity is issued nothing", []change{unowned, act(nhi.Issue)}, nhi.Deny, []string{"unowned-issue"}},
+		{"an unowned identity exchanges nothing", []change{unowned, act(nhi.Exchange)}, nhi.Deny, []string{"unowned-issue"}},
 		{"an owned identity is issued credentials", []change{act(nhi.Issue)}, nhi.Allow, []string{"base-permit"}},
 		{"an unowned identity administers nothing", []change{unowned, act(nhi.Admin)}, nhi.Deny, []string{"unowned-admin"}},
 		{"an owned identity administers", []change{act(nhi.Admin)}, nhi.Allow, []string{"base-permit"}},
