@@ -17,8 +17,8 @@ import (
 // The slice is reused between records.
 func (w *World) History(n int) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		all := append(w.gatewayMoments(w.rand("gateway"), n/4, w.Workloads), w.cloudMoments(w.rand("cloud"), n-n/4)...)
-		w.lines("records", all, yield)
+		all := append(w.gatewayMoments(n/4, w.Workloads), w.cloudMoments(w.rand("cloud"), n-n/4)...)
+		w.lines(all, yield)
 	}
 }
 
@@ -32,23 +32,24 @@ func (w *World) Gateway(n int, of []*Workload) iter.Seq[[]byte] {
 		of = w.Workloads
 	}
 	return func(yield func([]byte) bool) {
-		w.lines("gateway records", w.gatewayMoments(w.rand("gateway"), n/4, of), yield)
+		w.lines(w.gatewayMoments(n/4, of), yield)
 	}
 }
 
 // Cloud yields the rest of the history of n records: what happened in the
 // company's cloud accounts.
 func (w *World) Cloud(n int) iter.Seq[[]byte] {
-	return func(yield func([]byte) bool) { w.lines("cloud records", w.cloudMoments(w.rand("cloud"), n-n/4), yield) }
+	return func(yield func([]byte) bool) { w.lines(w.cloudMoments(w.rand("cloud"), n-n/4), yield) }
 }
 
-// lines writes moments in their order. Ids of records are drawn per purpose, so
-// that no two parts of a history share one.
-func (w *World) lines(purpose string, all []moment, yield func([]byte) bool) {
+// lines writes moments in their order.
+func (w *World) lines(all []moment, yield func([]byte) bool) {
 	slices.SortStableFunc(all, func(a, b moment) int { return a.at.Compare(b.at) })
-	r := w.rand(purpose)
+	var source rand.PCG
+	r := rand.New(&source)
 	var line []byte
 	for _, m := range all {
+		source.Seed(w.Seed, m.seed)
 		line = w.record(r, line[:0], m)
 		if !yield(line) {
 			return
@@ -59,6 +60,7 @@ func (w *World) lines(purpose string, all []moment, yield func([]byte) bool) {
 // A moment is one call at one time by an actor or a workload.
 type moment struct {
 	at       time.Time
+	seed     uint64 // of the record's details, so that it is the same in every part of a history
 	actor    *actor
 	workload *Workload
 	route    *Route // what a workload calls; nil: something usual
@@ -72,7 +74,7 @@ func (w *World) cloudMoments(r *rand.Rand, n int) []moment {
 	out := make([]moment, 0, n+n/10)
 	for _, a := range w.actors {
 		for range int(a.weight/total*float64(n) + r.Float64()) {
-			out = append(out, moment{at: w.when(r, a.when), actor: a})
+			out = append(out, moment{at: w.when(r, a.when), seed: r.Uint64(), actor: a})
 		}
 	}
 	return out
@@ -83,28 +85,29 @@ const week = 7 * 24 * time.Hour
 // gatewayMoments draws what the workloads did, n records when all are asked
 // for. Half of it is single calls, half is bursts of work such as live traffic
 // makes; and each has a job that runs once a week, at the hour of the present.
-func (w *World) gatewayMoments(r *rand.Rand, n int, of []*Workload) []moment {
+func (w *World) gatewayMoments(n int, of []*Workload) []moment {
 	var out []moment
 	share := n / len(w.Workloads)
 	for _, wl := range of {
+		r := w.rand("gateway " + wl.Name)
 		for range share / 2 {
 			when := always
 			if r.IntN(4) == 0 {
 				when = office
 			}
-			out = append(out, moment{at: w.when(r, when), workload: wl})
+			out = append(out, moment{at: w.when(r, when), seed: r.Uint64(), workload: wl})
 		}
 		bursts := max(1, share/2/burst)
 		every := w.Past / time.Duration(bursts)
 		for i := range bursts {
 			start := w.Start.Add(-w.Past + time.Duration(i)*every + time.Duration(r.Int64N(int64(every/2))))
 			for range share / 2 / bursts {
-				out = append(out, moment{at: start.Add(time.Duration(r.Int64N(int64(4 * time.Minute)))), workload: wl})
+				out = append(out, moment{at: start.Add(time.Duration(r.Int64N(int64(4 * time.Minute)))), seed: r.Uint64(), workload: wl})
 			}
 		}
 		for back := week; back < w.Past; back += week {
 			for range 3 {
-				out = append(out, moment{at: w.Start.Add(-back + time.Duration(r.IntN(1800))*time.Second), workload: wl, route: &wl.weekly})
+				out = append(out, moment{at: w.Start.Add(-back + time.Duration(r.IntN(1800))*time.Second), seed: r.Uint64(), workload: wl, route: &wl.weekly})
 			}
 		}
 	}

@@ -109,9 +109,9 @@ type Workload struct {
 	weekly   Route   // of a job that runs once a week
 }
 
-// Trust is the company's trust.yaml: the cluster at issuer, whose keys are at
-// jwks, vouches for every workload.
-func (w *World) Trust(jwks string) []byte {
+// Trust is the company's trust.yaml: its cluster, which is an OIDC issuer at a
+// URL and publishes its keys at jwks, vouches for every workload.
+func (w *World) Trust(issuer, jwks string) []byte {
 	var b []byte
 	for _, wl := range w.Workloads {
 		namespace, name, _ := strings.Cut(strings.TrimPrefix(wl.Subject, "system:serviceaccount:"), ":")
@@ -124,16 +124,16 @@ func (w *World) Trust(jwks string) []byte {
     kubernetes.io.namespace: %s
     kubernetes.io.serviceaccount.name: %s
   identity: %s
-`, wl.Name, w.Issuer, jwks, wl.Subject, namespace, name, wl.Identity)
+`, wl.Name, issuer, jwks, wl.Subject, namespace, name, wl.Identity)
 	}
 	return b
 }
 
-// Claims is what the cluster says of a workload in its token.
-func (w *World) Claims(wl *Workload, now time.Time) map[string]any {
+// Claims is what the cluster at issuer says of a workload in its token.
+func (w *World) Claims(wl *Workload, issuer string, now time.Time) map[string]any {
 	namespace, name, _ := strings.Cut(strings.TrimPrefix(wl.Subject, "system:serviceaccount:"), ":")
 	return map[string]any{
-		"iss": w.Issuer, "aud": []string{"muster"}, "sub": wl.Subject,
+		"iss": issuer, "aud": []string{"muster"}, "sub": wl.Subject,
 		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
 		"kubernetes.io": map[string]any{"namespace": namespace, "serviceaccount": map[string]any{"name": name, "uid": string(wl.Identity)}},
 	}

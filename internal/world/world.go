@@ -71,7 +71,7 @@ type World struct {
 	Settings
 	Accounts  []Account
 	Workloads []*Workload
-	Issuer    string // of the cluster that attests the workloads
+	Issuer    string // of the cluster whose pipelines assume roles
 
 	actors   []*actor
 	busy     []*actor // IAM identities that are at work all day

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -67,7 +68,7 @@ func everything(t *testing.T, w *world.World) [32]byte {
 	}
 	h.Write(w.Routes())
 	h.Write(w.Resources())
-	h.Write(w.Trust("https://oidc.example/jwks"))
+	h.Write(w.Trust("https://oidc.example", "https://oidc.example/jwks"))
 	for line := range w.History(5000) {
 		h.Write(line)
 	}
@@ -213,7 +214,7 @@ func TestTheFilesOfAnAdministratorAreAccepted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := oidc.Parse("trust.yaml", w.Trust("http://127.0.0.1:1/jwks"))
+	rules, err := oidc.Parse("trust.yaml", w.Trust("http://127.0.0.1:1", "http://127.0.0.1:1/jwks"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +236,24 @@ func TestTheFilesOfAnAdministratorAreAccepted(t *testing.T) {
 	}
 }
 
-// A mindful world is one whose history somebody learned.
+func TestPartsOfAHistoryAreTheWhole(t *testing.T) {
+	w := newWorld(t, world.Settings{Seed: 3})
+	whole, parts := map[string]int{}, map[string]int{}
+	for line := range w.History(8000) {
+		whole[string(line)]++
+	}
+	some, rest := w.Workloads[:5], w.Workloads[5:]
+	for _, part := range []func(func([]byte) bool){w.Gateway(8000, some), w.Gateway(8000, rest), w.Cloud(8000)} {
+		for line := range part {
+			parts[string(line)]++
+		}
+	}
+	if diff := cmp.Diff(len(whole), len(parts)); diff != "" || !maps.Equal(whole, parts) {
+		t.Errorf("the parts of a history are not the whole of it: %s", diff)
+	}
+}
+
+// A mindful is a world whose history somebody learned.
 type mindful struct {
 	*world.World
 	learner *baseline.Learner
