@@ -133,7 +133,7 @@ func TestWeAgreeWithAnotherImplementation(t *testing.T) {
 	if err := json.Unmarshal(published, &read); err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := gojose.ParseSigned(token, []gojose.SignatureAlgorithm{gojose.ES256})
+	parsed, err := gojose.ParseSignedCompact(token, []gojose.SignatureAlgorithm{gojose.ES256})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,9 +2,9 @@ package leak
 
 import (
 	"bytes"
+	"go/build"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 )
 
@@ -14,7 +14,7 @@ func corpus(b *testing.B) []byte {
 	b.Helper()
 	var out bytes.Buffer
 	for _, pattern := range []string{"net/*.go", "net/http/*.go", "crypto/*/*.go", "runtime/*.go", "encoding/*/*.go"} {
-		files, err := filepath.Glob(filepath.Join(runtime.GOROOT(), "src", pattern))
+		files, err := filepath.Glob(filepath.Join(build.Default.GOROOT, "src", pattern))
 		if err != nil {
 			b.Fatal(err)
 		}

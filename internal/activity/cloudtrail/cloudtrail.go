@@ -54,12 +54,12 @@ type reader struct {
 // members come in any order.
 type record struct {
 	source, name, time, id, region, account, address, agent span
-	errorCode, errorMessage, kind, console, consoleResult   span
+	errorCode, errorMessage, kind, consoleResult            span
 	epoch                                                   []byte
 	readOnly, readOnlySet, fromConsole                      bool
 	identity, detail                                        bool // the member is there and is an object
 	detailAt                                                [2]int
-	resource, resourceAccount                               span
+	resource                                                span
 	param                                                   parameter
 	user                                                    userIdentity
 	minted                                                  minted

@@ -19,7 +19,6 @@ type userIdentity struct {
 	sourceIdentity                                      span
 	federated, subject                                  span // webIdFederationData
 	onBehalfOf, identityStore                           span
-	issued                                              bool // there is a session issuer
 }
 
 // A sessionIssuer is the role or user that a session was made from.

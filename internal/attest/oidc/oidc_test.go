@@ -286,7 +286,7 @@ func TestHostileIssuersAreContained(t *testing.T) {
 	defer private.Close()
 	for name, edit := range map[string]func(*platform){
 		"redirect": func(p *platform) {
-			p.keys = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, private.URL, 302) }
+			p.keys = func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, private.URL, http.StatusFound) }
 		},
 		"endless keys": func(p *platform) {
 			p.keys = func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, jose.MaxJWKS+1)) }

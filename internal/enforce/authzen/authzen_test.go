@@ -262,9 +262,9 @@ func BenchmarkEvaluate(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		r.Body = readCloser{strings.NewReader(question)}
-		w := httptest.ResponseRecorder{HeaderMap: http.Header{}}
-		if bench.ServeHTTP(&w, r); w.Code != 200 {
-			b.Fatal(w.Code)
+		w := reply{header: http.Header{}}
+		if bench.ServeHTTP(&w, r); w.code != http.StatusOK {
+			b.Fatal(w.code)
 		}
 	}
 }
@@ -272,3 +272,20 @@ func BenchmarkEvaluate(b *testing.B) {
 type readCloser struct{ *strings.Reader }
 
 func (readCloser) Close() error { return nil }
+
+// reply is the least that can be answered into.
+type reply struct {
+	header http.Header
+	code   int
+}
+
+func (w *reply) Header() http.Header { return w.header }
+
+func (w *reply) WriteHeader(code int) { w.code = code }
+
+func (w *reply) Write(b []byte) (int, error) {
+	if w.code == 0 {
+		w.code = http.StatusOK
+	}
+	return len(b), nil
+}
