@@ -130,7 +130,8 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 	if code == clean || code == found {
 		return code
 	}
-	line := visible(err.Error())
+	// The kinds of error end many messages and tell people nothing.
+	line := strings.TrimSuffix(strings.TrimSuffix(visible(err.Error()), " (invalid)"), ": invalid")
 	var usage usageError
 	switch {
 	case errors.As(err, &usage) || !a.ran:

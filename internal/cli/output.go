@@ -38,9 +38,9 @@ type output struct {
 // output gives a command the flags of its form of output.
 func (a *app) output(cmd *cobra.Command) *output {
 	o := &output{app: a}
-	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "form of the output: "+strings.Join(formats, ", "))
-	cmd.Flags().StringSliceVar(&o.fields, "json", nil, "print only these fields, as JSON: id,name")
-	cmd.Flags().StringVar(&o.filter, "jq", "", "print what this jq expression makes of the JSON")
+	cmd.Flags().StringVarP(&o.format, "output", "o", "table", "`form` of the output: "+strings.Join(formats, ", "))
+	cmd.Flags().StringSliceVar(&o.fields, "json", nil, "print only these `fields`, as JSON: id,name")
+	cmd.Flags().StringVar(&o.filter, "jq", "", "print what this jq `expression` makes of the JSON")
 	complete(cmd, "output", formats...)
 	run := cmd.RunE
 	cmd.RunE = func(c *cobra.Command, args []string) error {

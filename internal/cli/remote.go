@@ -32,13 +32,13 @@ type remote struct {
 // remote gives a command the flags that say which server, and who asks.
 func (a *app) remote(cmd *cobra.Command) *remote {
 	r := &remote{app: a}
-	r.serverFlag(cmd, "server", "address of the server; MUSTER_SERVER, else "+defaultServer)
+	r.serverFlag(cmd, "server", "`address` of the server; MUSTER_SERVER, else "+defaultServer)
 	return r
 }
 
 func (r *remote) serverFlag(cmd *cobra.Command, name, doc string) {
 	cmd.Flags().StringVar(&r.server, name, "", doc)
-	cmd.Flags().StringVar(&r.tokenFile, "token-file", "", "file that holds the token; else the token itself in MUSTER_TOKEN")
+	cmd.Flags().StringVar(&r.tokenFile, "token-file", "", "`file` that holds the token; else the token itself in MUSTER_TOKEN")
 }
 
 // writes is remote for a command that changes something.

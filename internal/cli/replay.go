@@ -69,7 +69,7 @@ MUSTER_TOKEN=$(cat trail.key) muster replay trail/*.json.gz --to https://muster.
 	o = a.output(c)
 	c.Flags().StringVar(&format, "format", "cloudtrail", "kind of log: cloudtrail")
 	complete(c, "format", "cloudtrail")
-	r.serverFlag(c, "to", "send the files to this server instead, as a source")
+	r.serverFlag(c, "to", "send the files to the server at this `address` instead, as a source")
 	r.dryRunFlag(c)
 	return c
 }
@@ -127,9 +127,12 @@ func (a *app) runReplay(ctx context.Context, o *output, format string, names []s
 	for i := range files {
 		files[i].Reader = bar.reader(files[i].Reader)
 	}
-	pieces := 0
+	pieces, first := 0, ""
 	report, err := server.Replay(ctx, server.ReplaySettings{Format: format, Unparsable: func(u activity.Unparsable) {
-		if pieces++; pieces <= toldPieces {
+		if pieces++; pieces == 1 {
+			first = u.Error()
+		}
+		if pieces <= toldPieces {
 			bar.end()
 			a.say("%s", visible(u.Error()))
 		}
@@ -137,6 +140,9 @@ func (a *app) runReplay(ctx context.Context, o *output, format string, names []s
 	bar.end()
 	if err != nil {
 		return inputError{fmt.Errorf("replay: %w", err)}
+	}
+	if report.Events == 0 && pieces > 0 {
+		return inputError{fmt.Errorf("replay: %s; is it %s at all?", first, format)}
 	}
 	if o.structured() {
 		err = o.object(report)
@@ -182,6 +188,9 @@ func (a *app) deliver(ctx context.Context, o *output, r *remote, format string, 
 		bar.end()
 		if err != nil {
 			return inputError{fmt.Errorf("replay %s: %w", f.Name, err)}
+		}
+		if reply.Events+reply.Refused == 0 && reply.Unparsable > 0 {
+			return inputError{fmt.Errorf("replay %s: nothing in it is a record; is it %s at all?", f.Name, format)}
 		}
 		refused += reply.Refused
 		if err := rows.add(delivered{f.Name, reply}); err != nil {

@@ -39,7 +39,7 @@ MUSTER_TOKEN=$(cat scanner.key) muster scan . --report-to https://muster.example
 		run:  func(ctx context.Context, args []string) error { return a.runScan(ctx, o, r, args[0]) },
 	})
 	o = a.output(c)
-	r.serverFlag(c, "report-to", "prove what is found to this server, and have it contained")
+	r.serverFlag(c, "report-to", "prove what is found to the server at this `address`, and have it contained")
 	r.dryRunFlag(c)
 	return c
 }
