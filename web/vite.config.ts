@@ -18,5 +18,5 @@ export default defineConfig({
     reportCompressedSize: false,
   },
   server: { proxy: { "/v1": "http://127.0.0.1:8700", "/signin": "http://127.0.0.1:8700" } },
-  test: { environment: "jsdom", include: ["test/**/*.test.{ts,tsx}"] },
+  test: { include: ["test/**/*.test.{ts,tsx}"] },
 });

@@ -46,7 +46,10 @@ function weigh(key, seen = new Set()) {
   seen.add(key);
   const chunk = manifest[key];
   let sum = gz.get(chunk.file) ?? 0;
-  for (const css of chunk.css ?? []) if (!seen.has(css)) sum += (seen.add(css), gz.get(css) ?? 0);
+  for (const css of chunk.css ?? []) {
+    if (!seen.has(css)) sum += gz.get(css) ?? 0;
+    seen.add(css);
+  }
   for (const other of chunk.imports ?? []) sum += weigh(other, seen);
   return sum;
 }

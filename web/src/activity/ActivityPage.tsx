@@ -10,9 +10,10 @@ import { Choice } from "../parts/Choice";
 import { Command } from "../parts/Command";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
+import { FilterField } from "../parts/FilterField";
 import { IdentityLink } from "../parts/IdentityLink";
 import { Shape } from "../parts/Shape";
-import { typing } from "../shell/useKeys";
+import { typing } from "../parts/typing";
 import { count } from "../text/format";
 import { outcomes } from "../text/words";
 import { DecisionTable } from "./DecisionTable";
@@ -125,16 +126,6 @@ function Toolbar({
   rows: number;
 }) {
   const dropped = useLive((s) => s.dropped);
-  const field = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    const onKey = (e: KeyboardEvent) => {
-      if (e.key !== "/" || typing(e.target)) return;
-      e.preventDefault();
-      field.current?.focus();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, []);
   return (
     <div className="flex flex-wrap items-center gap-2 border-b border-hair px-3 py-2 md:px-4">
       <h1 className="sr-only">Activity</h1>
@@ -157,16 +148,11 @@ function Toolbar({
           })),
         ]}
       />
-      <input
-        ref={field}
-        type="search"
-        aria-label="Filter by text"
-        placeholder="Filter: name, path, country, policy"
-        maxLength={256}
+      <FilterField
+        label="Filter by text"
+        placeholder="Name, path, country, policy"
         value={search.q ?? ""}
-        onChange={(e) => set({ q: e.target.value || undefined })}
-        onKeyDown={(e) => e.key === "Escape" && e.currentTarget.blur()}
-        className="field w-full min-w-0 sm:w-64"
+        onChange={(q) => set({ q: q || undefined })}
       />
       <Button aria-pressed={paused} onClick={() => setPaused(!paused)} title="Space">
         {paused ? <Play size={14} aria-hidden /> : <Pause size={14} aria-hidden />}
@@ -175,12 +161,7 @@ function Toolbar({
       {search.identity && (
         <span className="inline-flex h-8 max-w-full items-center gap-1 rounded-control border border-line pl-2.5 text-13">
           <IdentityLink id={search.identity} />
-          <Button
-            look="quiet"
-            className="w-8 px-0"
-            aria-label="All identities"
-            onClick={() => set({ identity: undefined })}
-          >
+          <Button look="quiet" icon aria-label="All identities" onClick={() => set({ identity: undefined })}>
             <X size={14} aria-hidden />
           </Button>
         </span>

@@ -8,8 +8,12 @@ import { useNarrow } from "../parts/useMedia";
 import { duration } from "../text/format";
 import { from } from "../text/words";
 
+// The columns follow the width of the table, which the explanation beside it
+// takes from: first the time it took, then the policy give way.
 const columns =
-  "grid grid-cols-[72px_minmax(104px,124px)_minmax(110px,1.1fr)_minmax(130px,1.5fr)_minmax(100px,1fr)_minmax(100px,1fr)_64px_72px] items-center gap-x-3 px-4";
+  "grid grid-cols-[72px_minmax(96px,116px)_minmax(110px,1fr)_minmax(130px,1.3fr)_minmax(96px,1fr)_64px] @min-[860px]:grid-cols-[72px_minmax(104px,124px)_minmax(110px,1.1fr)_minmax(130px,1.5fr)_minmax(100px,1fr)_minmax(100px,1fr)_64px] @min-[1000px]:grid-cols-[72px_minmax(104px,124px)_minmax(110px,1.1fr)_minmax(130px,1.5fr)_minmax(100px,1fr)_minmax(100px,1fr)_64px_72px] items-center gap-x-3 px-4";
+const fromMedium = "hidden @min-[860px]:flex";
+const fromWide = "hidden @min-[1000px]:block";
 
 /**
  * DecisionTable is the list of decisions. Only the rows in sight exist. Arrow
@@ -50,6 +54,14 @@ export function DecisionTable({
     rows.findIndex((d) => d.id === (active ?? chosen)),
   );
 
+  // An address that names a decision shows its row.
+  const opened = useRef(chosen);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: once, when the page is opened
+  useEffect(() => {
+    const i = rows.findIndex((d) => d.id === opened.current);
+    if (i > 0) virtual.scrollToIndex(i, { align: "center" });
+  }, []);
+
   const move = (to: number) => {
     const next = Math.max(0, Math.min(rows.length - 1, to));
     const row = rows[next];
@@ -75,7 +87,7 @@ export function DecisionTable({
       role="grid"
       aria-label="Decisions, the newest first"
       aria-rowcount={rows.length + 1}
-      className="flex min-h-0 flex-1 flex-col"
+      className="@container flex min-h-0 flex-1 flex-col"
       onPointerEnter={() => setInside((s) => ({ ...s, pointer: true }))}
       onPointerLeave={() => setInside((s) => ({ ...s, pointer: false }))}
       onFocus={() => setInside((s) => ({ ...s, focus: true }))}
@@ -100,11 +112,14 @@ export function DecisionTable({
           aria-rowindex={1}
           className={narrow ? "sr-only" : `${columns} h-9 border-b border-hair text-12 text-muted`}
         >
-          {["Time", "Outcome", "Identity", "Action and resource", "From", "Policy"].map((name) => (
+          {["Time", "Outcome", "Identity", "Action and resource", "From"].map((name) => (
             <span key={name} role="columnheader" tabIndex={-1}>
               {name}
             </span>
           ))}
+          <span role="columnheader" tabIndex={-1} className={fromMedium}>
+            Policy
+          </span>
           <span
             role="columnheader"
             tabIndex={-1}
@@ -113,7 +128,7 @@ export function DecisionTable({
           >
             Surprise
           </span>
-          <span role="columnheader" tabIndex={-1} className="text-right">
+          <span role="columnheader" tabIndex={-1} className={`text-right ${fromWide}`}>
             Took
           </span>
         </div>
@@ -179,13 +194,13 @@ function Cells({ d }: { d: Decision }) {
       <span {...cell} className="flex min-w-0">
         <Hostile text={from(d)} />
       </span>
-      <span {...cell} className="flex min-w-0 text-muted">
+      <span {...cell} className={`min-w-0 text-muted ${fromMedium}`}>
         <Hostile text={policy || "default"} />
       </span>
       <span {...cell} className={`text-right ${d.surprise >= 13 ? "text-deny" : "text-muted"}`}>
         {d.surprise.toFixed(1)}
       </span>
-      <span {...cell} className="text-right text-muted">
+      <span {...cell} className={`text-right text-muted ${fromWide}`}>
         {duration(d.micros)}
       </span>
     </>

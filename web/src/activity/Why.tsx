@@ -48,7 +48,7 @@ export function Why({
     >
       <div className="sticky top-0 flex items-center justify-between gap-3 border-b border-hair bg-panel px-4 py-2">
         <h2 id={heading}>Why was this decided?</h2>
-        <Button look="quiet" className="-mr-2 w-8 px-0" onClick={onClose} aria-label="Close (Esc)">
+        <Button look="quiet" icon className="-mr-2" onClick={onClose} aria-label="Close (Esc)">
           <X size={16} aria-hidden />
         </Button>
       </div>

@@ -11,6 +11,7 @@ import { Hostile } from "../parts/Hostile";
 import { Severity } from "../parts/Severity";
 import { Skeleton } from "../parts/Skeleton";
 import { Time } from "../parts/Time";
+import { useMedia } from "../parts/useMedia";
 import { count } from "../text/format";
 import { actionStatuses, statuses } from "../text/words";
 import { ActionsList } from "./ActionsList";
@@ -31,6 +32,11 @@ const tabs = [
 export function FindingsPage() {
   const { status = "open", view, id } = route.useSearch();
   const navigate = route.useNavigate();
+  const list = useFindings(status, view === undefined);
+  // Where there is room for both, the worst finding is open from the start.
+  const first = list.data?.pages[0]?.items?.[0]?.id;
+  const wide = useMedia("(min-width: 1080px)");
+  const shown = id ?? (wide ? first : undefined);
   return (
     <div className="flex min-w-0 flex-col">
       <div className="flex flex-wrap items-center gap-2 border-b border-hair px-3 py-2 md:px-4">
@@ -53,23 +59,28 @@ export function FindingsPage() {
           <div
             className={`min-w-0 border-hair lg:sticky lg:top-12 lg:h-[calc(100dvh-97px)] lg:overflow-y-auto lg:border-r ${id ? "hidden lg:block" : ""}`}
           >
-            <List status={status} id={id} />
+            <List list={list} status={status} shown={shown} />
           </div>
-          <div className="min-w-0">{id ? <FindingDetail key={id} id={id} /> : <Hint />}</div>
+          <div className="min-w-0">{shown && <FindingDetail key={shown} id={shown} />}</div>
         </div>
       )}
     </div>
   );
 }
 
-function Hint() {
-  return (
-    <p className="hidden p-8 text-muted lg:block">Choose a finding to see its evidence, its reach and what was done.</p>
-  );
+function useFindings(status: FindingStatus | "all", enabled: boolean) {
+  return useInfiniteQuery({ ...findings(status === "all" ? {} : { status }), enabled });
 }
 
-function List({ status, id }: { status: FindingStatus | "all"; id: string | undefined }) {
-  const list = useInfiniteQuery(findings(status === "all" ? {} : { status }));
+function List({
+  list,
+  status,
+  shown,
+}: {
+  list: ReturnType<typeof useFindings>;
+  status: FindingStatus | "all";
+  shown: string | undefined;
+}) {
   if (!list.data)
     return list.error ? <Failure what="The findings" error={list.error} again={list.refetch} /> : <Skeleton />;
   const found = list.data.pages.flatMap((p) => p.items ?? []);
@@ -80,7 +91,7 @@ function List({ status, id }: { status: FindingStatus | "all"; id: string | unde
       <ul aria-label="Findings, the worst first">
         {found.map((f) => (
           <li key={f.id}>
-            <Row f={f} chosen={f.id === id} />
+            <Row f={f} chosen={f.id === shown} />
           </li>
         ))}
       </ul>

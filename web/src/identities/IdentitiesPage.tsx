@@ -7,6 +7,7 @@ import { Button } from "../parts/Button";
 import { Command } from "../parts/Command";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
+import { FilterField } from "../parts/FilterField";
 import { Hostile } from "../parts/Hostile";
 import { Skeleton } from "../parts/Skeleton";
 import { Time } from "../parts/Time";
@@ -60,17 +61,14 @@ function Filters({ filter, set }: { filter: IdentityFilter; set: (change: Partia
   return (
     <div className="flex flex-wrap items-center gap-2 border-b border-hair px-3 py-2 md:px-4">
       <h1 className="sr-only">Identities</h1>
-      <input
-        type="search"
-        aria-label="Search by name, path, account or owner"
+      <FilterField
+        label="Search by name, path, account or owner"
         placeholder="Name, ARN, account, owner"
-        maxLength={256}
         value={words}
-        onChange={(e) => {
-          setWords(e.target.value);
-          set({ q: e.target.value || undefined });
+        onChange={(q) => {
+          setWords(q);
+          set({ q: q || undefined });
         }}
-        className="field w-full sm:w-64"
       />
       <select
         aria-label="Kind"

@@ -26,7 +26,8 @@ export function DemoStops({ overview: o }: { overview: Overview }) {
         <h2>What you are seeing</h2>
         <Button
           look="quiet"
-          className="-mr-2 w-8 px-0"
+          icon
+          className="-mr-2"
           aria-label="Put this away"
           onClick={() => {
             setAway(true);

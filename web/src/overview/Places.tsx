@@ -4,9 +4,10 @@ import type { PlaceCount } from "../api/live";
 import { useLive } from "../api/useLive";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
+import { Shape } from "../parts/Shape";
 import { Skeleton } from "../parts/Skeleton";
 import { count, plural } from "../text/format";
-import { countryName } from "../text/words";
+import { countryName, outcomes } from "../text/words";
 
 const WorldMap = lazy(() => import("./WorldMap"));
 
@@ -48,10 +49,20 @@ export function Places() {
       }
     >
       <p className="max-w-none text-13 text-muted">{summary}</p>
+      {!table && (
+        <p className="mt-1 flex max-w-none flex-wrap gap-x-4 text-12">
+          {(["allow", "step-up", "deny"] as const).map((o) => (
+            <span key={o} className={`inline-flex items-center gap-1.5 ${outcomes[o].tone}`}>
+              <Shape name={outcomes[o].shape} />
+              {outcomes[o].label}
+            </span>
+          ))}
+        </p>
+      )}
       {table ? (
         <Table rows={rows} />
       ) : (
-        <div className="mt-2 aspect-[960/410] w-full">
+        <div className="mt-2 aspect-[960/360] w-full">
           <Suspense fallback={<Skeleton rows={8} />}>
             <WorldMap places={rows} summary={summary} />
           </Suspense>

@@ -20,7 +20,7 @@ export function Tiles({ overview: o }: { overview: Overview }) {
           Static secrets
         </Link>
       </Tile>
-      <Tile name="Contained" value={count(o.contained)} detail="narrowed, suspended, revoked">
+      <Tile name="Contained" value={count(o.contained)} detail="useless to a thief">
         <Link to="/findings" search={{ view: "actions" }}>
           Contained
         </Link>

@@ -8,15 +8,15 @@ import { centres } from "./centres";
 import type { Place } from "./Places";
 
 const width = 960;
-const height = 410;
+const height = 360;
 
 // Turned so that the cut runs through the Bering Strait and splits no land that calls.
 const projection = geoNaturalEarth1()
   .rotate([-11, 0])
   .fitExtent(
     [
-      [4, -22],
-      [width - 4, height + 54],
+      [4, -38],
+      [width - 4, height + 88],
     ],
     { type: "Sphere" },
   );

@@ -9,17 +9,17 @@ const looks: Record<Look, string> = {
   danger: "border border-deny bg-panel text-deny hover:bg-raised",
 };
 
-/** buttonClass is the look of a button, for links that look like one. */
-export function buttonClass(look: Look = "plain"): string {
-  return `inline-flex h-8 items-center justify-center gap-1.5 whitespace-nowrap rounded-control px-3 text-14 no-underline hover:no-underline disabled:cursor-not-allowed disabled:opacity-60 ${looks[look]}`;
+function buttonClass(look: Look, icon: boolean): string {
+  return `inline-flex h-8 shrink-0 items-center justify-center gap-1.5 whitespace-nowrap rounded-control ${icon ? "w-8" : "px-3"} text-14 no-underline hover:no-underline disabled:cursor-not-allowed disabled:opacity-60 ${looks[look]}`;
 }
 
-/** Button is a button; it does not submit unless asked to. */
+/** Button is a button; it does not submit unless asked to. With icon it is square and needs an aria-label. */
 export function Button({
   look = "plain",
+  icon = false,
   className = "",
   type = "button",
   ...rest
-}: ButtonHTMLAttributes<HTMLButtonElement> & { look?: Look }) {
-  return <button type={type} className={`${buttonClass(look)} ${className}`} {...rest} />;
+}: ButtonHTMLAttributes<HTMLButtonElement> & { look?: Look; icon?: boolean }) {
+  return <button type={type} className={`${buttonClass(look, icon)} ${className}`} {...rest} />;
 }

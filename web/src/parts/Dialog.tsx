@@ -49,7 +49,7 @@ export function Dialog({
           <h2 id={heading} className="text-16">
             {title}
           </h2>
-          <Button look="quiet" className="-mt-1 -mr-1 w-8 px-0" onClick={onClose} aria-label="Close">
+          <Button look="quiet" icon className="-mt-1 -mr-1" onClick={onClose} aria-label="Close">
             <X size={16} aria-hidden />
           </Button>
         </div>

@@ -64,7 +64,7 @@ export function Toasts() {
             </Toast.Action>
           )}
           <Toast.Close asChild>
-            <Button look="quiet" className="-my-1 -mr-1 w-8 px-0" aria-label="Close message">
+            <Button look="quiet" icon className="-my-1 -mr-1" aria-label="Close message">
               <X size={16} aria-hidden />
             </Button>
           </Toast.Close>

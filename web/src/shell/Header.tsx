@@ -30,7 +30,7 @@ export function Header({ me, onSearch, onHelp }: { me: Me; onSearch: () => void;
         )}
         <ConnectionState />
         <ThemeButton />
-        <Button look="quiet" className="w-8 px-0" onClick={onHelp} aria-label="Help and keys">
+        <Button look="quiet" icon onClick={onHelp} aria-label="Help and keys">
           <CircleHelp size={16} aria-hidden />
         </Button>
       </div>

@@ -16,7 +16,7 @@ export function ThemeButton() {
   return (
     <Button
       look="quiet"
-      className="w-8 px-0"
+      icon
       aria-label={`Theme: ${label}. Change to ${themes[next].label}`}
       title={`Theme: ${label}`}
       onClick={() => {

@@ -1,17 +1,10 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect } from "react";
+import { typing } from "../parts/typing";
 import { pages } from "./pages";
 
 /** How long after g the second key counts, in ms. */
 const chord = 1_200;
-
-/** typing says whether keys belong to a text field or a dialog now. */
-export function typing(target: EventTarget | null): boolean {
-  if (document.querySelector("dialog[open]")) return true;
-  return (
-    target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName))
-  );
-}
 
 /** useKeys listens for the keys that work everywhere: Ctrl-K, ?, g then a letter. */
 export function useKeys({ search, help, enabled }: { search: () => void; help: () => void; enabled: boolean }) {
