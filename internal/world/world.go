@@ -32,7 +32,7 @@ type Settings struct {
 	Past      time.Duration // how far history reaches back; 0: 30 days
 	Users     int           // IAM users; 0: 700
 	Roles     int           // IAM roles; 0: 2300
-	Pipelines int           // web-identity workloads that assume roles; 0: 90
+	Pipelines int           // web-identity workloads that assume roles; 0: 40
 	Workloads int           // callers of the company's own interfaces; 0: 48
 }
 
@@ -44,7 +44,7 @@ func (s Settings) withDefaults() Settings {
 	}
 	def(&s.Users, 700)
 	def(&s.Roles, 2300)
-	def(&s.Pipelines, 90)
+	def(&s.Pipelines, 40)
 	def(&s.Workloads, 48)
 	if s.Past == 0 {
 		s.Past = 30 * 24 * time.Hour
