@@ -134,6 +134,12 @@ type State interface {
 	Woken() <-chan struct{}
 }
 
+// Acts records what people do through the interface, durably, before it
+// returns.
+type Acts interface {
+	Record(ctx context.Context, act nhi.Act) error
+}
+
 // Deps are what the interface serves.
 type Deps struct {
 	Gate      Gate
@@ -145,11 +151,37 @@ type Deps struct {
 	State     State
 	Inventory *inventory.Service
 	Respond   *respond.Service
-	Version   string
-	Demo      bool
+	Acts      Acts
+	// Clean takes secrets out of text. What it would change is refused where
+	// people name things.
+	Clean   func(string) string
+	Version string
+	Demo    bool
 }
 
 type server struct{ Deps }
+
+// plain refuses names that hold a secret: they would be stored and shown.
+func (s *server) plain(fields ...string) error {
+	for _, f := range fields {
+		if s.Clean(f) != f {
+			return nhi.Invalidf("one of the names holds a secret; give it another name, and consider the secret lost")
+		}
+	}
+	return nil
+}
+
+// act records what the caller just did to target.
+func (s *server) act(ctx context.Context, act, target, reason string) error {
+	return s.Acts.Record(context.WithoutCancel(ctx), nhi.Act{At: time.Now(), Actor: callerOf(ctx).Actor(), Act: act, Target: target, Reason: reason, Outcome: "done"})
+}
+
+// patience gives an upload more time than other requests have.
+func patience(w http.ResponseWriter, d time.Duration) {
+	c, until := http.NewResponseController(w), time.Now().Add(d)
+	// A server that cannot keeps its own limits.
+	_, _ = c.SetReadDeadline(until), c.SetWriteDeadline(until.Add(time.Minute))
+}
 
 // limits on what is read; handlers of files have their own.
 const (
@@ -157,6 +189,8 @@ const (
 	maxImport = 512 << 20
 	maxLogs   = 1 << 30
 	maxText   = 1 << 20
+
+	uploadTime = 15 * time.Minute
 )
 
 // New returns the handler of /v1, /receive and /openapi.json, and the

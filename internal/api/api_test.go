@@ -84,8 +84,10 @@ func (d door) Authenticate(*http.Request) (Caller, error) {
 	return d.caller, nil
 }
 
+func same(s string) string { return s }
+
 func TestARefusalNeverEchoesWhatWasSent(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{Caller{Kind: "operator", Name: "test"}}})
+	h, _, err := New(Deps{Gate: door{Caller{Kind: "operator", Name: "test"}}, Clean: same})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,9 @@ func (s *server) enrolment(h huma.API) {
 		})
 	huma.Register(h, op(http.MethodPost, "/v1/points", "enroll-point", "points", "Enroll an enforcement point; it starts observing"),
 		func(ctx context.Context, in *body[client.EnrollPoint]) (*body[client.Enrolled], error) {
+			if err := s.plain(append([]string{in.Body.Name}, in.Body.Resources...)...); err != nil {
+				return nil, fail(err)
+			}
 			e, err := s.Access.EnrollPoint(ctx, callerOf(ctx).Actor(), in.Body)
 			if err != nil {
 				return nil, fail(err)
@@ -39,6 +42,11 @@ func (s *server) enrolment(h huma.API) {
 			ID   string `path:"id" maxLength:"100" doc:"id or name of the point"`
 			Body client.SetPoint
 		}) (*body[client.Point], error) {
+			if in.Body.Resources != nil {
+				if err := s.plain(*in.Body.Resources...); err != nil {
+					return nil, fail(err)
+				}
+			}
 			p, err := s.Access.SetPoint(ctx, callerOf(ctx).Actor(), in.ID, in.Body)
 			if err != nil {
 				return nil, fail(err)
@@ -55,6 +63,9 @@ func (s *server) enrolment(h huma.API) {
 		})
 	huma.Register(h, op(http.MethodPost, "/v1/sources", "add-source", "sources", "Add a source; it may speak only about its accounts"),
 		func(ctx context.Context, in *body[client.AddSource]) (*body[client.Enrolled], error) {
+			if err := s.plain(append([]string{in.Body.Name}, in.Body.Accounts...)...); err != nil {
+				return nil, fail(err)
+			}
 			e, err := s.Access.AddSource(ctx, callerOf(ctx).Actor(), in.Body)
 			if err != nil {
 				return nil, fail(err)

@@ -61,8 +61,14 @@ func (s *server) identities(h huma.API) {
 			if kind == "" {
 				kind = nhi.KindServiceAccount
 			}
+			if err := s.plain(in.Body.Name, in.Body.Environment, in.Body.Owner); err != nil {
+				return nil, fail(err)
+			}
 			i, err := s.Inventory.CreateIdentity(ctx, in.Body.Name, kind, in.Body.Environment, in.Body.Owner)
 			if err != nil {
+				return nil, fail(err)
+			}
+			if err := s.act(ctx, "identity.create", string(i.ID), i.Name); err != nil {
 				return nil, fail(err)
 			}
 			return &body[client.Identity]{toIdentity(i)}, nil
@@ -80,8 +86,14 @@ func (s *server) identities(h huma.API) {
 			IdentityPath
 			Body client.SetOwner
 		}) (*body[client.Identity], error) {
+			if err := s.plain(in.Body.Owner); err != nil {
+				return nil, fail(err)
+			}
 			i, err := s.Inventory.SetOwner(ctx, nhi.ID(in.ID), in.Body.Owner, callerOf(ctx).Actor())
 			if err != nil {
+				return nil, fail(err)
+			}
+			if err := s.act(ctx, "owner.set", string(i.ID), in.Body.Owner); err != nil {
 				return nil, fail(err)
 			}
 			return &body[client.Identity]{toIdentity(i)}, nil
@@ -134,6 +146,10 @@ func (s *server) credentials(h huma.API) {
 			if err != nil {
 				return nil, fail(err)
 			}
+			// On record before it is shown: a key that exists has an entry.
+			if err := s.act(ctx, "credential.create", string(c.ID), "for "+string(c.Identity)); err != nil {
+				return nil, fail(err)
+			}
 			return &body[client.NewCredential]{client.NewCredential{ID: string(c.ID), Identity: string(c.Identity), Key: minted.Reveal()}}, nil
 		})
 	huma.Register(h, op(http.MethodPost, "/v1/identities/{id}/credentials/register", "register-credential", "credentials", "Register an existing key; its value is not kept"),
@@ -145,8 +161,14 @@ func (s *server) credentials(h huma.API) {
 			if in.Body.Kind == string(nhi.CredentialAWSAccessKey) {
 				class = fingerprint.AWS
 			}
+			if err := s.plain(in.Body.PublicID); err != nil {
+				return nil, fail(err)
+			}
 			c, err := s.Inventory.RegisterCredential(ctx, nhi.ID(in.ID), class, in.Body.PublicID, []byte(in.Body.Value))
 			if err != nil {
+				return nil, fail(err)
+			}
+			if err := s.act(ctx, "credential.register", string(c.ID), "for "+string(c.Identity)); err != nil {
 				return nil, fail(err)
 			}
 			return &body[client.Credential]{toCredential(c)}, nil
@@ -166,12 +188,17 @@ func (s *server) credentials(h huma.API) {
 		}) (*body[client.Credential], error) {
 			var c nhi.Credential
 			var err error
+			act := "credential.pin"
 			if in.Body.Consumer == "" {
+				act = "credential.unpin"
 				c, err = s.Inventory.Unpin(ctx, nhi.CredentialID(in.ID))
 			} else {
 				c, err = s.Inventory.Pin(ctx, nhi.CredentialID(in.ID), nhi.ID(in.Body.Consumer))
 			}
 			if err != nil {
+				return nil, fail(err)
+			}
+			if err := s.act(ctx, act, string(c.ID), in.Body.Consumer); err != nil {
 				return nil, fail(err)
 			}
 			return &body[client.Credential]{toCredential(c)}, nil

@@ -42,6 +42,7 @@ var importFiles = []string{"authorization-details", "access-keys", "credential-r
 // importAWS takes IAM's export files as multipart/form-data, one part each, in
 // any order. It answers when all of them are applied, or none.
 func (s *server) importAWS(w http.ResponseWriter, r *http.Request) {
+	patience(w, uploadTime)
 	r.Body = http.MaxBytesReader(w, r.Body, maxImport)
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/form-data" {
@@ -108,6 +109,7 @@ func (s *server) receiveLogs(w http.ResponseWriter, r *http.Request) {
 		writeProblem(w, problem(nhi.Invalidf("the source %s sends %s, not %s", source.Name, source.Format, format), 0))
 		return
 	}
+	patience(w, uploadTime)
 	result, err := s.Intake.Logs(r.Context(), source, format, http.MaxBytesReader(w, r.Body, maxLogs))
 	if err != nil {
 		writeProblem(w, problem(err, http.StatusForbidden))

@@ -15,7 +15,9 @@ import (
 
 // The live stream. One connection carries every topic a page wants; the id of
 // an event is the generation, so a reader that comes back with Last-Event-ID
-// misses no finding and no action. Decisions are not replayed: they are many,
+// misses no finding and no action. The greeting and the heartbeats carry it
+// too: a reader that was cut off before anything happened has a place to go on
+// from. Decisions are not replayed: they are many,
 // and the list of recent ones has them. A reader that is too slow for the
 // decisions loses some and is told how many (event "dropped").
 const (
@@ -49,7 +51,8 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	e := &events{w: w, control: http.NewResponseController(w), names: s.namer(r.Context())}
-	if e.send("hello", 0, map[string]any{"generation": after, "topics": want}) != nil {
+	_ = e.control.SetReadDeadline(time.Time{}) // the request was read; its limit would end the stream
+	if e.send("hello", &after, map[string]any{"generation": after, "topics": want}) != nil {
 		return
 	}
 	_ = s.pump(r.Context(), e, want, after) // the reader is gone, or too slow
@@ -96,17 +99,17 @@ func (s *server) pump(ctx context.Context, e *events, want []string, after nhi.G
 			if !ok {
 				return nil
 			}
-			if err := e.send("decision", 0, e.names.decision(d)); err != nil {
+			if err := e.send("decision", nil, e.names.decision(d)); err != nil {
 				return err
 			}
 		case <-beat.C:
-			if err := e.send("heartbeat", 0, map[string]any{"at": time.Now().UTC()}); err != nil {
+			if err := e.send("heartbeat", &after, map[string]any{"at": time.Now().UTC()}); err != nil {
 				return err
 			}
 		}
 		if n := dropped(); n != lost {
 			lost = n
-			if err := e.send("dropped", 0, map[string]any{"decisions": n}); err != nil {
+			if err := e.send("dropped", nil, map[string]any{"decisions": n}); err != nil {
 				return err
 			}
 		}
@@ -147,21 +150,22 @@ func (e *events) change(ctx context.Context, c nhi.Change) error {
 	case nhi.SubjectFinding:
 		var f nhi.Finding
 		if err := json.Unmarshal(c.Payload, &f); err != nil {
-			return fmt.Errorf("read finding %s: %w", c.Key, err)
+			return nil // of another format; the list shows what can be shown
 		}
-		return e.send("finding", uint64(c.Seq), e.names.server.named(ctx, f))
+		return e.send("finding", &c.Seq, e.names.server.named(ctx, f))
 	case nhi.SubjectAction:
 		var a nhi.Action
 		if err := json.Unmarshal(c.Payload, &a); err != nil {
-			return fmt.Errorf("read action %s: %w", c.Key, err)
+			return nil
 		}
-		return e.send("action", uint64(c.Seq), ToAction(a))
+		return e.send("action", &c.Seq, ToAction(a))
 	}
 	return nil
 }
 
-// send writes one event and flushes it; id 0 leaves the reader's cursor.
-func (e *events) send(event string, id uint64, data any) error {
+// send writes one event and flushes it; without an id the reader's cursor
+// stays.
+func (e *events) send(event string, id *nhi.Generation, data any) error {
 	b, err := json.Marshal(data)
 	if err != nil {
 		return fmt.Errorf("encode %s: %w", event, err)
@@ -170,8 +174,8 @@ func (e *events) send(event string, id uint64, data any) error {
 		return err
 	}
 	text := "event: " + event + "\n"
-	if id > 0 {
-		text += "id: " + strconv.FormatUint(id, 10) + "\n"
+	if id != nil {
+		text += "id: " + strconv.FormatUint(uint64(*id), 10) + "\n"
 	}
 	if _, err := fmt.Fprintf(e.w, "%sdata: %s\n\n", text, b); err != nil {
 		return err

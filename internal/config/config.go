@@ -38,7 +38,8 @@ type Config struct {
 	Retention Retention          `yaml:"retention"`
 	Notify    []webhook.Settings `yaml:"notify"`
 
-	// AuditReserve and its like for decisions keep room in bytes for a full disk.
+	// JournalReserve is the room in bytes that is kept for decisions on a full
+	// disk; a quarter of it is kept for the audit log as well.
 	JournalReserve int64 `yaml:"journal_reserve"`
 }
 
@@ -118,9 +119,25 @@ func (c *Config) Check() error {
 	}
 	if c.PublicURL != "" {
 		u, err := url.Parse(c.PublicURL)
-		if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") || (u.Path != "" && u.Path != "/") || u.RawQuery != "" {
-			return nhi.Invalidf("public_url: %q is not like https://muster.example.com", c.PublicURL)
+		if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+			return nhi.Invalidf("public_url: want a URL like https://muster.example.com, without user, path, query or fragment")
 		}
+		if u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "0")) {
+			return nhi.Invalidf("public_url: %s: plain HTTP is for loopback only", c.PublicURL)
+		}
+	}
+	own := inventory.Settings{Environments: c.Environments, OwnerTags: c.OwnerTags}
+	if err := own.Validate(); err != nil {
+		return err
+	}
+	if c.Learning.MinEvents < 0 || c.Learning.MinEvents > 1_000_000 {
+		return nhi.Invalidf("learning: min_events is %d, want 0 to 1000000", c.Learning.MinEvents)
+	}
+	if c.Learning.MinSpan > 365*24*time.Hour {
+		return nhi.Invalidf("learning: min_span is %v, want at most a year", c.Learning.MinSpan)
+	}
+	if c.JournalReserve < 0 || c.JournalReserve > 1<<40 {
+		return nhi.Invalidf("journal_reserve is %d bytes, want 0 to %d", c.JournalReserve, int64(1)<<40)
 	}
 	if err := c.Guards.Validate(); err != nil {
 		return fmt.Errorf("guards: %w", err)
@@ -143,6 +160,9 @@ func (c *Config) checkNotify() error {
 		seen[n.Name] = true
 		if n.URL == "" || n.SecretFile == "" {
 			return nhi.Invalidf("notify[%d] (%s): url and secret_file are needed", i, n.Name)
+		}
+		if err := n.Validate(); err != nil {
+			return fmt.Errorf("notify[%d]: %w", i, err)
 		}
 		switch n.Severity {
 		case "", nhi.Info, nhi.Low, nhi.Medium, nhi.High, nhi.Critical:

@@ -30,7 +30,8 @@ var known = []nhi.Environment{
 	{Name: "test", Class: nhi.Nonproduction},
 }
 
-func (s *Settings) check() error {
+// Validate returns an error wrapping nhi.ErrInvalid that names the rule.
+func (s *Settings) Validate() error {
 	for i, r := range s.Environments {
 		switch r.Class {
 		case nhi.Production, nhi.Nonproduction, nhi.ClassUnknown:

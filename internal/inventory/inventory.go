@@ -140,7 +140,7 @@ type Service struct {
 // New returns the inventory kept in store. It fails when settings do not make
 // sense.
 func New(store Store, fingerprints Fingerprints, settings Settings) (*Service, error) {
-	if err := settings.check(); err != nil {
+	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
 	return &Service{store: store, fingerprints: fingerprints, settings: settings}, nil

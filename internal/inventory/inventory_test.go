@@ -224,7 +224,7 @@ func TestEnvironmentsComeFromRulesAndNeverFromTags(t *testing.T) {
 		{Name: "prod", Class: nhi.Production, Accounts: []string{"1"}},
 		{Name: "lab", Class: nhi.Nonproduction},
 	}}
-	if err := s.check(); err != nil {
+	if err := s.Validate(); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -247,7 +247,7 @@ func TestEnvironmentsComeFromRulesAndNeverFromTags(t *testing.T) {
 		}
 	}
 	for _, bad := range []EnvironmentRule{{Name: "x", Class: "live"}, {Class: nhi.Production}, {Name: "x", Class: nhi.Production, Names: []string{"["}}} {
-		if err := (&Settings{Environments: []EnvironmentRule{bad}}).check(); !errors.Is(err, nhi.ErrInvalid) {
+		if err := (&Settings{Environments: []EnvironmentRule{bad}}).Validate(); !errors.Is(err, nhi.ErrInvalid) {
 			t.Errorf("rule %+v: err = %v", bad, err)
 		}
 	}

@@ -8,10 +8,18 @@
 //
 // A [Mind] keeps everything in memory and takes events one by one; the offline
 // replay uses it alone. A [Learner] feeds a Mind from where it stopped, stores
-// what follows from each batch together with the position behind it, and saves
-// the Mind's image once a minute. After a crash some events are taken again,
-// which changes nothing: ids of events are remembered, findings have ids of
-// their own, sights merge.
+// what follows from each batch, and saves the Mind's image together with its
+// position once a minute. After a crash the events behind that position are
+// taken again, which changes nothing: the image also holds the ids of events
+// taken, findings have ids of their own, sights merge. An image is never saved
+// while something that the Mind has taken is not stored yet, or a crash would
+// lose what follows from it.
+//
+// A store that fails does not stop anything: the batch waits and is tried again
+// until it is stored ([Learner.Err] says so meanwhile), and decisions go on.
+//
+// Risk is not part of the image. It follows from the open findings in the store,
+// so what people said of them counts after a crash as well.
 package learning
 
 import (
@@ -21,9 +29,12 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-id/muster/internal/activity"
@@ -53,16 +64,53 @@ type Learner struct {
 	Wake    func()
 	Decided <-chan struct{} // a decision was made
 
+	failing atomic.Pointer[error] // why something waits; nil when nothing does
+
 	mu        sync.Mutex      // guards the Mind and what follows
 	activity  uint64          // position in the stream
 	decisions uint64          // position in the journal
+	waiting   int             // batches that the Mind has taken and the store has not
+	risk      *detect.Ledger  // of the open findings
 	atRisk    map[string]bool // ids whose risk on record is not zero
 }
 
 const (
 	saveEvery   = time.Minute
 	batchEvents = 1000
+	firstPause  = 100 * time.Millisecond
+	longest     = 10 * time.Second
 )
+
+// Err says why learning waits, nil when it does not.
+func (l *Learner) Err() error {
+	if err := l.failing.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// persist calls do until it succeeds, ctx ends, or what it needs is closed.
+func (l *Learner) persist(ctx context.Context, do func() error) error {
+	defer l.failing.Store(nil)
+	for pause := firstPause; ; pause = min(2*pause, longest) {
+		err := do()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, store.ErrClosed), errors.Is(err, stream.ErrClosed):
+			return err
+		}
+		l.failing.Store(&err)
+		slog.Warn("learning waits and is tried again", "in", pause, "error", err)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
 
 // Run learns until ctx ends, then saves once more.
 func (l *Learner) Run(ctx context.Context) error {
@@ -92,18 +140,11 @@ func (l *Learner) Run(ctx context.Context) error {
 
 // followActivity takes batches in the order of the stream.
 func (l *Learner) followActivity(ctx context.Context) error {
-	err := l.Stream.Consume(ctx, stream.Consumer{
-		Subjects: []string{stream.ActivityBatch}, After: l.activity,
-		Gone: func(upTo uint64) { slog.Warn("activity left the stream before it was learned", "up_to", upTo) },
-	}, func(ctx context.Context, m stream.Message) error {
-		events, err := stream.DecodeBatch(m.Payload)
-		if err != nil {
-			// A batch of ours that cannot be read is lost whatever we do; the
-			// others must not be.
-			slog.Error("a batch of activity cannot be read and is passed over", "seq", m.Seq, "error", err)
-			return nil
-		}
-		return l.apply(ctx, events, "activity", m.Seq)
+	err := l.persist(ctx, func() error {
+		return l.Stream.Consume(ctx, stream.Consumer{
+			Subjects: []string{stream.ActivityBatch}, After: l.position(),
+			Gone: func(upTo uint64) { slog.Warn("activity left the stream before it was learned", "up_to", upTo) },
+		}, l.takeBatch)
 	})
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("follow activity: %w", err)
@@ -111,12 +152,35 @@ func (l *Learner) followActivity(ctx context.Context) error {
 	return nil
 }
 
+func (l *Learner) position() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.activity
+}
+
+func (l *Learner) takeBatch(ctx context.Context, m stream.Message) error {
+	events, err := stream.DecodeBatch(m.Payload)
+	if err != nil {
+		// A batch of ours that cannot be read is lost whatever we do; the
+		// others must not be.
+		slog.Error("a batch of activity cannot be read and is passed over", "seq", m.Seq, "error", err)
+		return nil
+	}
+	for i := range events {
+		if events[i].Arrived.IsZero() { // left out, so that what is sent twice is the same
+			events[i].Arrived = m.At
+		}
+	}
+	return l.apply(ctx, events, "activity", m.Seq)
+}
+
 // followDecisions takes our own decisions from their journal.
 func (l *Learner) followDecisions(ctx context.Context) error {
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()
 	for ctx.Err() == nil {
-		if err := l.readDecisions(ctx); err != nil && ctx.Err() == nil {
+		err := l.persist(ctx, func() error { return l.readDecisions(ctx) })
+		if err != nil && ctx.Err() == nil {
 			return fmt.Errorf("follow decisions: %w", err)
 		}
 		select {
@@ -128,6 +192,8 @@ func (l *Learner) followDecisions(ctx context.Context) error {
 	return nil
 }
 
+// readDecisions takes what is durable in the journal, never more: what a crash
+// could still take away must not have taught anything.
 func (l *Learner) readDecisions(ctx context.Context) error {
 	if l.Decisions.Last().Seq <= l.decisions {
 		return nil
@@ -142,9 +208,9 @@ func (l *Learner) readDecisions(ctx context.Context) error {
 		events = events[:0]
 		return err
 	}
-	for r, err := range l.Decisions.Read(l.decisions + 1) {
+	for r, err := range l.Decisions.Read(max(l.decisions+1, l.Decisions.First())) {
 		if err != nil {
-			return err
+			return errors.Join(flush(), err)
 		}
 		last = r.Seq
 		d, err := decision.Decode(r.Payload)
@@ -152,7 +218,7 @@ func (l *Learner) readDecisions(ctx context.Context) error {
 			slog.Error("a decision on record cannot be read and is passed over", "seq", r.Seq, "error", err)
 			continue
 		}
-		if d.Identity != "" {
+		if d.Identity != "" { // nobody who proved to be somebody
 			events = append(events, decisionEvent(&d))
 		}
 		if len(events) >= batchEvents {
@@ -186,26 +252,66 @@ func decisionEvent(d *nhi.Decision) nhi.Event {
 }
 
 // apply takes a batch and stores what follows from it together with the
-// position behind it.
+// position behind it. It returns once that is stored, or with an error when ctx
+// ends first; then no image is saved any more, and the next start takes the
+// batch again.
 func (l *Learner) apply(ctx context.Context, events []nhi.Event, from string, position uint64) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	var effects effects
+	taken := false
+	return l.persist(ctx, func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if !taken {
+			taken, effects = true, l.take(events)
+			l.waiting++
+		}
+		if err := l.store(ctx, &effects, from, position); err != nil {
+			return fmt.Errorf("store what %d events mean: %w", len(events), err)
+		}
+		l.waiting--
+		if len(effects.findings) > 0 {
+			l.Wake()
+		}
+		if from == "activity" {
+			l.activity = position
+		} else {
+			l.decisions = position
+		}
+		return nil
+	})
+}
+
+// effects are what follows from a batch.
+type effects struct {
+	findings []nhi.Finding
+	sights   []inventory.Seen
+}
+
+func (l *Learner) take(events []nhi.Event) effects {
 	found := map[string]nhi.Finding{}
-	sights := make([]inventory.Seen, 0, len(events))
+	e := effects{sights: make([]inventory.Seen, 0, len(events))}
 	for i := range events {
 		ev := &events[i]
 		l.Mind.Take(ev, found)
 		if s, ok := sight(ev); ok {
-			sights = append(sights, s)
+			e.sights = append(e.sights, s)
 		}
 	}
-	findings := make([]nhi.Finding, 0, len(found))
-	for _, f := range found {
+	for _, id := range slices.Sorted(maps.Keys(found)) {
+		f := found[id]
 		f.DetectedAt = time.Now()
-		findings = append(findings, f)
+		e.findings = append(e.findings, f)
 	}
+	return e
+}
+
+// store writes effects. A write that has begun is finished even when ctx ends,
+// because the Mind has already moved on.
+func (l *Learner) store(ctx context.Context, e *effects, from string, position uint64) error {
+	ctx = context.WithoutCancel(ctx)
+	findings := slices.Clone(e.findings)
 	_, err := l.DB.Write(ctx, func(tx *store.Tx) error {
-		if err := l.Inventory.EnsureSeenIn(ctx, storeinventory.Bind(tx), sights); err != nil {
+		if err := l.Inventory.EnsureSeenIn(ctx, storeinventory.Bind(tx), e.sights); err != nil {
 			return err
 		}
 		if err := storerespond.SaveFindings(ctx, tx, findings, l.Notices); err != nil {
@@ -216,18 +322,7 @@ func (l *Learner) apply(ctx context.Context, events []nhi.Event, from string, po
 		}
 		return tx.SetPosition(ctx, "learn."+from, position)
 	})
-	if err != nil {
-		return fmt.Errorf("store what %d events mean: %w", len(events), err)
-	}
-	if len(findings) > 0 {
-		l.Wake()
-	}
-	if from == "activity" {
-		l.activity = position
-	} else {
-		l.decisions = position
-	}
-	return nil
+	return err
 }
 
 // sight is what an event tells the inventory: who acted, with what, when.
@@ -262,10 +357,14 @@ const (
 	placeFile   = "position"
 )
 
-// save writes the image beside the old one and swaps them.
+// save writes the image beside the old one and swaps them. While something
+// that the Mind has taken is not stored, the old image stays.
 func (l *Learner) save() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.waiting > 0 {
+		return nil
+	}
 	next := filepath.Join(l.Dir, imageFolder+".next")
 	if err := os.RemoveAll(next); err != nil {
 		return fmt.Errorf("save what was learned: %w", err)
@@ -315,41 +414,62 @@ func swap(dir, next string) error {
 	return os.RemoveAll(old)
 }
 
-// Load reads the newest whole image. Without one the mind begins with the
-// oldest activity that is kept.
+// Load reads the newest whole image and the risk on record. Without an image
+// the mind begins with the oldest activity that is kept.
 func (l *Learner) Load(ctx context.Context) error {
-	risky, err := storeinventory.AtRisk(ctx, l.DB)
-	if err != nil {
-		return fmt.Errorf("read who is at risk: %w", err)
-	}
-	l.atRisk = make(map[string]bool, len(risky))
-	for _, id := range risky {
-		l.atRisk[id] = true
+	if err := l.loadRisk(ctx); err != nil {
+		return err
 	}
 	for _, name := range []string{imageFolder, imageFolder + ".old"} {
 		err := l.loadFrom(filepath.Join(l.Dir, name))
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			return err
 		}
+		break
+	}
+	return l.rewind(ctx)
+}
+
+// rewind brings positions back that lie beyond the end of what they are in:
+// somebody put an older stream or journal in its place, and what comes into it
+// next must not be passed over.
+func (l *Learner) rewind(ctx context.Context) error {
+	last, err := l.Stream.LastSeq(ctx, "")
+	if err != nil {
+		return fmt.Errorf("find the end of the stream: %w", err)
+	}
+	if last < l.activity {
+		slog.Warn("the stream is older than what was learned from it; learning goes on at its end", "learned", l.activity, "end", last)
+		l.activity = last
+	}
+	if end := l.Decisions.Last().Seq; end < l.decisions {
+		slog.Warn("the journal of decisions is older than what was learned from it; learning goes on at its end", "learned", l.decisions, "end", end)
+		l.decisions = end
 	}
 	return nil
 }
 
 func (l *Learner) loadFrom(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return err
+	}
 	place, err := os.ReadFile(filepath.Join(dir, placeFile))
 	if err != nil {
-		return err
+		return fmt.Errorf("read what was learned: %v", err) // the folder appeared whole, so nothing may be missing
 	}
 	if len(place) != 16 {
 		return fmt.Errorf("%s: the position is damaged; remove the folder to learn again from the stream", dir)
 	}
 	if _, err := l.Mind.Normal.Load(filepath.Join(dir, pagesFile)); err != nil {
-		return fmt.Errorf("read what was learned: %w", err)
+		return fmt.Errorf("read what was learned: %v", err)
 	}
 	for name, into := range map[string]interface{ UnmarshalBinary([]byte) error }{detectFile: l.Mind.Detector, seenFile: l.Mind.seen} {
 		data, err := os.ReadFile(filepath.Join(dir, name))
 		if err != nil {
-			return fmt.Errorf("read what was learned: %w", err)
+			return fmt.Errorf("read what was learned: %v", err)
 		}
 		if err := into.UnmarshalBinary(data); err != nil {
 			return fmt.Errorf("read what was learned from %s: %w", filepath.Join(dir, name), err)

@@ -48,6 +48,9 @@ type Finding struct {
 	Reach      []string      `json:"reach,omitempty"`  // what the identity can touch, most sensitive first
 	Place      *Place        `json:"place,omitempty"`  // where a leak lies
 	Action     string        `json:"action,omitempty"` // what was done about it
+	// Settled is when somebody resolved or dismissed it. What happens later is
+	// news to a resolved finding, never to a dismissed one.
+	Settled time.Time `json:"settled,omitzero"`
 }
 
 // A Feature is one reason a finding or a decision gives: what is usual, what

@@ -7,6 +7,11 @@
 //	act -> outbox -> Router -> channel (webhook, …)
 //	                  ^  retry with growing pauses for three days
 //
+// A new notice is given to the channels that want its severity once, so that
+// what is done or unwanted costs nothing later, and a channel that is
+// configured afterwards does not begin with old news. Channels do not wait for
+// each other.
+//
 // A notice says who, what, where, why, what was done and how to undo it; it
 // never holds a secret.
 package notify
@@ -16,6 +21,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -55,8 +62,18 @@ type Settled struct {
 	Error    string
 }
 
+// A Want says which notices a channel is given.
+type Want struct {
+	Channel    string
+	Severities []nhi.Severity
+}
+
 // Outbox keeps notices durably.
 type Outbox interface {
+	// Route gives every new notice to the channels that want it.
+	Route(ctx context.Context, wants []Want) error
+	// Forget removes notices older than before, delivered or not.
+	Forget(ctx context.Context, before time.Time) error
 	// Due returns up to limit notices that channel should be given at that
 	// time, the oldest first.
 	Due(ctx context.Context, channel string, at time.Time, limit int) ([]Waiting, error)
@@ -74,12 +91,24 @@ type Route struct {
 type Router struct {
 	outbox Outbox
 	routes []Route
+	wants  []Want
 	wake   chan struct{}
 }
 
 // NewRouter returns a Router over outbox. It starts nothing; see Run.
 func NewRouter(outbox Outbox, routes []Route) *Router {
-	return &Router{outbox: outbox, routes: routes, wake: make(chan struct{}, 1)}
+	r := &Router{outbox: outbox, routes: routes, wake: make(chan struct{}, 1)}
+	for _, route := range routes {
+		w := Want{Channel: route.Channel.Name()}
+		for s, grade := range severity {
+			if grade >= severity[route.Least] {
+				w.Severities = append(w.Severities, s)
+			}
+		}
+		slices.Sort(w.Severities)
+		r.wants = append(r.wants, w)
+	}
+	return r
 }
 
 // Wake tells the Router that a notice was queued. It never blocks.
@@ -94,50 +123,93 @@ const (
 	every      = 5 * time.Second
 	batch      = 50
 	firstPause = 5 * time.Second
-	lastTry    = 40 // about three days with the pauses below
+	lastTry    = 30 // about three days with the pauses below
 	longest    = 4 * time.Hour
+	keepFor    = 7 * 24 * time.Hour // longer than anything is tried
 )
 
 // Run delivers until ctx ends. An outbox that cannot be read is logged and
 // tried again: telling people must not stop because of one fault.
 func (r *Router) Run(ctx context.Context) error {
-	tick := time.NewTicker(every)
+	var channels sync.WaitGroup
+	defer channels.Wait()
+	bells := make([]chan struct{}, len(r.routes))
+	for i, route := range r.routes {
+		bells[i] = make(chan struct{}, 1)
+		channels.Go(func() { r.follow(ctx, route, bells[i]) })
+	}
+	tick, day := time.NewTicker(every), time.NewTicker(24*time.Hour)
 	defer tick.Stop()
+	defer day.Stop()
+	r.forget(ctx)
 	for {
-		for _, route := range r.routes {
-			if err := r.drain(ctx, route); err != nil && ctx.Err() == nil {
-				slog.Warn("notices wait", "channel", route.Channel.Name(), "error", err)
+		if err := r.outbox.Route(ctx, r.wants); err != nil && ctx.Err() == nil {
+			slog.Warn("notices wait", "error", err)
+		}
+		for _, bell := range bells {
+			select {
+			case bell <- struct{}{}:
+			default:
 			}
 		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-day.C:
+			r.forget(ctx)
 		case <-tick.C:
 		case <-r.wake:
 		}
 	}
 }
 
+func (r *Router) forget(ctx context.Context) {
+	if err := r.outbox.Forget(ctx, time.Now().Add(-keepFor)); err != nil && ctx.Err() == nil {
+		slog.Warn("old notices could not be forgotten; tried again in a day", "error", err)
+	}
+}
+
+// follow gives one channel what is due whenever the bell rings.
+func (r *Router) follow(ctx context.Context, route Route, bell <-chan struct{}) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-bell:
+		}
+		if err := r.drain(ctx, route); err != nil && ctx.Err() == nil {
+			slog.Warn("notices wait", "channel", route.Channel.Name(), "error", err)
+		}
+	}
+}
+
 func (r *Router) drain(ctx context.Context, route Route) error {
-	waiting, err := r.outbox.Due(ctx, route.Channel.Name(), time.Now(), batch)
-	if err != nil {
-		return err
-	}
-	for _, w := range waiting {
-		if err := ctx.Err(); err != nil {
+	for {
+		waiting, err := r.outbox.Due(ctx, route.Channel.Name(), time.Now(), batch)
+		if err != nil {
 			return err
 		}
-		if err := r.outbox.Settle(ctx, route.Channel.Name(), deliver(ctx, route, w)); err != nil {
-			return err
+		for _, w := range waiting {
+			s := deliver(ctx, route, w)
+			if s.Status != StatusDone && ctx.Err() != nil {
+				return ctx.Err() // cut short by ourselves, which is no attempt
+			}
+			// What was sent is settled even when we are stopping, or it would
+			// be sent again.
+			if err := r.outbox.Settle(context.WithoutCancel(ctx), route.Channel.Name(), s); err != nil {
+				return err
+			}
+		}
+		if len(waiting) < batch {
+			return nil
 		}
 	}
-	return nil
 }
 
 func deliver(ctx context.Context, route Route, w Waiting) Settled {
 	s := Settled{Notice: w.Notice.ID, Status: StatusDone, Attempts: w.Attempts}
 	if severity[w.Notice.Severity] < severity[route.Least] {
-		return s // below what this channel asked for
+		return s // below what this channel asks for by now
 	}
 	s.Attempts++
 	err := route.Channel.Send(ctx, w.Notice)

@@ -3,9 +3,12 @@ package notify
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -13,7 +16,12 @@ import (
 type box struct {
 	waiting []Waiting
 	settled []Settled
+	routed  []Want
 }
+
+func (b *box) Route(_ context.Context, wants []Want) error { b.routed = wants; return nil }
+
+func (b *box) Forget(context.Context, time.Time) error { return nil }
 
 func (b *box) Due(_ context.Context, _ string, at time.Time, _ int) ([]Waiting, error) {
 	if len(b.settled) > 0 {
@@ -63,6 +71,84 @@ func TestAChannelGetsOnlyTheSeverityItAskedFor(t *testing.T) {
 	s := deliver(t.Context(), Route{Channel: f, Least: nhi.High}, Waiting{Notice: nhi.Notice{Severity: nhi.Medium}})
 	if s.Status != StatusDone || f.fail != 99 {
 		t.Errorf("a medium notice went to a channel for high ones: %+v", s)
+	}
+}
+
+func TestAChannelWantsItsSeverityAndAbove(t *testing.T) {
+	r := NewRouter(&box{}, []Route{{Channel: &flaky{}, Least: nhi.High}, {Channel: &flaky{}}})
+	want := []Want{
+		{Channel: "flaky", Severities: []nhi.Severity{nhi.Critical, nhi.High}},
+		{Channel: "flaky", Severities: []nhi.Severity{nhi.Critical, nhi.High, nhi.Info, nhi.Low, nhi.Medium}},
+	}
+	if diff := cmp.Diff(want, r.wants); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// slow never answers until it is told to.
+type slow struct{ entered, release chan struct{} }
+
+func (s slow) Name() string { return "slow" }
+func (s slow) Send(ctx context.Context, _ nhi.Notice) error {
+	close(s.entered)
+	select {
+	case <-s.release:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// one gives each channel its notice once.
+type one struct {
+	box
+	mu    sync.Mutex
+	given map[string]bool
+	done  chan string
+}
+
+func (o *one) Due(_ context.Context, channel string, _ time.Time, _ int) ([]Waiting, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.given[channel] {
+		return nil, nil
+	}
+	o.given[channel] = true
+	return []Waiting{{Notice: nhi.Notice{ID: "n"}}}, nil
+}
+
+func (o *one) Settle(_ context.Context, channel string, s Settled) error {
+	o.done <- channel + " " + s.Status
+	return nil
+}
+
+func TestASlowReceiverHoldsNobodyUpAndACutAttemptIsNone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := slow{make(chan struct{}), make(chan struct{})}
+		o := &one{given: map[string]bool{}, done: make(chan string, 4)}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() { ended <- NewRouter(o, []Route{{Channel: s}, {Channel: &flaky{}}}).Run(ctx) }()
+		<-s.entered
+		if got := <-o.done; got != "flaky done" {
+			t.Errorf("settled %q first, want the receiver that answers", got)
+		}
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		if len(o.done) != 0 {
+			t.Errorf("the attempt that was cut off by the stop counts as %q", <-o.done)
+		}
+	})
+}
+
+func TestTryingEndsAfterAboutThreeDays(t *testing.T) {
+	total := time.Duration(0)
+	for n := 1; n < lastTry; n++ {
+		total += pause(n)
+	}
+	if total < 60*time.Hour || total > 84*time.Hour || total >= keepFor {
+		t.Errorf("tried for %v", total)
 	}
 }
 

@@ -14,13 +14,18 @@
 // identity can prove itself by other means is narrowed (the thief is cut off,
 // the workload goes on); any other key is suspended. The state before is
 // stored with the act and bound to the credential's id, so undo restores
-// exactly that. Every act is audited under the action's own id; [Service.Reconcile]
-// repeats what a crash cut off, and repeating changes nothing.
+// exactly that. A credential that is contained already gets no second act for a
+// second place it was seen at: one undo lifts everything.
+//
+// The record for the audit log is stored with the act and then taken over into
+// the log; [Service.Reconcile] takes over what a crash left behind, under the same
+// key, so that nothing is lost and nothing recorded twice.
 package respond
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -36,27 +41,47 @@ const (
 	RuleLeakForged    = "LEAK-03"
 )
 
-// Store keeps findings and actions.
+// Store keeps findings and actions. Whatever an act changes is written in one
+// transaction, the act's own record for the audit log included.
 type Store interface {
-	// Contain writes everything of c in one transaction, or, when an action
-	// with the same Key exists, returns that and false. It fills in the
-	// action's Before and Generation.
-	Contain(ctx context.Context, c Containment) (nhi.Action, bool, error)
+	// Contain writes everything of c, or finds that it was done before: by an
+	// action with the same Key, or by one that stands and contains the
+	// credential as hard. It fills in the action's Before and Generation.
+	Contain(ctx context.Context, c Containment) (Contained, error)
 	// Undo restores what the action changed if the target still stands as the
-	// action left it. It returns an error wrapping nhi.ErrConflict otherwise.
-	Undo(ctx context.Context, id, by string, at time.Time, notices []nhi.Notice) (nhi.Action, error)
+	// action left it, and reports whether nothing contains the credential any
+	// more. It returns an error wrapping nhi.ErrConflict otherwise.
+	Undo(ctx context.Context, id string, u Undoing) (a nhi.Action, free bool, err error)
 	// Approve carries out a proposed action.
-	Approve(ctx context.Context, id, by string, at time.Time) (nhi.Action, error)
-	// SaveFindings merges findings and queues the notices of those that are
-	// new, in one transaction.
-	SaveFindings(ctx context.Context, findings []nhi.Finding, notices func(nhi.Finding) []nhi.Notice) error
-	// SetStatus changes a finding's status.
-	SetStatus(ctx context.Context, id string, status nhi.FindingStatus) (nhi.Finding, error)
-	// Recent returns the newest actions, newest first.
-	Recent(ctx context.Context, limit int) ([]nhi.Action, error)
+	Approve(ctx context.Context, id string, p Approval) (nhi.Action, error)
+	// SetStatus changes a finding's status at the time of act.
+	SetStatus(ctx context.Context, id string, status nhi.FindingStatus, act nhi.Act) (nhi.Finding, error)
+	Notes
+	Acts
+}
+
+// Notes keep what was seen and found without an act.
+type Notes interface {
+	// Note keeps a sighting and, if it is news, its finding; a finding that is
+	// known grows by one.
+	Note(ctx context.Context, s nhi.Sighting, f nhi.Finding, notices Notices) error
 	// SaveSighting keeps a sighting; the same one twice is one.
 	SaveSighting(ctx context.Context, s nhi.Sighting) error
+	// SaveFindings merges findings and queues the notices of those that are
+	// new.
+	SaveFindings(ctx context.Context, findings []nhi.Finding, notices Notices) error
 }
+
+// Acts are what is stored and not yet in the audit log.
+type Acts interface {
+	// DueActs returns up to limit of them, the oldest first.
+	DueActs(ctx context.Context, limit int) ([]nhi.Act, error)
+	// ActsRecorded forgets those with the keys.
+	ActsRecorded(ctx context.Context, keys []string) error
+}
+
+// Notices says whom to tell of a finding.
+type Notices func(nhi.Finding) []nhi.Notice
 
 // Directory knows the inventory.
 type Directory interface {
@@ -78,7 +103,31 @@ type Containment struct {
 	To       nhi.CredentialState
 	Finding  nhi.Finding
 	Sighting nhi.Sighting
-	Notices  []nhi.Notice
+	Notices  Notices
+	Act      func(nhi.Action) nhi.Act // the action's record for the audit log
+}
+
+// Contained is what there is about a sighting now.
+type Contained struct {
+	Action  nhi.Action
+	Finding string
+	Fresh   bool // the action was made by this call
+}
+
+// An Undoing says who lifts an action, and what follows from it.
+type Undoing struct {
+	By      string
+	At      time.Time
+	Notices []nhi.Notice
+	Act     func(nhi.Action) nhi.Act
+}
+
+// An Approval says who approves an action, and what follows from it.
+type Approval struct {
+	By      string
+	At      time.Time
+	Notices func(nhi.Finding, nhi.Action) []nhi.Notice
+	Act     func(nhi.Action) nhi.Act
 }
 
 // Judge takes to heart what people decide.
@@ -95,12 +144,17 @@ type Service struct {
 	directory Directory
 	audit     Auditor
 	judge     Judge
+	clean     func(string) string
 }
 
 // New returns a Service that acts through store, asks directory and records
-// in audit. judge may be nil.
-func New(store Store, directory Directory, audit Auditor, judge Judge) *Service {
-	return &Service{store: store, directory: directory, audit: audit, judge: judge}
+// in audit. judge may be nil. clean takes secrets out of what people write; nil
+// leaves it as it is.
+func New(store Store, directory Directory, audit Auditor, judge Judge, clean func(string) string) *Service {
+	if clean == nil {
+		clean = func(s string) string { return s }
+	}
+	return &Service{store: store, directory: directory, audit: audit, judge: judge, clean: clean}
 }
 
 // Outcome says what a sighting led to.
@@ -161,59 +215,64 @@ func (s *Service) contain(ctx context.Context, sighting nhi.Sighting) (Outcome, 
 		Reason: "leak confirmed by " + sighting.Rule, Actor: "rule:" + RuleLeakConfirmed, Status: nhi.ActionDone, At: sighting.At,
 	}
 	f.Action = a.ID
-	done, fresh, err := s.store.Contain(ctx, Containment{
-		Key: "contain:" + sighting.ID, Action: a, To: state, Finding: f, Sighting: sighting,
-		Notices: []nhi.Notice{notice("credential.contained", f, &a)},
+	done, err := s.store.Contain(ctx, Containment{
+		Key: "contain:" + sighting.ID, Action: a, To: state, Finding: f, Sighting: sighting, Act: actOf,
+		Notices: func(f nhi.Finding) []nhi.Notice { return []nhi.Notice{notice("credential.contained", f, &a)} },
 	})
 	if err != nil {
 		return Outcome{}, fmt.Errorf("contain %s: %w", cred.ID, err)
 	}
-	out := Outcome{Sighting: sighting, Finding: done.Finding, Action: done}
-	if !fresh {
-		return out, nil
-	}
-	return out, s.record(ctx, done)
+	return Outcome{Sighting: sighting, Finding: done.Finding, Action: done.Action}, s.flush(ctx)
 }
 
+// propose asks a person about a credential of which somebody claims that it
+// leaked. Whoever knows a public id can claim that, as often as he likes: one
+// credential has one finding and one proposal a day, which counts.
 func (s *Service) propose(ctx context.Context, sighting nhi.Sighting) (Outcome, error) {
 	who, cred, reach, err := s.subject(ctx, sighting)
 	if err != nil {
 		return Outcome{}, err
 	}
+	today := sighting.At.UTC().Format(time.DateOnly)
 	f := leakFinding(RuleLeakUnproven, nhi.High, 60, sighting, who, cred, reach)
-	f.Sentence = fmt.Sprintf("Somebody reports the key %s of %s %s. Only its public id was seen, so nothing was done by itself: rotate it, or approve its suspension.", label(cred), name(who), where(sighting.Place))
+	f.ID = nhi.FindingID(f.Rule, who.ID, cred.ID, today)
+	said := fmt.Sprintf("Somebody reports the key %s of %s %s.", label(cred), name(who), where(sighting.Place))
+	if cred.State.Dead() {
+		f.Sentence = said + " It is " + string(cred.State) + " already, so nothing needs to be done."
+		f.Severity, f.Score = nhi.Low, 10
+		if err := s.store.Note(ctx, sighting, f, NoticesOf); err != nil {
+			return Outcome{}, fmt.Errorf("keep finding %s: %w", f.ID, err)
+		}
+		return Outcome{Sighting: sighting, Finding: f.ID}, nil
+	}
+	f.Sentence = said + " Only its public id was seen, so nothing was done by itself: rotate it, or approve its suspension."
 	a := nhi.Action{
 		ID: uuid.Must(uuid.NewV7()).String(), Measure: nhi.MeasureSuspend, Identity: who.ID, Credential: cred.ID, Finding: f.ID,
 		Reason: "leak reported without proof", Actor: "rule:" + RuleLeakUnproven, Status: nhi.ActionProposed, At: sighting.At,
 	}
 	f.Action = a.ID
-	done, fresh, err := s.store.Contain(ctx, Containment{
-		Key: "propose:" + sighting.ID, Action: a, To: cred.State, Finding: f, Sighting: sighting,
-		Notices: []nhi.Notice{notice("finding.created", f, &a)},
+	done, err := s.store.Contain(ctx, Containment{
+		Key: "propose:" + string(cred.ID) + ":" + today, Action: a, To: cred.State, Finding: f, Sighting: sighting, Act: actOf,
+		Notices: func(f nhi.Finding) []nhi.Notice { return []nhi.Notice{notice("finding.created", f, &a)} },
 	})
 	if err != nil {
 		return Outcome{}, fmt.Errorf("propose to suspend %s: %w", cred.ID, err)
 	}
-	out := Outcome{Sighting: sighting, Finding: done.Finding, Action: done}
-	if !fresh {
-		return out, nil
-	}
-	return out, s.record(ctx, done)
+	return Outcome{Sighting: sighting, Finding: done.Finding, Action: done.Action}, s.flush(ctx)
 }
 
 // note keeps a forged sighting as an information: somebody copied one of our
-// public ids onto a wrong secret. It touches no risk, baseline or state.
+// public ids onto a wrong secret. It touches no risk, baseline or state, and
+// one credential has one such finding a day.
 func (s *Service) note(ctx context.Context, sighting nhi.Sighting) (Outcome, error) {
 	who, cred, _, err := s.subject(ctx, sighting)
 	if err != nil {
 		return Outcome{}, err
 	}
 	f := leakFinding(RuleLeakForged, nhi.Info, 0, sighting, who, cred, nil)
+	f.ID = nhi.FindingID(f.Rule, who.ID, cred.ID, sighting.At.UTC().Format(time.DateOnly))
 	f.Sentence = fmt.Sprintf("Somebody wrote the public id of the key %s of %s with a secret that is not ours, %s. The key is safe; nothing was done.", label(cred), name(who), where(sighting.Place))
-	if err := s.store.SaveSighting(ctx, sighting); err != nil {
-		return Outcome{}, fmt.Errorf("keep sighting %s: %w", sighting.ID, err)
-	}
-	if err := s.store.SaveFindings(ctx, []nhi.Finding{f}, nil); err != nil {
+	if err := s.store.Note(ctx, sighting, f, nil); err != nil {
 		return Outcome{}, fmt.Errorf("keep finding %s: %w", f.ID, err)
 	}
 	return Outcome{Sighting: sighting, Finding: f.ID}, nil
@@ -256,30 +315,40 @@ func NoticesOf(f nhi.Finding) []nhi.Notice {
 // Undo reverses an action. by names the person; it is audited.
 func (s *Service) Undo(ctx context.Context, id, by, reason string) (nhi.Action, error) {
 	at := time.Now()
+	reason = s.clean(reason)
 	n := nhi.Notice{ID: uuid.Must(uuid.NewV7()).String(), Topic: "action.undone", Severity: nhi.Medium, At: at}
-	n.Data, _ = json.Marshal(map[string]string{"action": id, "by": by, "reason": reason})
-	a, err := s.store.Undo(ctx, id, by, at, []nhi.Notice{n})
+	n.Data = object(map[string]any{"action": id, "by": by, "reason": reason})
+	a, free, err := s.store.Undo(ctx, id, Undoing{By: by, At: at, Notices: []nhi.Notice{n}, Act: func(a nhi.Action) nhi.Act {
+		return nhi.Act{Key: "undo:" + a.ID, At: at, Actor: by, Act: "action.undo", Target: a.ID, Reason: reason, Outcome: "done", Detail: detail(a)}
+	}})
 	if err != nil {
 		return nhi.Action{}, fmt.Errorf("undo action %s: %w", id, err)
 	}
-	if s.judge != nil {
-		if err := s.judge.Lifted(ctx, a.Credential); err != nil {
-			return a, err
-		}
+	err = s.flush(ctx)
+	if free && s.judge != nil {
+		err = errors.Join(err, s.judge.Lifted(context.WithoutCancel(ctx), a.Credential))
 	}
-	return a, s.recordUndo(ctx, a, reason)
+	return a, err
 }
 
 // Approve carries out an action that waited for a person.
 func (s *Service) Approve(ctx context.Context, id, by string) (nhi.Action, error) {
-	a, err := s.store.Approve(ctx, id, by, time.Now())
+	at := time.Now()
+	a, err := s.store.Approve(ctx, id, Approval{
+		By: by, At: at,
+		Notices: func(f nhi.Finding, a nhi.Action) []nhi.Notice {
+			n := notice("credential.contained", f, &a)
+			n.At = at
+			return []nhi.Notice{n}
+		},
+		Act: func(a nhi.Action) nhi.Act {
+			return nhi.Act{Key: "approve:" + a.ID, At: at, Actor: by, Act: "action.approve", Target: a.ID, Reason: a.Reason, Outcome: "done", Detail: detail(a)}
+		},
+	})
 	if err != nil {
 		return nhi.Action{}, fmt.Errorf("approve action %s: %w", id, err)
 	}
-	a.Actor = by
-	return a, s.audit.Record(ctx, nhi.Act{
-		Key: "approve:" + a.ID, At: time.Now(), Actor: by, Act: "action.approve", Target: a.ID, Reason: a.Reason, Outcome: "done", Detail: detail(a),
-	})
+	return a, s.flush(ctx)
 }
 
 // SetStatus changes what people say of a finding; it is audited.
@@ -289,69 +358,73 @@ func (s *Service) SetStatus(ctx context.Context, id string, status nhi.FindingSt
 	default:
 		return nhi.Finding{}, nhi.Invalidf("finding status %q", status)
 	}
-	f, err := s.store.SetStatus(ctx, id, status)
+	f, err := s.store.SetStatus(ctx, id, status, nhi.Act{
+		Key: "finding:" + uuid.Must(uuid.NewV7()).String(), At: time.Now(), Actor: by, Act: "finding." + string(status), Target: id,
+		Reason: s.clean(reason), Outcome: "done",
+	})
 	if err != nil {
 		return f, fmt.Errorf("set finding %s to %s: %w", id, status, err)
 	}
+	err = s.flush(ctx)
 	if s.judge != nil {
-		if err := s.judge.Judged(ctx, f); err != nil {
-			return f, err
-		}
+		err = errors.Join(err, s.judge.Judged(context.WithoutCancel(ctx), f))
 	}
-	return f, s.audit.Record(ctx, nhi.Act{At: time.Now(), Actor: by, Act: "finding." + string(status), Target: id, Reason: reason, Outcome: "done"})
+	return f, err
 }
 
-// Reconcile audits the actions that a crash left stored but unrecorded. Call
-// it before serving; repeating it changes nothing.
-func (s *Service) Reconcile(ctx context.Context) error {
-	recent, err := s.store.Recent(ctx, 1000)
-	if err != nil {
-		return fmt.Errorf("read recent actions: %w", err)
-	}
-	for i := len(recent) - 1; i >= 0; i-- {
-		if err := s.record(ctx, recent[i]); err != nil {
-			return err
+// Reconcile audits the acts that a crash left stored but unrecorded. Call it
+// before serving; repeating it changes nothing.
+func (s *Service) Reconcile(ctx context.Context) error { return s.flush(ctx) }
+
+// flush takes every stored act into the audit log. What was stored is done
+// whether or not the caller still waits, so the end of ctx does not stop it.
+func (s *Service) flush(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	for {
+		due, err := s.store.DueActs(ctx, 100)
+		if err != nil {
+			return fmt.Errorf("read the acts that the audit log lacks: %w", err)
 		}
-		if recent[i].Status == nhi.ActionUndone {
-			if err := s.recordUndo(ctx, recent[i], ""); err != nil {
-				return err
+		if len(due) == 0 {
+			return nil
+		}
+		keys := make([]string, 0, len(due))
+		for _, act := range due {
+			if err := s.audit.Record(ctx, act); err != nil {
+				return fmt.Errorf("audit %s of %s: %w", act.Act, act.Target, err)
 			}
+			keys = append(keys, act.Key)
+		}
+		if err := s.store.ActsRecorded(ctx, keys); err != nil {
+			return fmt.Errorf("tick off the acts in the audit log: %w", err)
 		}
 	}
-	return nil
 }
 
-func (s *Service) record(ctx context.Context, a nhi.Action) error {
+// actOf is the audit log's record of an action that was done or proposed.
+func actOf(a nhi.Action) nhi.Act {
 	outcome := "done"
 	if a.Status == nhi.ActionProposed {
 		outcome = "proposed"
 	}
-	err := s.audit.Record(ctx, nhi.Act{
+	return nhi.Act{
 		Key: "action:" + a.ID, At: a.At, Actor: a.Actor, Act: "credential." + string(a.Measure), Target: string(a.Credential),
 		Reason: a.Reason, Outcome: outcome, Detail: detail(a),
-	})
-	if err != nil {
-		return fmt.Errorf("audit action %s: %w", a.ID, err)
 	}
-	return nil
-}
-
-func (s *Service) recordUndo(ctx context.Context, a nhi.Action, reason string) error {
-	err := s.audit.Record(ctx, nhi.Act{
-		Key: "undo:" + a.ID, At: a.UndoneAt, Actor: a.UndoneBy, Act: "action.undo", Target: a.ID, Reason: reason, Outcome: "done", Detail: detail(a),
-	})
-	if err != nil {
-		return fmt.Errorf("audit the undoing of %s: %w", a.ID, err)
-	}
-	return nil
 }
 
 func detail(a nhi.Action) json.RawMessage {
-	b, err := json.Marshal(map[string]any{
+	return object(map[string]any{
 		"action": a.ID, "measure": a.Measure, "identity": a.Identity, "credential": a.Credential, "finding": a.Finding, "generation": a.Generation, "before": a.Before,
 	})
+}
+
+// object is JSON of plain data, or of JSON that we wrote ourselves, which
+// always encodes.
+func object(v map[string]any) json.RawMessage {
+	b, err := json.Marshal(v)
 	if err != nil {
-		return nil // Before is JSON that we wrote ourselves
+		return json.RawMessage(`{}`)
 	}
 	return b
 }
@@ -365,11 +438,7 @@ func notice(topic string, f nhi.Finding, a *nhi.Action) nhi.Notice {
 	if a != nil {
 		data["action"] = map[string]any{"id": a.ID, "measure": a.Measure, "status": a.Status, "undo": "muster action undo " + a.ID}
 	}
-	b, err := json.Marshal(data)
-	if err != nil {
-		b = json.RawMessage(`{}`) // a finding is plain data; it always encodes
-	}
-	n.Data = b
+	n.Data = object(data)
 	return n
 }
 

@@ -39,6 +39,7 @@ type documents struct {
 	policies  *policy.Holder
 	trust     *oidc.Trust
 	acts      *recorder
+	clean     func(string) string
 
 	mu sync.Mutex // one document is applied at a time
 }
@@ -47,6 +48,9 @@ type documents struct {
 func (d *documents) Apply(ctx context.Context, by, name string, body []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if err := d.plain(name, body); err != nil {
+		return err
+	}
 	var err error
 	switch name {
 	case routesFile:
@@ -64,6 +68,21 @@ func (d *documents) Apply(ctx context.Context, by, name string, body []byte) err
 		return invalid(err)
 	}
 	return d.acts.Record(ctx, nhi.Act{At: time.Now(), Actor: by, Act: "document.apply", Target: name, Outcome: "done"})
+}
+
+// plain refuses a document with a secret in it: documents are stored and shown
+// as they are. The error names the line, as far as the secret stands on one.
+func (d *documents) plain(name string, body []byte) error {
+	if !slices.Contains(documentNames, name) || d.clean(string(body)) == string(body) {
+		return nil
+	}
+	n := 0
+	for line := range strings.Lines(string(body)) {
+		if n++; d.clean(line) != line {
+			return nhi.Invalidf("%s:%d: the line holds a secret; take it out, and consider it lost", name, n)
+		}
+	}
+	return nhi.Invalidf("%s: the document holds a secret; take it out, and consider it lost", name)
 }
 
 // invalid makes the errors of readers that know no kinds the caller's.

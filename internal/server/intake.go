@@ -5,9 +5,11 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -40,9 +42,13 @@ type intake struct {
 	scanner   *leak.Scanner
 	keys      *seal.Keys
 	acts      *recorder
-	attribute *activity.Attributor
+	attribute *attribution
 	limit     *limiter
-	leaked    func(nhi.CredentialID) // told of each confirmed leak
+	leaked    func(nhi.CredentialID) // told of each confirmed leak that stands
+	// sources lists all sources; living says whether an identity is known
+	// otherwise than from what it does.
+	sources func(context.Context) ([]nhi.Source, error)
+	living  func(nhi.ID) bool
 
 	events     atomic.Uint64
 	unparsable atomic.Uint64
@@ -57,6 +63,32 @@ const (
 	batchEvents   = 1000
 )
 
+// What one delivery may be once it is unpacked, and what of it may wait in
+// memory until it has been read to its end.
+const (
+	maxPlain   = 8 << 30
+	maxWaiting = 256 << 20
+)
+
+// An attribution is the one Attributor of all senders: what one log tells about
+// a temporary credential explains what another log of that account shows.
+type attribution struct {
+	mu sync.Mutex // guards of
+	of *activity.Attributor
+}
+
+func (a *attribution) attribute(ev *nhi.Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of.Attribute(ev)
+}
+
+func (a *attribution) learn(l activity.Link) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of.Learn(l)
+}
+
 // Logs implements api.Intake. Nothing of an input that ends badly is taken in,
 // so a sender can mend it and send it again.
 func (in *intake) Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error) {
@@ -65,8 +97,12 @@ func (in *intake) Logs(ctx context.Context, source nhi.Source, format string, bo
 		return client.Received{}, fmt.Errorf("log format %.40q: %w", format, nhi.ErrNotFound)
 	}
 	d := &delivery{in: in, source: source}
-	_, err := f.Decode(ctx, body, activity.Options{
-		Name: source.Name, Source: source.ID, Arrived: time.Now(), Redact: in.scanner.RedactString, Link: in.attribute.Learn,
+	var err error
+	if d.foreign, err = in.foreign(ctx, source); err != nil {
+		return client.Received{}, err
+	}
+	_, err = f.Decode(ctx, body, activity.Options{
+		Name: source.Name, Source: source.ID, Arrived: time.Now(), MaxTotal: maxPlain, Redact: in.scanner.RedactString, Link: d.link,
 	}, d.event, d.piece)
 	if err != nil {
 		return client.Received{}, err
@@ -80,9 +116,49 @@ type delivery struct {
 	source  nhi.Source
 	open    []nhi.Event
 	batches [][]byte
+	waiting int // bytes of batches
 	pieces  []kept.Piece
 	bytes   int64
+	foreign map[string]bool // accounts that only other sources speak for
 	reply   client.Received
+}
+
+// foreign lists the accounts that other sources are declared for and this one
+// is not.
+func (in *intake) foreign(ctx context.Context, source nhi.Source) (map[string]bool, error) {
+	all, err := in.sources(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read who speaks for which account: %w", err)
+	}
+	out := map[string]bool{}
+	for _, s := range all {
+		for _, account := range s.Accounts {
+			if !source.MayTestify(account) {
+				out[account] = true
+			}
+		}
+	}
+	return out, nil
+}
+
+// hearsay reports whether an event tells of an identity that lives in another
+// account than those the source is declared for, and that we know better: it is
+// in the inventory, or another source speaks for its account. The log of one
+// account may name identities of any other; it must not be able to train them,
+// nor to get them into trouble.
+func (d *delivery) hearsay(ev *nhi.Event) bool {
+	home := ev.Principal.Account
+	if home == "" || d.source.MayTestify(home) {
+		return false
+	}
+	return d.foreign[home] || d.in.living(ev.Identity)
+}
+
+// link takes only what a log tells about its own accounts.
+func (d *delivery) link(l activity.Link) {
+	if d.source.MayTestify(l.Account) {
+		d.in.attribute.learn(l)
+	}
 }
 
 func (d *delivery) event(ev nhi.Event) error {
@@ -93,7 +169,11 @@ func (d *delivery) event(ev nhi.Event) error {
 		d.reply.Refused++
 		return nil
 	}
-	d.in.attribute.Attribute(&ev)
+	d.in.attribute.attribute(&ev)
+	ev.Asserted = ev.Asserted || d.hearsay(&ev)
+	// The stream knows when it arrived. Without it the same input is the same
+	// batch whenever it is sent, which is how a repeat is recognised.
+	ev.Arrived = time.Time{}
 	d.open = append(d.open, ev)
 	d.reply.Events++
 	if len(d.open) < batchEvents {
@@ -109,6 +189,12 @@ func (d *delivery) close() error {
 	batches, err := stream.EncodeBatches(d.open)
 	if err != nil {
 		return fmt.Errorf("encode a batch of events: %w", err)
+	}
+	for _, b := range batches {
+		d.waiting += len(b)
+	}
+	if d.waiting > maxWaiting {
+		return fmt.Errorf("the events of one delivery take more than %d bytes; send it in parts: %w", maxWaiting, nhi.ErrTooLarge)
 	}
 	d.batches = append(d.batches, batches...)
 	d.open = d.open[:0]
@@ -143,6 +229,9 @@ func (d *delivery) commit(ctx context.Context) (client.Received, error) {
 	for _, b := range d.batches {
 		sum := sha256.Sum256(append([]byte(d.source.ID), b...))
 		_, duplicate, err := d.in.stream.Publish(ctx, stream.ActivityBatch, hex.EncodeToString(sum[:16]), b)
+		if errors.Is(err, stream.ErrFull) {
+			return client.Received{}, fmt.Errorf("keep the events: the disk is full, send them again later (%w): %w", nhi.ErrBusy, err)
+		}
 		if err != nil {
 			return client.Received{}, fmt.Errorf("keep the events: %w", err)
 		}
@@ -221,9 +310,15 @@ func (in *intake) Sighting(ctx context.Context, source nhi.Source, r client.Repo
 	if strings.Contains(r.Kind, "private-key") || r.Provider == "pem" {
 		proof = ""
 	}
+	if !in.limit.allow("sightings of "+string(source.ID), 1, time.Now()) {
+		return client.SightingReply{}, fmt.Errorf("too many sightings from one source; wait a minute: %w", nhi.ErrBusy)
+	}
+	free := func(s string, n int) string { return clip(in.scanner.RedactString(s), n) }
 	return in.sighted(ctx, nhi.Sighting{
-		Rule: clip(r.Rule, 100), Provider: clip(r.Provider, 100), Kind: clip(r.Kind, 100), PublicID: clip(in.scanner.RedactString(r.PublicID), 256), Fingerprint: proof,
-		Place:  nhi.Place{Kind: clip(r.Place.Kind, 40), Name: clip(in.scanner.RedactString(r.Place.Name), 1000), Line: r.Place.Line, Commit: clip(r.Place.Commit, 64), Public: r.Place.Public},
+		Rule: free(r.Rule, 100), Provider: free(r.Provider, 100), Kind: free(r.Kind, 100), PublicID: free(r.PublicID, 256), Fingerprint: proof,
+		Place: nhi.Place{
+			Kind: free(r.Place.Kind, 40), Name: free(r.Place.Name, 1000), Line: max(r.Place.Line, 0), Commit: free(r.Place.Commit, 64), Public: r.Place.Public,
+		},
 		Source: source.ID, At: time.Now(),
 	})
 }
@@ -240,7 +335,9 @@ func (in *intake) sighted(ctx context.Context, s nhi.Sighting) (client.SightingR
 	if err != nil {
 		return client.SightingReply{}, err
 	}
-	if matched.Verdict == nhi.Confirmed && in.leaked != nil {
+	// A containment that somebody lifted is not brought back by the same
+	// sighting, and so its use is no longer that of a leaked key.
+	if matched.Verdict == nhi.Confirmed && out.Action.Status == nhi.ActionDone {
 		in.leaked(matched.Credential)
 	}
 	reply := client.SightingReply{

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -26,7 +27,7 @@ func (r *recorder) Record(ctx context.Context, a nhi.Act) error {
 	case "proposed":
 		e.Outcome, e.Act = audit.Done, e.Act+".propose"
 	default:
-		e.Outcome = audit.Done
+		e.Outcome = audit.Failed // error, and whatever nobody knows
 	}
 	if a.Key == "" {
 		_, err := r.log.Append(ctx, e)
@@ -34,6 +35,24 @@ func (r *recorder) Record(ctx context.Context, a nhi.Act) error {
 	}
 	_, _, err := r.log.AppendOnce(ctx, a.Key, e)
 	return err
+}
+
+// cleaner takes secrets out of what is about to be recorded: names and reasons
+// are what people typed, and they paste the wrong thing.
+func cleaner(clean func(string) string) func(*audit.Entry) {
+	return func(e *audit.Entry) {
+		for _, text := range []*string{&e.Actor.ID, &e.Actor.Name, &e.Target, &e.Reason} {
+			*text = clean(*text)
+		}
+		if len(e.Detail) == 0 {
+			return
+		}
+		detail := clean(string(e.Detail))
+		if !json.Valid([]byte(detail)) {
+			detail = `{"omitted":"it held a secret"}`
+		}
+		e.Detail = json.RawMessage(detail)
+	}
 }
 
 // actor reads "kind:name".

@@ -108,7 +108,9 @@ type Server struct {
 	respond  *respond.Service
 	access   *access.Service
 	routes   *enforce.Routes
+	scanner  *leak.Scanner
 	handler  http.Handler
+	ending   chan struct{} // closed when the stop begins: streams end then
 
 	close []func() error // in the order of opening
 }
@@ -119,7 +121,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health{}, facts: decision.NewFacts()}
+	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health{}, facts: decision.NewFacts(), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.Close())
@@ -189,8 +191,11 @@ func (s *Server) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.scanner, err = leak.NewScanner(); err != nil {
+		return fmt.Errorf("load the leak rules: %w", err)
+	}
 	reserve := s.settings.Config.JournalReserve
-	if s.audit, err = audit.Open(filepath.Join(data, "audit"), signer, audit.Settings{Reserve: reserve / 4}); err != nil {
+	if s.audit, err = audit.Open(filepath.Join(data, "audit"), signer, audit.Settings{Reserve: reserve / 4, Clean: cleaner(s.scanner.RedactString)}); err != nil {
 		return err
 	}
 	s.onClose(s.audit.Close)
@@ -215,10 +220,6 @@ func (s *Server) compose(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the fingerprint key: %w", err)
 	}
-	scanner, err := leak.NewScanner()
-	if err != nil {
-		return fmt.Errorf("load the leak rules: %w", err)
-	}
 	settings := inventory.Settings{Environments: s.settings.Config.Environments, OwnerTags: s.settings.Config.OwnerTags}
 	inv, err := inventory.New(storeinventory.New(s.db), oprf, settings)
 	if err != nil {
@@ -232,14 +233,19 @@ func (s *Server) compose(ctx context.Context) error {
 	acts := &recorder{s.audit}
 	found := storerespond.New(s.db)
 	known := &known{facts: s.facts, ask: func(id nhi.ID) (nhi.Identity, error) { return inv.Identity(context.WithoutCancel(ctx), id) }}
-	s.respond = respond.New(found, inv, acts, judge{known, func() *learning.Learner { return s.learner }})
+	s.respond = respond.New(found, inv, acts, judge{known, func() *learning.Learner { return s.learner }}, s.scanner.RedactString)
 	mind := learning.NewMind(baseline.Settings{Places: s.table, Established: s.settings.Config.Learning, OnPage: s.facts.SetPage, MayTestify: s.mayTestify}, known)
 	if err := s.learning(ctx, mind, known, inv, found); err != nil {
 		return err
 	}
 	s.intake = &intake{
-		db: s.db, stream: s.stream, inventory: inv, respond: s.respond, oprf: oprf, scanner: scanner, keys: s.keys, acts: acts,
-		attribute: activity.NewAttributor(), limit: newLimiter(6000, 3000), leaked: func(id nhi.CredentialID) { known.learn(id) },
+		db: s.db, stream: s.stream, inventory: inv, respond: s.respond, oprf: oprf, scanner: s.scanner, keys: s.keys, acts: acts,
+		attribute: &attribution{of: activity.NewAttributor()}, limit: newLimiter(6000, 3000), leaked: func(id nhi.CredentialID) { known.learn(id) },
+		sources: func(ctx context.Context) ([]nhi.Source, error) { return s.access.Sources(ctx) },
+		living: func(id nhi.ID) bool {
+			i, ok := s.facts.Identity(id)
+			return ok && !i.Shadow
+		},
 	}
 	docs, err := s.deciding(ctx, &settings, inv, acts, mind)
 	if err != nil {
@@ -254,6 +260,12 @@ func (s *Server) follow(changes []nhi.Change) {
 		slog.Error("decisions can no longer follow the changes; they will deny as the facts grow old", "error", err)
 	}
 	s.changed.ring()
+	for i := range changes {
+		if c := &changes[i]; s.router != nil && (c.Subject == nhi.SubjectFinding || c.Subject == nhi.SubjectAction) {
+			s.router.Wake() // where there is a finding or an act, there may be a notice
+			break
+		}
+	}
 }
 
 // mayTestify lets a source teach only about the accounts declared for it, and
@@ -297,7 +309,7 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known
 }
 
 func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv *inventory.Service, acts *recorder, mind *learning.Mind) (*documents, error) {
-	docs := &documents{db: s.db, settings: settings, inventory: inv, acts: acts}
+	docs := &documents{db: s.db, settings: settings, inventory: inv, acts: acts, clean: s.scanner.RedactString}
 	policies, err := docs.body(ctx, policyFile)
 	if err != nil {
 		return nil, err
@@ -320,6 +332,10 @@ func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv
 	if docs.trust, err = oidc.New(rules, oidc.Options{}); err != nil {
 		return nil, err
 	}
+	// A crash may have come between the rules and what follows from them.
+	if err := inv.MarkAttestable(ctx, docs.trust.Identities()); err != nil {
+		return nil, err
+	}
 	service, err := decision.NewService(decision.Config{
 		Facts: s.facts, Policies: docs.policies, Log: s.log, Places: s.table, Settings: s.settings.Config.Decisions,
 		Behaviour: &decision.Scorer{Peers: mind.Normal.Prior, Names: mind.Normal},
@@ -327,7 +343,7 @@ func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv
 	if err != nil {
 		return nil, err
 	}
-	s.decider = counting{service, s.outcomes}
+	s.decider = counting{service, s.outcomes, s.scanner.RedactString}
 	return docs, nil
 }
 
@@ -350,7 +366,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	management, _, err := api.New(api.Deps{
 		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url}, Intake: s.intake, Decisions: decisions{s.log}, Findings: findings{found},
-		Documents: docs, Inventory: inv, Respond: s.respond, Version: s.settings.Version, Demo: s.settings.Demo,
+		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		State: &state{
 			db: s.db, inventory: inv, findings: found, audit: s.audit, log: s.log, intake: s.intake, mind: mind, table: s.table, changed: s.changed,
 			refused: s.outcomes.wouldRefuse.Load,
@@ -374,10 +390,28 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	for _, path := range []string{"/v1/", "/receive/", "/openapi.json", "/openapi.yaml"} {
 		mux.Handle(path, management)
 	}
+	mux.Handle("/v1/stream", s.endless(management))
 	mux.Handle("/signin", http.HandlerFunc(s.signIn))
 	mux.Handle("/", console.Handler())
 	s.handler = mux
 	return nil
+}
+
+// endless serves streams that would never end by themselves: they do when the
+// server stops, so that nobody has to wait for an open console.
+func (s *Server) endless(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		go func() {
+			select {
+			case <-s.ending:
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // settle finishes what a crash cut off, before anything is served.
@@ -396,6 +430,7 @@ func (s *Server) settle(ctx context.Context) error {
 		{"decision journal", func() error { return s.journal.Health().Err }},
 		{"stream", func() error { return s.stream.Health() }},
 		{"routes", func() error { return s.routes.Err() }},
+		{"learning", s.learner.Err},
 	}
 	s.health.started.Store(true)
 	return nil
@@ -418,8 +453,13 @@ const (
 // Run serves until ctx ends, then stops in order and closes everything. It
 // returns nil after a clean stop.
 func (s *Server) Run(ctx context.Context) error {
-	main := &http.Server{Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug)}
-	ops := &http.Server{Handler: s.health.ops(s.metrics()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
+	// Uploads and streams give themselves more time than other requests have.
+	main := &http.Server{
+		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
+	}
+	main.RegisterOnShutdown(func() { close(s.ending) })
+	ops := &http.Server{Handler: s.health.ops(s.metrics()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	failed := make(chan error, 8)
@@ -441,7 +481,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.health.stopping.Store(true)
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
 	defer done()
-	// Streams never end by themselves, so what is left after a moment is cut.
+	// What is not answered after a while is cut.
 	if err := main.Shutdown(stop); err != nil {
 		_ = main.Close()
 	}
@@ -479,6 +519,9 @@ func (s *Server) pulse(ctx context.Context) error {
 			}
 			if err := kept.Forget(ctx, s.db, now.Add(-s.settings.Config.Retention.Age)); err != nil {
 				slog.Warn("old pieces of logs could not be forgotten; tried again in an hour", "error", err)
+			}
+			if err := storerespond.Forget(ctx, s.db, now.Add(-s.settings.Config.Retention.Age)); err != nil {
+				slog.Warn("old sightings could not be forgotten; tried again in an hour", "error", err)
 			}
 		case now := <-tick.C:
 			s.facts.Heartbeat(now)

@@ -44,6 +44,13 @@ func (tx *Tx) context(ctx context.Context) (context.Context, error) {
 // change that it contains. The transaction's own changes do not count.
 func (tx *Tx) Generation() nhi.Generation { return nhi.Generation(tx.generation) }
 
+// Reached returns the number that the transaction's latest change will have
+// once it is committed, or the snapshot's generation if it made none so far.
+// In a write it is exact: nobody else numbers changes until the commit.
+func (tx *Tx) Reached() nhi.Generation {
+	return nhi.Generation(tx.generation) + nhi.Generation(len(tx.pending))
+}
+
 // Exec runs one statement and returns how many rows it touched.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
 	ctx, err := tx.context(ctx)

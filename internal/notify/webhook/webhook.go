@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -33,6 +34,24 @@ type Settings struct {
 	Severity   nhi.Severity `yaml:"severity"`    // the least severity that is sent; empty sends all
 }
 
+// Validate returns an error wrapping nhi.ErrInvalid that names the setting and
+// does not quote the URL, which may be a secret.
+func (s *Settings) Validate() error {
+	_, err := s.address()
+	return err
+}
+
+func (s *Settings) address() (*url.URL, error) {
+	u, err := url.Parse(s.URL)
+	if err != nil || u.Host == "" || u.User != nil {
+		return nil, nhi.Invalidf("webhook %s: url must be https://host/path", s.Name)
+	}
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+		return nil, nhi.Invalidf("webhook %s: plain HTTP is for loopback only", s.Name)
+	}
+	return u, nil
+}
+
 // Hook is a channel to one receiver. It is safe for concurrent use.
 type Hook struct {
 	name   string
@@ -46,12 +65,9 @@ const timeout = 20 * time.Second
 // New returns the channel that s describes; secret is the content of its
 // secret file.
 func New(s Settings, secret string) (*Hook, error) {
-	u, err := url.Parse(s.URL)
-	if err != nil || u.Host == "" || u.User != nil {
-		return nil, nhi.Invalidf("webhook %s: url must be https://host/path", s.Name)
-	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
-		return nil, nhi.Invalidf("webhook %s: plain HTTP is for loopback only", s.Name)
+	u, err := s.address()
+	if err != nil {
+		return nil, err
 	}
 	coded, ok := strings.CutPrefix(strings.TrimSpace(secret), "whsec_")
 	raw, err := base64.StdEncoding.DecodeString(coded)
@@ -93,6 +109,10 @@ func (h *Hook) Send(ctx context.Context, n nhi.Notice) error {
 	req.Header.Set("webhook-signature", "v1,"+Sign(h.secret, n.ID, at, body))
 	res, err := h.client.Do(req)
 	if err != nil {
+		// The URL itself is a secret of many receivers, so it is left out.
+		if u := (*url.Error)(nil); errors.As(err, &u) {
+			err = u.Err
+		}
 		return fmt.Errorf("notify %s: %w", h.name, err)
 	}
 	defer res.Body.Close()

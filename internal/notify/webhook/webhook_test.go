@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,18 @@ func TestARedirectDoesNotCarryTheNoticeElsewhere(t *testing.T) {
 	}
 	if err := h.Send(context.Background(), nhi.Notice{ID: "n1"}); err == nil || reached {
 		t.Errorf("Send = %v, other receiver reached: %v", err, reached)
+	}
+}
+
+func TestAFailureDoesNotTellTheReceiversAddress(t *testing.T) {
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close() // nobody listens there any more
+	h, err := New(Settings{Name: "ops", URL: srv.URL + "/services/T0/secret-path"}, secretText())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Send(context.Background(), nhi.Notice{ID: "n1"}); err == nil || strings.Contains(err.Error(), "secret-path") {
+		t.Errorf("Send = %v, want an error without the path", err)
 	}
 }
 

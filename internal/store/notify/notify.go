@@ -7,6 +7,7 @@ package notify
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,18 +40,58 @@ type Outbox struct{ db *store.DB }
 // New returns an Outbox over db.
 func New(db *store.DB) *Outbox { return &Outbox{db: db} }
 
+// Route implements notify.Outbox.
+func (o *Outbox) Route(ctx context.Context, wants []notify.Want) error {
+	waiting := false
+	err := o.db.Read(ctx, func(tx *store.Tx) error {
+		var id string
+		err := tx.QueryRow(ctx, `SELECT id FROM notice WHERE routed = 0 LIMIT 1`).Scan(&id)
+		if waiting = err == nil; errors.Is(err, nhi.ErrNotFound) {
+			return nil
+		}
+		return err
+	})
+	if err == nil && waiting {
+		_, err = o.db.Write(ctx, func(tx *store.Tx) error { return route(ctx, tx, wants) })
+	}
+	if err != nil {
+		return fmt.Errorf("route notices: %w", err)
+	}
+	return nil
+}
+
+func route(ctx context.Context, tx *store.Tx, wants []notify.Want) error {
+	for _, w := range wants {
+		for _, severity := range w.Severities {
+			_, err := tx.Exec(ctx, `
+				INSERT INTO delivery (notice, channel, status, attempts, due, error)
+				SELECT      id, $1, $2, 0, 0, ''
+				FROM        notice
+				WHERE       routed = 0
+				AND         severity = $3
+				ON CONFLICT (notice, channel) DO NOTHING`, w.Channel, notify.StatusWaiting, severity)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	_, err := tx.Exec(ctx, `UPDATE notice SET routed = 1 WHERE routed = 0`)
+	return err
+}
+
 // Due implements notify.Outbox.
 func (o *Outbox) Due(ctx context.Context, channel string, at time.Time, limit int) ([]notify.Waiting, error) {
 	var out []notify.Waiting
 	err := o.db.Read(ctx, func(tx *store.Tx) error {
 		rows, err := tx.Query(ctx, `
-			SELECT    n.body, COALESCE(d.attempts, 0)
-			FROM      notice n
-			LEFT JOIN delivery d ON d.notice = n.id AND d.channel = $1
-			WHERE     COALESCE(d.status, 'waiting') = 'waiting'
-			AND       COALESCE(d.due, 0) <= $2
-			ORDER BY  n.at, n.id
-			LIMIT     $3`, channel, store.Micros(at), limit)
+			SELECT   n.body, d.attempts
+			FROM     delivery d
+			JOIN     notice n ON n.id = d.notice
+			WHERE    d.channel = $1
+			AND      d.status = 'waiting'
+			AND      d.due <= $2
+			ORDER BY d.due, n.at, n.id
+			LIMIT    $3`, channel, store.Micros(at), limit)
 		if err != nil {
 			return err
 		}
@@ -90,6 +131,24 @@ func (o *Outbox) Settle(ctx context.Context, channel string, s notify.Settled) e
 	})
 	if err != nil {
 		return fmt.Errorf("settle notice %s for %s: %w", s.Notice, channel, err)
+	}
+	return nil
+}
+
+// Forget implements notify.Outbox.
+func (o *Outbox) Forget(ctx context.Context, before time.Time) error {
+	_, err := o.db.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, `
+			DELETE FROM delivery
+			WHERE       notice IN (SELECT id FROM notice WHERE at < $1)`, store.Micros(before))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM notice WHERE at < $1`, store.Micros(before))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget old notices: %w", err)
 	}
 	return nil
 }

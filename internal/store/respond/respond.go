@@ -32,39 +32,129 @@ type before struct {
 }
 
 // Contain implements respond.Store.
-func (s *Store) Contain(ctx context.Context, c respond.Containment) (nhi.Action, bool, error) {
-	a, fresh := c.Action, false
-	gen, err := s.db.Write(ctx, func(tx *store.Tx) error {
-		known, err := actionByKey(ctx, tx, c.Key)
-		if err == nil {
-			a, fresh = known, false
-			return nil
-		}
-		if !errors.Is(err, nhi.ErrNotFound) {
-			return err
-		}
-		a, fresh = c.Action, true
-		if err := apply(ctx, tx, &a, c.To, c.Finding.Sentence); err != nil {
-			return err
-		}
-		if err := putSighting(ctx, tx, c.Sighting); err != nil {
-			return err
-		}
-		if err := putFinding(ctx, tx, c.Finding); err != nil {
-			return err
-		}
-		if err := putAction(ctx, tx, c.Key, a); err != nil {
-			return err
-		}
-		return notify.Queue(ctx, tx, c.Notices)
+func (s *Store) Contain(ctx context.Context, c respond.Containment) (respond.Contained, error) {
+	var out respond.Contained
+	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
+		var err error
+		out, err = contain(ctx, tx, &c)
+		return err
 	})
+	return out, err
+}
+
+func contain(ctx context.Context, tx *store.Tx, c *respond.Containment) (respond.Contained, error) {
+	lifted, err := isLifted(ctx, tx, c.Sighting.ID)
 	if err != nil {
+		return respond.Contained{}, err
+	}
+	fresh, err := putSighting(ctx, tx, c.Sighting)
+	if err != nil {
+		return respond.Contained{}, err
+	}
+	switch known, err := actionByKey(ctx, tx, c.Key); {
+	case err == nil:
+		if fresh { // another place, the same act
+			err = again(ctx, tx, known.Finding, c.Finding)
+		}
+		return respond.Contained{Action: known, Finding: known.Finding}, err
+	case !errors.Is(err, nhi.ErrNotFound):
+		return respond.Contained{}, err
+	}
+	if lifted || !fresh { // somebody answers for this very sighting, or it was dealt with
+		return linked(ctx, tx, c.Finding.ID)
+	}
+	if a, stands, err := standing(ctx, tx, c); err != nil || stands {
+		if err != nil {
+			return respond.Contained{}, err
+		}
+		c.Finding.Action = a.ID
+		return respond.Contained{Action: a, Finding: c.Finding.ID}, SaveFindings(ctx, tx, []nhi.Finding{c.Finding}, c.Notices)
+	}
+	a := c.Action
+	if err := apply(ctx, tx, &a, c.To, c.Finding.Sentence); err != nil {
+		return respond.Contained{}, err
+	}
+	if err := putFinding(ctx, tx, c.Finding); err != nil {
+		return respond.Contained{}, err
+	}
+	if err := putAction(ctx, tx, c.Key, a); err != nil {
+		return respond.Contained{}, err
+	}
+	if err := dueAct(ctx, tx, c.Act(a)); err != nil {
+		return respond.Contained{}, err
+	}
+	out := respond.Contained{Action: a, Finding: c.Finding.ID, Fresh: true}
+	return out, notify.Queue(ctx, tx, c.Notices(c.Finding))
+}
+
+// standing finds the act that already contains the credential at least as
+// hard as c would. One act is enough: undoing it lifts them all.
+func standing(ctx context.Context, tx *store.Tx, c *respond.Containment) (nhi.Action, bool, error) {
+	if c.Action.Status != nhi.ActionDone {
+		return nhi.Action{}, false, nil
+	}
+	cred, err := inventory.GetCredential(ctx, tx, c.Action.Credential)
+	if err != nil || rank[cred.State] < rank[c.To] {
 		return nhi.Action{}, false, err
 	}
-	if fresh {
-		a.Generation = gen
+	done, err := doneActions(ctx, tx, cred.ID)
+	if err != nil || len(done) == 0 {
+		return nhi.Action{}, false, err
 	}
-	return a, fresh, nil
+	newest := done[0]
+	for _, a := range done[1:] {
+		if a.Generation > newest.Generation {
+			newest = a
+		}
+	}
+	return newest, true, nil
+}
+
+// linked returns what was done about a finding.
+func linked(ctx context.Context, tx *store.Tx, finding string) (respond.Contained, error) {
+	f, err := getFinding(ctx, tx, finding)
+	if errors.Is(err, nhi.ErrNotFound) {
+		return respond.Contained{}, nil
+	}
+	if err != nil || f.Action == "" {
+		return respond.Contained{Finding: f.ID}, err
+	}
+	a, _, err := getAction(ctx, tx, f.Action)
+	return respond.Contained{Action: a, Finding: f.ID}, err
+}
+
+// again counts one more sighting of what a finding tells.
+func again(ctx context.Context, tx *store.Tx, id string, seen nhi.Finding) error {
+	f, err := getFinding(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	f.Count++
+	if seen.LastSeen.After(f.LastSeen) {
+		f.LastSeen = seen.LastSeen
+	}
+	if len(f.Events) < maxCited {
+		f.Events = append(f.Events, seen.Events...)
+	}
+	return putFinding(ctx, tx, f)
+}
+
+// maxCited bounds the sightings that a finding names.
+const maxCited = 20
+
+// Note implements respond.Store.
+func (s *Store) Note(ctx context.Context, sighting nhi.Sighting, f nhi.Finding, notices respond.Notices) error {
+	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
+		fresh, err := putSighting(ctx, tx, sighting)
+		if err != nil || !fresh {
+			return err
+		}
+		if _, err := getFinding(ctx, tx, f.ID); err == nil {
+			return again(ctx, tx, f.ID, f)
+		}
+		return SaveFindings(ctx, tx, []nhi.Finding{f}, notices)
+	})
+	return err
 }
 
 // rank orders credential states from harmless to dead. An act never makes a
@@ -75,7 +165,7 @@ var rank = map[nhi.CredentialState]int{
 
 // apply remembers the credential's state in a and moves it to the new one.
 func apply(ctx context.Context, tx *store.Tx, a *nhi.Action, to nhi.CredentialState, reason string) error {
-	cred, err := inventory.Bind(tx).Credential(ctx, a.Credential)
+	cred, err := inventory.GetCredential(ctx, tx, a.Credential)
 	if err != nil {
 		return err
 	}
@@ -84,45 +174,68 @@ func apply(ctx context.Context, tx *store.Tx, a *nhi.Action, to nhi.CredentialSt
 		return fmt.Errorf("remember the state of %s: %w", cred.ID, err)
 	}
 	a.Before = b
-	if a.Status != nhi.ActionDone || rank[cred.State] >= rank[to] {
-		return nil
+	if a.Status == nhi.ActionDone && rank[cred.State] < rank[to] {
+		cred.State, cred.Reason = to, reason
+		if err := inventory.PutCredential(ctx, tx, cred); err != nil {
+			return err
+		}
 	}
-	cred.State, cred.Reason = to, reason
-	return inventory.Bind(tx).PutCredential(ctx, cred, true)
+	a.Generation = tx.Reached()
+	return nil
 }
 
 // Undo implements respond.Store.
-func (s *Store) Undo(ctx context.Context, id, by string, at time.Time, notices []nhi.Notice) (nhi.Action, error) {
+func (s *Store) Undo(ctx context.Context, id string, u respond.Undoing) (nhi.Action, bool, error) {
 	var a nhi.Action
-	gen, err := s.db.Write(ctx, func(tx *store.Tx) error {
-		var key string
+	var free bool
+	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
 		var err error
-		if a, key, err = getAction(ctx, tx, id); err != nil {
-			return err
-		}
-		if a.Status != nhi.ActionDone {
-			return fmt.Errorf("the action is %s: %w", a.Status, nhi.ErrConflict)
-		}
-		if err := restore(ctx, tx, a); err != nil {
-			return err
-		}
-		if err := resolve(ctx, tx, a); err != nil {
-			return err
-		}
-		a.Status, a.UndoneAt, a.UndoneBy = nhi.ActionUndone, at.UTC(), by
-		if err := putAction(ctx, tx, key, a); err != nil {
-			return err
-		}
-		return notify.Queue(ctx, tx, notices)
+		a, free, err = undo(ctx, tx, id, u)
+		return err
 	})
-	a.Generation = gen
-	return a, err
+	return a, free, err
+}
+
+func undo(ctx context.Context, tx *store.Tx, id string, u respond.Undoing) (nhi.Action, bool, error) {
+	a, key, err := getAction(ctx, tx, id)
+	if err != nil {
+		return a, false, err
+	}
+	if a.Status != nhi.ActionDone {
+		return a, false, fmt.Errorf("the action is %s: %w", a.Status, nhi.ErrConflict)
+	}
+	others, err := doneActions(ctx, tx, a.Credential)
+	if err != nil {
+		return a, false, err
+	}
+	for _, o := range others {
+		if o.ID != a.ID && o.Generation > a.Generation {
+			// Lifting one containment must not lift another's.
+			return a, false, fmt.Errorf("action %s contains the same credential; undo that first: %w", o.ID, nhi.ErrConflict)
+		}
+	}
+	if err := restore(ctx, tx, a); err != nil {
+		return a, false, err
+	}
+	a.Generation = tx.Reached()
+	free := len(others) == 1
+	if err := resolve(ctx, tx, a, free, u.At); err != nil {
+		return a, false, err
+	}
+	a.Status, a.UndoneAt, a.UndoneBy = nhi.ActionUndone, u.At.UTC(), u.By
+	if err := putAction(ctx, tx, key, a); err != nil {
+		return a, false, err
+	}
+	if err := dueAct(ctx, tx, u.Act(a)); err != nil {
+		return a, false, err
+	}
+	return a, free, notify.Queue(ctx, tx, u.Notices)
 }
 
 // restore puts the credential back as the action found it, if nobody has
 // moved it since.
 func restore(ctx context.Context, tx *store.Tx, a nhi.Action) error {
-	cred, err := inventory.Bind(tx).Credential(ctx, a.Credential)
+	cred, err := inventory.GetCredential(ctx, tx, a.Credential)
 	if err != nil {
 		return err
 	}
@@ -130,70 +243,62 @@ func restore(ctx context.Context, tx *store.Tx, a nhi.Action) error {
 	if err := json.Unmarshal(a.Before, &b); err != nil {
 		return fmt.Errorf("read the state before action %s: %w", a.ID, err)
 	}
-	left := map[nhi.Measure]nhi.CredentialState{
-		nhi.MeasureNarrow: nhi.CredentialNarrowed, nhi.MeasureSuspend: nhi.CredentialSuspended, nhi.MeasureRevoke: nhi.CredentialRevoked,
+	left, known := map[nhi.Measure]nhi.CredentialState{
+		nhi.MeasureNarrow: nhi.CredentialNarrowed, nhi.MeasureSuspend: nhi.CredentialSuspended,
 	}[a.Measure]
+	if !known {
+		return fmt.Errorf("%s cannot be undone: %w", a.Measure, nhi.ErrConflict)
+	}
+	if rank[b.State] > rank[left] {
+		left = b.State // it was worse already, and the action left it alone
+	}
 	if cred.State != left {
 		return fmt.Errorf("the credential is %s, not %s as the action left it: %w", cred.State, left, nhi.ErrConflict)
 	}
-	if later, err := containedSince(ctx, tx, a); err != nil {
-		return err
-	} else if later != "" {
-		return fmt.Errorf("action %s contains the same credential; undo that first: %w", later, nhi.ErrConflict)
-	}
 	cred.State, cred.Reason = b.State, b.Reason
-	return inventory.Bind(tx).PutCredential(ctx, cred, true)
+	return inventory.PutCredential(ctx, tx, cred)
 }
 
-// resolve closes the findings about the credential that a person answers for
-// by lifting its containment, and forgets that it was seen.
-func resolve(ctx context.Context, tx *store.Tx, a nhi.Action) error {
-	open, err := list[nhi.Finding](ctx, tx, `
+// resolve closes the findings that a person answers for by lifting a
+// containment. If nothing contains the credential any more, those are all that
+// are open about it, and what was seen of it is forgiven; if not, it is the
+// action's own.
+func resolve(ctx context.Context, tx *store.Tx, a nhi.Action, free bool, at time.Time) error {
+	const open = `
 		SELECT   body
 		FROM     finding
 		WHERE    credential = $1
 		AND      status IN ('open', 'acknowledged')
 		ORDER BY id
-		LIMIT    1000`, a.Credential)
+		LIMIT    10000`
+	findings, err := list[nhi.Finding](ctx, tx, open, a.Credential)
 	if err != nil {
 		return err
 	}
-	for _, f := range open {
-		f.Status = nhi.Resolved
+	for _, f := range findings {
+		if !free && f.Action != a.ID {
+			continue
+		}
+		f.Status, f.Settled = nhi.Resolved, at.UTC()
 		if err := putFinding(ctx, tx, f); err != nil {
 			return err
 		}
 	}
+	if !free {
+		return nil
+	}
 	_, err = tx.Exec(ctx, `
 		UPDATE sighting
-		SET    verdict = 'lifted'
+		SET    verdict = $3
 		WHERE  credential = $1
-		AND    verdict = $2`, a.Credential, nhi.Confirmed)
+		AND    verdict = $2`, a.Credential, nhi.Confirmed, lifted)
 	return err
 }
 
-// containedSince finds a standing act on the same credential other than a.
-// Lifting one containment must not lift another's.
-func containedSince(ctx context.Context, tx *store.Tx, a nhi.Action) (string, error) {
-	var id string
-	err := tx.QueryRow(ctx, `
-		SELECT   id
-		FROM     action
-		WHERE    credential = $1
-		AND      status = $2
-		AND      id > $3
-		ORDER BY id
-		LIMIT    1`, a.Credential, nhi.ActionDone, a.ID).Scan(&id)
-	if errors.Is(err, nhi.ErrNotFound) {
-		return "", nil
-	}
-	return id, err
-}
-
 // Approve implements respond.Store.
-func (s *Store) Approve(ctx context.Context, id, by string, at time.Time) (nhi.Action, error) {
+func (s *Store) Approve(ctx context.Context, id string, p respond.Approval) (nhi.Action, error) {
 	var a nhi.Action
-	gen, err := s.db.Write(ctx, func(tx *store.Tx) error {
+	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
 		var key string
 		var err error
 		if a, key, err = getAction(ctx, tx, id); err != nil {
@@ -202,46 +307,61 @@ func (s *Store) Approve(ctx context.Context, id, by string, at time.Time) (nhi.A
 		if a.Status != nhi.ActionProposed {
 			return fmt.Errorf("the action is %s, not proposed: %w", a.Status, nhi.ErrConflict)
 		}
-		a.Status, a.At = nhi.ActionDone, at.UTC()
-		if err := apply(ctx, tx, &a, nhi.CredentialSuspended, a.Reason+", approved by "+by); err != nil {
+		a.Status, a.At, a.Actor = nhi.ActionDone, p.At.UTC(), p.By
+		if err := apply(ctx, tx, &a, nhi.CredentialSuspended, a.Reason+", approved by "+p.By); err != nil {
 			return err
 		}
-		return putAction(ctx, tx, key, a)
+		if err := putAction(ctx, tx, key, a); err != nil {
+			return err
+		}
+		if err := dueAct(ctx, tx, p.Act(a)); err != nil {
+			return err
+		}
+		f, err := getFinding(ctx, tx, a.Finding)
+		if err != nil {
+			return err
+		}
+		return notify.Queue(ctx, tx, p.Notices(f, a))
 	})
-	a.Generation = gen
 	return a, err
 }
 
 // SaveSighting implements respond.Store.
 func (s *Store) SaveSighting(ctx context.Context, sighting nhi.Sighting) error {
-	_, err := s.db.Write(ctx, func(tx *store.Tx) error { return putSighting(ctx, tx, sighting) })
+	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
+		_, err := putSighting(ctx, tx, sighting)
+		return err
+	})
 	return err
 }
 
 // SaveFindings implements respond.Store.
-func (s *Store) SaveFindings(ctx context.Context, findings []nhi.Finding, notices func(nhi.Finding) []nhi.Notice) error {
+func (s *Store) SaveFindings(ctx context.Context, findings []nhi.Finding, notices respond.Notices) error {
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error { return SaveFindings(ctx, tx, findings, notices) })
 	return err
 }
 
 // SaveFindings merges findings in a transaction that also moves a reader's
-// position, so that a crash repeats both or none. notices may be nil.
-func SaveFindings(ctx context.Context, tx *store.Tx, findings []nhi.Finding, notices func(nhi.Finding) []nhi.Notice) error {
-	for _, f := range findings {
+// position, so that a crash repeats both or none. Each becomes what is on
+// record afterwards. notices may be nil.
+func SaveFindings(ctx context.Context, tx *store.Tx, findings []nhi.Finding, notices respond.Notices) error {
+	for i := range findings {
+		f := &findings[i]
 		old, err := getFinding(ctx, tx, f.ID)
-		switch {
-		case errors.Is(err, nhi.ErrNotFound):
-			if notices != nil {
-				if err := notify.Queue(ctx, tx, notices(f)); err != nil {
-					return err
-				}
-			}
-		case err != nil:
+		if err != nil && !errors.Is(err, nhi.ErrNotFound) {
 			return err
-		default:
-			f = merge(old, f)
 		}
-		if err := putFinding(ctx, tx, f); err != nil {
+		news := err != nil
+		if !news {
+			*f = merge(old, *f)
+			news = old.Status == nhi.Resolved && f.Status == nhi.Open
+		}
+		if news && notices != nil {
+			if err := notify.Queue(ctx, tx, notices(*f)); err != nil {
+				return err
+			}
+		}
+		if err := putFinding(ctx, tx, *f); err != nil {
 			return err
 		}
 	}
@@ -249,9 +369,13 @@ func SaveFindings(ctx context.Context, tx *store.Tx, findings []nhi.Finding, not
 }
 
 // merge keeps what people said and when it was first known, and takes the
-// newer view of what happened.
+// newer view of what happened. What was dismissed stays so, however often it
+// recurs; what was resolved opens again when it goes on afterwards.
 func merge(old, seen nhi.Finding) nhi.Finding {
-	seen.Status, seen.DetectedAt, seen.Action = old.Status, old.DetectedAt, old.Action
+	seen.Status, seen.DetectedAt, seen.Action, seen.Settled = old.Status, old.DetectedAt, old.Action, old.Settled
+	if old.Status == nhi.Resolved && seen.LastSeen.After(old.Settled) && seen.Count > old.Count {
+		seen.Status, seen.Settled = nhi.Open, time.Time{}
+	}
 	if old.FirstSeen.Before(seen.FirstSeen) {
 		seen.FirstSeen = old.FirstSeen
 	}
@@ -263,17 +387,89 @@ func merge(old, seen nhi.Finding) nhi.Finding {
 }
 
 // SetStatus implements respond.Store.
-func (s *Store) SetStatus(ctx context.Context, id string, status nhi.FindingStatus) (nhi.Finding, error) {
+func (s *Store) SetStatus(ctx context.Context, id string, status nhi.FindingStatus, act nhi.Act) (nhi.Finding, error) {
 	var f nhi.Finding
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
 		var err error
 		if f, err = getFinding(ctx, tx, id); err != nil {
 			return err
 		}
-		f.Status = status
-		return putFinding(ctx, tx, f)
+		if f.Status, f.Settled = status, (time.Time{}); status == nhi.Resolved || status == nhi.Dismissed {
+			f.Settled = act.At.UTC()
+		}
+		if err := putFinding(ctx, tx, f); err != nil {
+			return err
+		}
+		return dueAct(ctx, tx, act)
 	})
 	return f, err
+}
+
+// DueActs implements respond.Store.
+func (s *Store) DueActs(ctx context.Context, limit int) ([]nhi.Act, error) {
+	var out []nhi.Act
+	err := s.db.Read(ctx, func(tx *store.Tx) error {
+		var err error
+		out, err = list[nhi.Act](ctx, tx, `
+			SELECT   body
+			FROM     act_due
+			ORDER BY at, key
+			LIMIT    $1`, limit)
+		return err
+	})
+	return out, err
+}
+
+// ActsRecorded implements respond.Store.
+func (s *Store) ActsRecorded(ctx context.Context, keys []string) error {
+	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
+		for _, key := range keys {
+			if _, err := tx.Exec(ctx, `DELETE FROM act_due WHERE key = $1`, key); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// Behaving returns the open findings of behaviour detected since then, up to
+// limit of the newest: what risk consists of.
+func Behaving(ctx context.Context, db *store.DB, since time.Time, limit int) ([]nhi.Finding, error) {
+	var out []nhi.Finding
+	err := db.Read(ctx, func(tx *store.Tx) error {
+		var err error
+		out, err = list[nhi.Finding](ctx, tx, `
+			SELECT   body
+			FROM     finding
+			WHERE    rule >= 'DET-'
+			AND      rule < 'DET.'
+			AND      status IN ('open', 'acknowledged')
+			AND      detected >= $1
+			ORDER BY detected DESC, id
+			LIMIT    $2`, store.Micros(since), limit)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the open findings of behaviour: %w", err)
+	}
+	return out, nil
+}
+
+// Forget removes the sightings of other people's secrets that are older than
+// before.
+func Forget(ctx context.Context, db *store.DB, before time.Time) error {
+	_, err := db.Write(ctx, func(tx *store.Tx) error {
+		_, err := tx.Exec(ctx, `
+			DELETE FROM sighting
+			WHERE       verdict = $1
+			AND         at < $2`, nhi.Unknown, store.Micros(before))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget sightings of other people's secrets: %w", err)
+	}
+	return nil
 }
 
 // Recent implements respond.Store.

@@ -3,6 +3,7 @@ package respond
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -45,6 +46,7 @@ func putAction(ctx context.Context, tx *store.Tx, key string, a nhi.Action) erro
 		VALUES      ($1, $2, $3, $4, $5, $6)
 		ON CONFLICT (id) DO UPDATE
 		SET         status = excluded.status,
+		            at     = excluded.at,
 		            body   = excluded.body`,
 		a.ID, key, a.Status, a.Credential, store.Micros(a.At), string(body))
 	if err != nil {
@@ -69,18 +71,64 @@ func actionByKey(ctx context.Context, tx *store.Tx, key string) (nhi.Action, err
 	return one[nhi.Action](ctx, tx, `SELECT body FROM action WHERE key = $1`, key)
 }
 
-func putSighting(ctx context.Context, tx *store.Tx, s nhi.Sighting) error {
+// lifted is the verdict of a confirmed sighting that somebody answers for.
+const lifted = "lifted"
+
+// putSighting keeps a sighting and reports whether it is news: it was not
+// known, or is worth something else now. One that was lifted stays so.
+func putSighting(ctx context.Context, tx *store.Tx, s nhi.Sighting) (fresh bool, err error) {
 	body, err := json.Marshal(s)
 	if err != nil {
-		return fmt.Errorf("encode sighting %s: %w", s.ID, err)
+		return false, fmt.Errorf("encode sighting %s: %w", s.ID, err)
 	}
-	_, err = tx.Exec(ctx, `
+	n, err := tx.Exec(ctx, `
 		INSERT INTO sighting (id, verdict, credential, at, body)
 		VALUES      ($1, $2, $3, $4, $5)
-		ON CONFLICT (id) DO NOTHING`,
-		s.ID, s.Verdict, s.Credential, store.Micros(s.At), string(body))
+		ON CONFLICT (id) DO UPDATE
+		SET         verdict    = excluded.verdict,
+		            credential = excluded.credential,
+		            at         = excluded.at,
+		            body       = excluded.body
+		WHERE       sighting.verdict <> excluded.verdict
+		AND         sighting.verdict <> $6`,
+		s.ID, s.Verdict, s.Credential, store.Micros(s.At), string(body), lifted)
 	if err != nil {
-		return fmt.Errorf("write sighting %s: %w", s.ID, err)
+		return false, fmt.Errorf("write sighting %s: %w", s.ID, err)
+	}
+	return n > 0, nil
+}
+
+func isLifted(ctx context.Context, tx *store.Tx, sighting string) (bool, error) {
+	var verdict string
+	err := tx.QueryRow(ctx, `SELECT verdict FROM sighting WHERE id = $1`, sighting).Scan(&verdict)
+	if errors.Is(err, nhi.ErrNotFound) {
+		return false, nil
+	}
+	return verdict == lifted, err
+}
+
+// doneActions returns the acts that contain a credential.
+func doneActions(ctx context.Context, tx *store.Tx, id nhi.CredentialID) ([]nhi.Action, error) {
+	return list[nhi.Action](ctx, tx, `
+		SELECT   body
+		FROM     action
+		WHERE    credential = $1
+		AND      status = $2
+		ORDER BY id`, id, nhi.ActionDone)
+}
+
+// dueAct queues an act for the audit log.
+func dueAct(ctx context.Context, tx *store.Tx, act nhi.Act) error {
+	body, err := json.Marshal(act)
+	if err != nil {
+		return fmt.Errorf("encode act %s: %w", act.Key, err)
+	}
+	_, err = tx.Exec(ctx, `
+		INSERT INTO act_due (key, at, body)
+		VALUES      ($1, $2, $3)
+		ON CONFLICT (key) DO NOTHING`, act.Key, store.Micros(act.At), string(body))
+	if err != nil {
+		return fmt.Errorf("queue act %s: %w", act.Key, err)
 	}
 	return nil
 }
