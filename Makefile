@@ -59,7 +59,8 @@ check: build ## format, vet, staticcheck, unit tests with race and shuffle, gene
 e2e: build ## the product as its users meet it: commands, stories, crashes, nginx, browser
 	@scripts/need node packages
 	$(GO) test -count=1 -timeout 20m ./test/...
-	test/browser/run
+	MUSTER="$(CURDIR)/$(BIN)" examples/leaked-key/run
+	MUSTER="$(CURDIR)/$(BIN)" test/browser/run
 
 .PHONY: bench
 bench: ## benchmarks, with the named peers beside ours in the same run
