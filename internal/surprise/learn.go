@@ -211,14 +211,16 @@ func (m *image) learnHour(at int64, weight float32) {
 }
 
 // tick counts one event in the rates. Only a learned one counts towards what
-// is usual.
+// is usual. A late event counts for what would be left of it by now: a month
+// of old logs is no flood of today.
 func (m *image) tick(at int64, learned bool) {
 	m[atTouched]++
 	fast, slow, daily, peak := m.rates(at)
-	fast++
+	late := float64(m.late(at))
+	fast += faded(late / window)
 	if learned {
-		slow++
-		daily++
+		slow += faded(late / hour)
+		daily += faded(late / day)
 		peak = m.countHour(at, fast, peak)
 	}
 	m.setFloats(atFast, fast, slow)

@@ -462,3 +462,38 @@ func ExamplePage() {
 	// true false
 	// true true [country]
 }
+
+func TestOldLogsReadInDuringABusyDayAreNoFloodAndMakeNone(t *testing.T) {
+	p := &Page{}
+	now := monday.Add(60 * 24 * time.Hour)
+	for i := range 400 { // what happens today
+		p.Learn(call(now.Add(time.Duration(i)*500*time.Millisecond), i%3))
+	}
+	today := now.Add(200 * time.Second)
+	for i := range 1500 { // the month before, read in meanwhile
+		o := call(monday.Add(time.Duration(i)*28*time.Minute), i%3)
+		if s := p.Score(o, nil); s.Tenths >= threshold {
+			t.Fatalf("the %dth event of the past: %s", i, shares(s))
+		}
+		p.Learn(o)
+	}
+	if got, want := p.Score(call(today, 1), nil).RatePerMinute, 400*perMinute; math.Abs(got-want) > want/3 {
+		t.Errorf("after reading in the past, today's rate is %.0f calls a minute, want about %.0f", got, want)
+	}
+}
+
+func TestAFloodThatIsReportedLateIsAFlood(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	p := raise(quiet, r)
+	last := p.LastSeen().Add(time.Hour)
+	p.Learn(call(last, 1)) // a newer event, from another source
+	loudest := 0
+	for i := range 400 {
+		o := call(last.Add(-10*time.Minute+time.Duration(i)*100*time.Millisecond), 1)
+		loudest = max(loudest, p.Score(o, nil).Tenths)
+		p.Touch(o.At)
+	}
+	if loudest < threshold {
+		t.Errorf("400 calls in a minute, reported ten minutes late, are %d tenths of a bit", loudest)
+	}
+}

@@ -233,8 +233,13 @@ func (m *image) roamer(o *Observation, scale float64) bool {
 	return novel >= roams && novel >= habitual*float64(st.n)*scale
 }
 
-// rate returns the surprise of one more call now, and the calls a minute.
+// rate returns the surprise of one more call now, and the calls a minute. Of an
+// event from long before the latest one, as in logs that are read in after
+// the fact, nothing is known about the calls around it.
 func (m *image) rate(at int64) (bits, calls float64) {
+	if m.late(at) > hour {
+		return 0, perMinute
+	}
 	fast, slow, daily, peak := m.rates(at)
 	calls = float64(fast) + 1
 	expect := max(rateFloor, float64(peak), float64(slow)/12, float64(daily)/288)
@@ -271,6 +276,10 @@ func (m *image) rates(at int64) (fast, slow, daily, peak float32) {
 	}
 	return fast * faded(gone/window), slow * faded(gone/hour), daily * faded(gone/day), peak * faded(gone/peakHalfLife)
 }
+
+// late returns how long before the time of the rates an event lies, 0 when it
+// does not.
+func (m *image) late(at int64) int64 { return max(0, clampTime(int64(m[atRates]))-at) }
 
 // fade returns the factor that turns counts in units of the origin into
 // counts as of at. An identity that comes back after years is remembered in
