@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"mime/multipart"
 	"net/http"
 	"time"
 
@@ -35,29 +34,18 @@ func (s *Stage) Import(ctx context.Context) error {
 
 // importAccount sends IAM's export files of one account.
 func (s *Stage) importAccount(ctx context.Context, account string) error {
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	for _, part := range []struct {
-		name, file string
-		write      func(io.Writer, string) error
-	}{
-		{"authorization-details", "details.json", s.world.Details},
-		{"access-keys", "keys.json", s.world.AccessKeys},
-		{"credential-report", "report.csv", s.world.Report},
+	files := map[string]io.Reader{}
+	for name, write := range map[string]func(io.Writer, string) error{
+		"authorization-details": s.world.Details, "access-keys": s.world.AccessKeys, "credential-report": s.world.Report,
 	} {
-		w, err := form.CreateFormFile(part.name, part.file)
-		if err != nil {
+		var body bytes.Buffer
+		if err := write(&body, account); err != nil {
 			return err
 		}
-		if err := part.write(w, account); err != nil {
-			return err
-		}
+		files[name] = &body
 	}
-	if err := form.Close(); err != nil {
-		return err
-	}
-	var result client.ImportResult
-	if err := s.api.Do(ctx, http.MethodPost, "/v1/inventory/imports/aws", form.FormDataContentType(), &body, &result); err != nil {
+	result, err := s.api.ImportAWS(ctx, files)
+	if err != nil {
 		return err
 	}
 	if len(result.Problems) > 0 {
@@ -102,8 +90,8 @@ func (s *Stage) send(ctx context.Context, records iter.Seq[[]byte]) error {
 		if n == 0 {
 			return nil
 		}
-		var got client.Received
-		if err := s.logs.Do(ctx, http.MethodPost, "/receive/logs/cloudtrail", "application/x-ndjson", &body, &got); err != nil {
+		got, err := s.logs.ReceiveLogs(ctx, "cloudtrail", &body)
+		if err != nil {
 			return err
 		}
 		if got.Events != n || got.Unparsable+got.Refused > 0 {

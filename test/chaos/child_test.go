@@ -1,0 +1,170 @@
+// Package chaos breaks a real server on purpose: it kills the process at random
+// moments and looks whether what was acknowledged is there afterwards, and it
+// plants secrets in everything that comes in and looks for them everywhere.
+package chaos
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/muster-id/muster/client"
+)
+
+// muster is the program under test; TestMain builds it.
+var muster string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "muster-chaos-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		muster = filepath.Join(dir, "muster")
+		if out, err := exec.Command("go", "build", "-o", muster, "../../cmd/muster").CombinedOutput(); err != nil {
+			fmt.Fprintf(os.Stderr, "build muster: %v\n%s", err, out)
+			return 1
+		}
+		return m.Run()
+	}())
+}
+
+// A child is a server in a process of its own.
+type child struct {
+	cmd   *exec.Cmd
+	out   *lines
+	ended chan error
+	data  string
+	url   string
+	ops   string
+}
+
+// lines is what a child wrote; it may be read while the child writes.
+type lines struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// free returns an address on loopback that nobody listens on.
+func free(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// start starts a server on a data folder and waits until it is ready. The
+// addresses are those of c, so that a server comes back where it was.
+func (c *child) start(t *testing.T) {
+	t.Helper()
+	c.out, c.ended = &lines{}, make(chan error, 1)
+	config := filepath.Join(filepath.Dir(c.data), "muster.yaml")
+	if err := os.WriteFile(config, []byte("journal_reserve: 4194304\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.cmd = exec.Command(muster, "serve", "--debug", "--data", c.data, "--config", config,
+		"--listen", strings.TrimPrefix(c.url, "http://"), "--ops-listen", strings.TrimPrefix(c.ops, "http://"))
+	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
+	if err := c.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { c.ended <- c.cmd.Wait() }() // ends with the process
+	t.Cleanup(func() { _ = c.cmd.Process.Kill() })
+	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.ops+"/readyz", nil); err == nil {
+			if res, err := http.DefaultClient.Do(req); err == nil {
+				res.Body.Close()
+				if res.StatusCode == http.StatusOK {
+					return
+				}
+			}
+		}
+		select {
+		case err := <-c.ended:
+			t.Fatalf("the server ended while starting: %v\n%s", err, c.out)
+		case <-ctx.Done():
+			t.Fatalf("the server is not ready after a minute:\n%s", c.out)
+		case <-tick.C:
+		}
+	}
+}
+
+// kill ends the server as the power going out does.
+func (c *child) kill(t *testing.T) {
+	t.Helper()
+	if err := c.cmd.Process.Kill(); err != nil {
+		t.Fatalf("kill: %v", err)
+	}
+	<-c.ended
+}
+
+// stop ends the server as an administrator does.
+func (c *child) stop(t *testing.T) {
+	t.Helper()
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatalf("stop: %v", err)
+	}
+	select {
+	case err := <-c.ended:
+		if err != nil {
+			t.Errorf("a server that was told to stop ended with %v:\n%s", err, c.out)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatalf("the server does not stop:\n%s", c.out)
+	}
+}
+
+// operator is a client with the first administrator's token.
+func (c *child) operator(t *testing.T) *client.Client {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(c.data, "admin.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c.as(t, strings.TrimSpace(string(token)))
+}
+
+func (c *child) as(t *testing.T, key string) *client.Client {
+	t.Helper()
+	api, err := client.New(c.url, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return api
+}
+
+func newChild(t *testing.T) *child {
+	t.Helper()
+	return &child{data: filepath.Join(t.TempDir(), "data"), url: "http://" + free(t), ops: "http://" + free(t)}
+}
