@@ -7,6 +7,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"sync"
 )
 
 // patient is the client without a timeout of its own, for calls whose length
@@ -56,7 +57,35 @@ func writeForm(form *multipart.Writer, files map[string]io.Reader) error {
 // still owns.
 func (c *Client) ReceiveLogs(ctx context.Context, format string, body io.Reader) (Received, error) {
 	var out Received
-	// A body that can be closed would be closed by the transport.
-	err := c.patient().Do(ctx, http.MethodPost, "/receive/logs/"+url.PathEscape(format), "application/octet-stream", io.NopCloser(body), &out)
+	lent := &loan{r: body}
+	err := c.patient().Do(ctx, http.MethodPost, "/receive/logs/"+url.PathEscape(format), "application/octet-stream", lent, &out)
+	if ctx.Err() == nil {
+		lent.Close()
+	}
 	return out, err
+}
+
+// A loan is a reader that can be taken back: the transport may go on reading a
+// body after the reply has come.
+type loan struct {
+	mu sync.Mutex // guards r, and is held while it is read
+	r  io.Reader
+}
+
+// Read implements io.Reader.
+func (l *loan) Read(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.r == nil {
+		return 0, io.EOF
+	}
+	return l.r.Read(p)
+}
+
+// Close takes the reader back, when nobody reads it any more.
+func (l *loan) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.r = nil
+	return nil
 }

@@ -11,9 +11,8 @@
 //     found or denied, 2 for wrong use, 3 when it could not be done (see
 //     status).
 //   - An error is one line that says what to do next; --debug shows the chain.
-//   - Names come from outside and may be hostile. Whatever a terminal could
-//     take for a command, or a reader for another word, is printed as an
-//     escape; a spreadsheet formula is defused.
+//   - Names come from outside and may be hostile; package output makes them
+//     harmless.
 //   - A write has --dry-run, which shows what would be sent and sends nothing.
 //     A secret is read from a file, the environment or standard input, never
 //     from an argument, which other users of the machine can see.
@@ -38,6 +37,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/output"
 )
 
 // Std is what a command line is connected to.
@@ -131,7 +131,7 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 		return code
 	}
 	// The kinds of error end many messages and tell people nothing.
-	line := strings.TrimSuffix(strings.TrimSuffix(visible(err.Error()), " (invalid)"), ": invalid")
+	line := strings.TrimSuffix(strings.TrimSuffix(output.Visible(err.Error()), " (invalid)"), ": invalid")
 	var usage usageError
 	switch {
 	case errors.As(err, &usage) || !a.ran:
@@ -150,7 +150,7 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 
 // chain prints an error and what it wraps, one a line.
 func (a *app) chain(err error, indent string) {
-	fmt.Fprintf(a.std.Err, "%s%T: %s\n", indent, err, visible(err.Error()))
+	fmt.Fprintf(a.std.Err, "%s%T: %s\n", indent, err, output.Visible(err.Error()))
 	switch e := err.(type) {
 	case interface{ Unwrap() error }:
 		if inner := e.Unwrap(); inner != nil {
@@ -164,7 +164,7 @@ func (a *app) chain(err error, indent string) {
 }
 
 // say prints words for people, one line. Hostile text in args must have gone
-// through visible.
+// through output.Visible.
 func (a *app) say(format string, args ...any) { fmt.Fprintf(a.std.Err, format+"\n", args...) }
 
 // terminal reports whether a stream is one.
@@ -179,35 +179,112 @@ type verb struct {
 	example          string
 	args             cobra.PositionalArgs // nil means none
 	complete         []cobra.Completion   // what the arguments may be
-	run              func(ctx context.Context, args []string) error
+	prints           []string             // fields of the data it prints; nil when it prints none
+	talks            talk
+	flags            func(c *cobra.Command) // may be nil
+	run              func(ctx context.Context, c *call, args []string) error
+}
+
+// A talk says how a command speaks with a server.
+type talk int
+
+const (
+	alone  talk = iota
+	reads       // asks
+	writes      // changes something, so it has --dry-run
+)
+
+// A call is one run of a command.
+type call struct {
+	*app
+	*remote
+	out *output.Form
+	cmd *cobra.Command
 }
 
 // command makes a command of a verb.
 func (a *app) command(v verb) *cobra.Command {
-	if v.args == nil {
-		v.args = cobra.NoArgs
-	}
+	k := &call{app: a, remote: &remote{app: a}, out: &output.Form{Format: "table"}}
 	c := &cobra.Command{
-		Use: v.use, Short: v.short, Long: v.long, Example: indent(v.example), ValidArgs: v.complete,
+		Use: v.use, Short: v.short, Long: v.long, Example: indented(v.example), ValidArgs: v.complete, DisableFlagsInUseLine: true,
 		Args: func(cmd *cobra.Command, args []string) error {
-			if v.args(cmd, args) != nil {
-				return usagef("%s do not fit: want `%s`", count(len(args), "argument", "arguments"), cmd.UseLine())
+			fits := v.args
+			if fits == nil {
+				fits = cobra.NoArgs
+			}
+			if fits(cmd, args) != nil {
+				return usagef("%s do not fit: want `%s`", output.Count(len(args), "argument", "arguments"), cmd.UseLine())
 			}
 			return nil
 		},
-		DisableFlagsInUseLine: true,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			a.ran = true
-			return v.run(cmd.Context(), args)
+			if err := k.out.Check(); err != nil {
+				return usageError{err}
+			}
+			return v.run(cmd.Context(), k, args)
 		},
 	}
 	if v.complete == nil {
 		c.ValidArgsFunction = cobra.FixedCompletions(nil, cobra.ShellCompDirectiveDefault)
 	}
+	k.cmd = c
+	k.flags(v)
 	return c
 }
 
-func indent(text string) string {
+// flags gives a command the flags that its verb needs.
+func (k *call) flags(v verb) {
+	if v.prints != nil {
+		k.out.Known, k.out.Out, k.out.Terminal = v.prints, k.std.Out, terminal(k.std.Out)
+		k.out.Colour = k.out.Terminal && k.std.Getenv("NO_COLOR") == "" && k.std.Getenv("TERM") != "dumb"
+		f := k.cmd.Flags()
+		f.StringVarP(&k.out.Format, "output", "o", "table", "`form` of the output: "+strings.Join(output.Formats, ", "))
+		f.StringSliceVar(&k.out.Pick, "json", nil, "print only these `fields`, as JSON: id,name")
+		f.StringVar(&k.out.Filter, "jq", "", "print what this jq `expression` makes of the JSON")
+		completes(k.cmd, "output", output.Formats...)
+	}
+	if v.talks != alone {
+		k.serverFlag(k.cmd, "server", "`address` of the server; MUSTER_SERVER, else "+defaultServer)
+	}
+	if v.talks == writes {
+		k.dryRunFlag(k.cmd)
+	}
+	if v.flags != nil {
+		v.flags(k.cmd)
+	}
+}
+
+// bar is the progress of long work, drawn only on a terminal.
+func (a *app) bar(total int64) *output.Bar {
+	return &output.Bar{W: a.std.Err, On: terminal(a.std.Err), Total: total}
+}
+
+// completes makes a flag complete to some words.
+func completes(cmd *cobra.Command, flag string, words ...string) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+		panic(err) // a flag that is not there: any test of the command finds it
+	}
+}
+
+// required makes a command ask for flags.
+func required(cmd *cobra.Command, flags ...string) {
+	for _, f := range flags {
+		if err := cmd.MarkFlagRequired(f); err != nil {
+			panic(err) // as above
+		}
+	}
+}
+
+// oneOf checks a word that must be one of a few.
+func oneOf(what, word string, words []string) error {
+	if slices.Contains(words, word) {
+		return nil
+	}
+	return usagef("%s %s: want one of %s", what, word, strings.Join(words, ", "))
+}
+
+func indented(text string) string {
 	return "  " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n  ")
 }
 
@@ -215,7 +292,7 @@ func indent(text string) string {
 // does not exist it suggests one that does.
 func (a *app) group(use, short, example string, verbs ...*cobra.Command) *cobra.Command {
 	c := &cobra.Command{
-		Use: use, Short: short, Example: indent(example), Args: cobra.ArbitraryArgs, DisableFlagsInUseLine: true, SuggestionsMinimumDistance: 2,
+		Use: use, Short: short, Example: indented(example), Args: cobra.ArbitraryArgs, DisableFlagsInUseLine: true, SuggestionsMinimumDistance: 2,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return noCommand(cmd, args[0])

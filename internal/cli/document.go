@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/policy"
 )
 
@@ -21,48 +22,43 @@ muster resource show routes`, a.applyCommand("resource", "resources.yaml", ""), 
 // applyCommand applies a file as a whole. as is the document when the file's
 // name does not say.
 func (a *app) applyCommand(noun, example, as string) *cobra.Command {
-	var o *output
-	var r *remote
-	c := a.command(verb{
+	return a.command(verb{
 		use: "apply FILE", short: "Apply a file as a whole; a wrong one changes nothing",
 		long: "Put a file into force: routes.yaml, resources.yaml, trust.yaml or policies.cedar. Its name says\nwhich, or --as. A wrong file is refused with line and reason, and the old one stays.",
 		example: fmt.Sprintf(`
 muster %s apply %s
 muster %[1]s apply %s --dry-run
 muster %[1]s apply generated.yaml --as trust`, noun, example, example),
-		args: cobra.ExactArgs(1),
-		run: func(ctx context.Context, args []string) error {
+		args: cobra.ExactArgs(1), prints: output.Fields[client.Document](), talks: writes,
+		flags: func(c *cobra.Command) {
+			c.Flags().StringVar(&as, "as", as, "which `document` it is: routes, resources, trust or policies")
+			completes(c, "as", "routes", "resources", "trust", "policies")
+		},
+		run: func(ctx context.Context, k *call, args []string) error {
 			name, err := documentOf(args[0], as)
 			if err != nil {
 				return err
 			}
-			return r.apply(ctx, o, args[0], name)
+			return k.apply(ctx, args[0], name)
 		},
 	})
-	o, r = a.output(c), a.writes(c)
-	c.Flags().StringVar(&as, "as", as, "which document it is: routes, resources, trust or policies")
-	complete(c, "as", "routes", "resources", "trust", "policies")
-	return c
 }
 
 func (a *app) resourceShow() *cobra.Command {
-	var o *output
-	var r *remote
-	c := a.command(verb{
-		use: "show routes|resources|trust", short: "Print a file as it is in force", args: cobra.ExactArgs(1), complete: []string{"routes", "resources", "trust"},
+	return a.command(verb{
+		use: "show routes|resources|trust", short: "Print a file as it is in force",
 		example: `
 muster resource show routes
 muster resource show resources > resources.yaml`,
-		run: func(ctx context.Context, args []string) error {
+		args: cobra.ExactArgs(1), complete: []string{"routes", "resources", "trust"}, prints: output.Fields[client.Document](), talks: reads,
+		run: func(ctx context.Context, k *call, args []string) error {
 			name, err := documentOf("", args[0])
 			if err != nil {
 				return usagef("there is no file %q; choose routes, resources or trust", args[0])
 			}
-			return r.document(ctx, o, name)
+			return k.document(ctx, name)
 		},
 	})
-	o, r = a.output(c), a.remote(c)
-	return c
 }
 
 func (a *app) policy() *cobra.Command {
@@ -71,57 +67,39 @@ muster policy check policies.cedar
 muster policy apply policies.cedar`, a.policyCheck(), a.policyApply(), a.policyShow())
 }
 
-var problemColumns = []column[policy.Problem]{
-	{head: "PLACE", of: func(p policy.Problem) string {
-		if p.Line == 0 {
-			return p.File
-		}
-		return p.File + ":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column)
-	}},
-	{head: "POLICY", of: func(p policy.Problem) string { return p.Policy }},
-	{head: "WEIGHT", of: func(p policy.Problem) string {
-		if p.Warning {
-			return "warning"
-		}
-		return "error"
-	}},
-	{head: "REASON", of: func(p policy.Problem) string { return p.Reason }},
-}
+var problemColumns = output.Columns[policy.Problem]("file line column policy warning reason")
 
 func (a *app) policyCheck() *cobra.Command {
-	var o *output
-	c := a.command(verb{
+	return a.command(verb{
 		use: "check FILE...", short: "Check policies against the schema, without a server",
 		long: "Check Cedar policies as a server would before it takes them: syntax, schema and the rules of the\nhouse. Problems are printed as file:line:column, and make the exit status 2.",
 		example: `
 muster policy check policies.cedar
 muster policy check policies/*.cedar -o json`,
-		args: cobra.MinimumNArgs(1),
-		run: func(_ context.Context, args []string) error {
+		args: cobra.MinimumNArgs(1), prints: output.Fields[policy.Problem](),
+		run: func(_ context.Context, k *call, args []string) error {
 			problems, err := a.check(args)
 			if err != nil {
 				return err
 			}
-			if err := a.printProblems(o, problems); err != nil {
+			if err := a.printProblems(k.out, problems); err != nil {
 				return err
 			}
 			return wrong(problems)
 		},
 	})
-	o = a.output(c)
-	return c
 }
 
-func (a *app) printProblems(o *output, problems []policy.Problem) error {
-	if o.structured() || o.format == "csv" {
-		return list(o, problems, problemColumns)
+func (a *app) printProblems(o *output.Form, problems []policy.Problem) error {
+	if o.Structured() || o.Format == "csv" {
+		return output.List(o, problems, problemColumns)
 	}
 	for _, p := range problems {
 		text := p.String()
 		if p.Warning {
 			text += " (warning)"
 		}
-		if _, err := fmt.Fprintln(a.std.Out, visible(text)); err != nil {
+		if _, err := fmt.Fprintln(a.std.Out, output.Visible(text)); err != nil {
 			return err
 		}
 	}
@@ -156,16 +134,14 @@ func wrong(problems []policy.Problem) error {
 }
 
 func (a *app) policyApply() *cobra.Command {
-	var o *output
-	var r *remote
-	c := a.command(verb{
+	return a.command(verb{
 		use: "apply FILE", short: "Put policies into force beside the guards",
 		long: "Put a file of Cedar policies into force, instead of the one before; the built-in guards stay.\nA wrong file is refused with line and reason, and nothing changes.",
 		example: `
 muster policy apply policies.cedar
 muster policy apply policies.cedar --dry-run`,
-		args: cobra.ExactArgs(1),
-		run: func(ctx context.Context, args []string) error {
+		args: cobra.ExactArgs(1), prints: output.Fields[client.Document](), talks: writes,
+		run: func(ctx context.Context, k *call, args []string) error {
 			if args[0] != "-" { // standard input can be read only once
 				problems, err := a.check(args)
 				if err == nil {
@@ -175,20 +151,17 @@ muster policy apply policies.cedar --dry-run`,
 					return err
 				}
 			}
-			return r.apply(ctx, o, args[0], documentNames["policies"])
+			return k.apply(ctx, args[0], documentNames["policies"])
 		},
 	})
-	o, r = a.output(c), a.writes(c)
-	return c
 }
 
 func (a *app) policyShow() *cobra.Command {
-	var o *output
-	var r *remote
-	c := a.command(verb{
+	return a.command(verb{
 		use: "show", short: "Print the policies that are in force", example: `muster policy show > policies.cedar`,
-		run: func(ctx context.Context, _ []string) error { return r.document(ctx, o, documentNames["policies"]) },
+		prints: output.Fields[client.Document](), talks: reads,
+		run: func(ctx context.Context, k *call, _ []string) error {
+			return k.document(ctx, documentNames["policies"])
+		},
 	})
-	o, r = a.output(c), a.remote(c)
-	return c
 }

@@ -8,28 +8,17 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/output"
 )
 
-var importColumns = []column[client.ImportResult]{
-	{head: "IDENTITIES", of: func(r client.ImportResult) string { return strconv.Itoa(r.Identities) }},
-	{head: "CREDENTIALS", of: func(r client.ImportResult) string { return strconv.Itoa(r.Credentials) }},
-	{head: "GRANTS", of: func(r client.ImportResult) string { return strconv.Itoa(r.Grants) }},
-	{head: "OWNERS", of: func(r client.ImportResult) string { return strconv.Itoa(r.Owners) }},
-	{head: "CHANGED", of: func(r client.ImportResult) string { return strconv.Itoa(r.Changed) }},
-	{head: "RETIRED", of: func(r client.ImportResult) string { return strconv.Itoa(r.Retired) }},
-	{head: "PROBLEMS", of: func(r client.ImportResult) string { return strconv.Itoa(len(r.Problems)) }},
-}
+var importColumns = output.Columns[client.ImportResult]("identities credentials grants owners changed retired problems")
 
 func (a *app) inventory() *cobra.Command {
-	var o *output
-	var r *remote
 	files := map[string]*string{"authorization-details": new(string), "access-keys": new(string), "credential-report": new(string)}
 	c := a.command(verb{
 		use: "aws --authorization-details FILE", short: "Import what IAM tells about an AWS account",
@@ -39,68 +28,70 @@ aws iam get-account-authorization-details > details.json
 aws iam list-access-keys --user-name ci > keys.json
 muster inventory import aws --authorization-details details.json --access-keys keys.json
 muster inventory import aws --authorization-details details.json --credential-report report.csv`,
-		run: func(ctx context.Context, _ []string) error { return a.importAWS(ctx, o, r, files) },
+		prints: output.Fields[client.ImportResult](), talks: writes,
+		flags: func(c *cobra.Command) {
+			f := c.Flags()
+			f.StringVar(files["authorization-details"], "authorization-details", "", "`file` with the output of aws iam get-account-authorization-details")
+			f.StringVar(files["access-keys"], "access-keys", "", "`file` with the output of aws iam list-access-keys, of one or several users")
+			f.StringVar(files["credential-report"], "credential-report", "", "`file` with the output of aws iam get-credential-report, or its CSV content")
+			required(c, "authorization-details")
+		},
+		run: func(ctx context.Context, k *call, _ []string) error { return k.importAWS(ctx, files) },
 	})
-	o, r = a.output(c), a.writes(c)
-	for name, doc := range map[string]string{
-		"authorization-details": "output of `aws iam get-account-authorization-details`",
-		"access-keys":           "output of `aws iam list-access-keys`, of one or several users",
-		"credential-report":     "output of `aws iam get-credential-report`, or its CSV content",
-	} {
-		c.Flags().StringVar(files[name], name, "", strings.ReplaceAll(doc, "`", ""))
-	}
-	required(c, "authorization-details")
 	imports := a.group("import", "Take in what a provider tells", `muster inventory import aws --authorization-details details.json`, c)
 	return a.group("inventory", "Take in who exists", `muster inventory import aws --authorization-details details.json`, imports)
 }
 
-func (a *app) importAWS(ctx context.Context, o *output, r *remote, files map[string]*string) error {
-	readers, total := map[string]io.Reader{}, int64(0)
-	bar := a.progress(0)
+func (k *call) importAWS(ctx context.Context, files map[string]*string) error {
+	const path = "/v1/inventory/imports/aws"
+	readers, planned := map[string]io.Reader{}, map[string]string{}
+	bar := k.bar(0)
 	for form, name := range files {
 		if *name == "" {
 			continue
 		}
-		f, err := os.Open(*name)
+		f, err := openFile(*name)
 		if err != nil {
 			return fmt.Errorf("import: %w", err)
 		}
 		defer f.Close()
-		info, err := f.Stat()
-		if err != nil {
-			return fmt.Errorf("import: %w", err)
+		if info, err := f.Stat(); err == nil {
+			bar.Total += info.Size()
 		}
-		if info.IsDir() {
-			return usagef("--%s %s: that is a folder, not a file", form, *name)
-		}
-		total += info.Size()
-		readers[form] = bar.reader(f)
+		readers[form], planned[form] = bar.Reader(f), "content of "+*name
 	}
-	bar.total = total
-	const path = "/v1/inventory/imports/aws"
-	if r.dryRun {
-		sent := map[string]string{}
-		for form := range readers {
-			sent[form] = "content of " + *files[form]
-		}
-		return r.plan(http.MethodPost, path, sent)
+	if k.dryRun {
+		return k.plan(http.MethodPost, path, planned)
 	}
-	c, err := r.client()
+	c, err := k.client()
 	if err != nil {
 		return err
 	}
+	// Asking first spares a long upload that ends in a refusal.
 	if err := c.Get(ctx, "/v1/me", nil, nil); err != nil {
 		return err
 	}
 	result, err := c.ImportAWS(ctx, readers)
-	bar.end()
+	bar.End()
 	if err != nil {
 		return inputError{fmt.Errorf("import: %w", named(err, files))}
 	}
 	for _, p := range result.Problems {
-		a.say("left out: %s", visible(inFile(p, files)))
+		k.say("left out: %s", output.Visible(inFile(p, files)))
 	}
-	return one(o, result, importColumns)
+	return output.One(k.out, result, importColumns)
+}
+
+// openFile opens a file for reading, and nothing else that has a name.
+func openFile(name string) (*os.File, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || info.IsDir() {
+		return nil, errors.Join(err, fmt.Errorf("%s is a folder: name the files in it", name), f.Close())
+	}
+	return f, nil
 }
 
 // named puts the file's own name where the server, which does not know it,
@@ -124,29 +115,12 @@ func inFile(text string, files map[string]*string) string {
 	return text
 }
 
-var identityColumns = []column[client.Identity]{
-	{head: "ID", of: func(i client.Identity) string { return i.ID }},
-	{head: "NAME", of: func(i client.Identity) string { return i.Name }},
-	{head: "KIND", of: func(i client.Identity) string { return i.Kind }},
-	{head: "ENVIRONMENT", of: func(i client.Identity) string { return i.Environment.Name }},
-	{head: "OWNER", of: func(i client.Identity) string { return i.Owner.Ref }},
-	{head: "STATE", of: func(i client.Identity) string { return i.State }},
-	{head: "RISK", of: func(i client.Identity) string { return strconv.Itoa(i.Risk) }},
-	{head: "LAST SEEN", of: func(i client.Identity) string { return whenever(i.LastSeen) }},
-	{head: "CLASS", of: func(i client.Identity) string { return i.Environment.Class }, wide: true},
-	{head: "SHADOW", of: func(i client.Identity) string { return yes(i.Shadow) }, wide: true},
-	{head: "ATTESTABLE", of: func(i client.Identity) string { return yes(i.Attestable) }, wide: true},
-	{head: "PROVIDER", of: func(i client.Identity) string { return i.Provider }, wide: true},
-	{head: "ACCOUNT", of: func(i client.Identity) string { return i.Account }, wide: true},
-	{head: "NATIVE ID", of: func(i client.Identity) string { return i.Native }, wide: true},
-	{head: "PATH", of: func(i client.Identity) string { return i.Path }, wide: true},
-	{head: "OWNER BY", of: func(i client.Identity) string { return i.Owner.Source }, wide: true},
-	{head: "FIRST SEEN", of: func(i client.Identity) string { return whenever(i.FirstSeen) }, wide: true},
-	{head: "CREATED", of: func(i client.Identity) string { return whenever(i.Created) }, wide: true},
-}
+var identityColumns = output.Columns[client.Identity]("id name kind environment=environment.name owner=owner.ref state risk last_seen | class=environment.class shadow attestable provider account native path owner_by=owner.source first_seen created")
 
-var states = []string{"active", "dormant", "quarantined", "deprecated", "retired"}
-var ownKinds = []string{"service-account", "workload", "ci-job", "agent"}
+var (
+	states   = []string{"active", "dormant", "quarantined", "deprecated", "retired"}
+	ownKinds = []string{"service-account", "workload", "ci-job", "agent"}
+)
 
 func (a *app) identity() *cobra.Command {
 	return a.group("identity", "The identities that are no people", `
@@ -156,19 +130,30 @@ muster identity create --name settler --environment prod --owner mara@example.co
 }
 
 func (a *app) identityList() *cobra.Command {
-	var o *output
-	var r *remote
 	var query, kind, environment, owner, state string
 	var unowned, shadow bool
 	var limit int
-	c := a.command(verb{
+	return a.command(verb{
 		use: "list", short: "List identities",
 		example: `
 muster identity list
 muster identity list --query payments --environment prod
 muster identity list --unowned -o csv > unowned.csv
 muster identity list --jq '[.[] | select(.risk > 50)] | length'`,
-		run: func(ctx context.Context, _ []string) error {
+		prints: output.Fields[client.Identity](), talks: reads,
+		flags: func(c *cobra.Command) {
+			f := c.Flags()
+			f.StringVarP(&query, "query", "q", "", "`words`; each must begin a word of name, path, native id, account or owner")
+			f.StringVar(&kind, "kind", "", "only this `kind`")
+			f.StringVar(&environment, "environment", "", "only this `environment`")
+			f.StringVar(&owner, "owner", "", "only those of this `owner`")
+			f.StringVar(&state, "state", "", "only this `state`: "+strings.Join(states, ", "))
+			f.BoolVar(&unowned, "unowned", false, "only those that nobody answers for")
+			f.BoolVar(&shadow, "shadow", false, "only those seen acting that no inventory knows")
+			limitFlag(c, &limit)
+			completes(c, "state", states...)
+		},
+		run: func(ctx context.Context, k *call, _ []string) error {
 			q := url.Values{"q": {query}, "kind": {kind}, "environment": {environment}, "owner": {owner}, "state": {state}}
 			if unowned {
 				q.Set("unowned", "true")
@@ -176,148 +161,85 @@ muster identity list --jq '[.[] | select(.risk > 50)] | length'`,
 			if shadow {
 				q.Set("shadow", "true")
 			}
-			items, more, err := pages[client.Identity](ctx, r, "/v1/identities", q, limit)
-			if err != nil {
-				return err
-			}
-			if more {
-				a.say("there are more than %d; --limit 0 lists all", limit)
-			}
-			return list(o, items, identityColumns)
+			return pages(ctx, k, "/v1/identities", q, limit, identityColumns)
 		},
 	})
-	o, r = a.output(c), a.remote(c)
-	f := c.Flags()
-	f.StringVarP(&query, "query", "q", "", "words; each must begin a word of name, path, native id, account or owner")
-	f.StringVar(&kind, "kind", "", "only this kind")
-	f.StringVar(&environment, "environment", "", "only this environment")
-	f.StringVar(&owner, "owner", "", "only those of this owner")
-	f.StringVar(&state, "state", "", "only this state: "+strings.Join(states, ", "))
-	f.BoolVar(&unowned, "unowned", false, "only those that nobody answers for")
-	f.BoolVar(&shadow, "shadow", false, "only those seen acting that no inventory knows")
-	f.IntVar(&limit, "limit", 0, "how many at most; 0 means all")
-	complete(c, "state", states...)
-	return c
 }
 
 func (a *app) identityShow() *cobra.Command {
-	var o *output
-	var r *remote
-	c := a.command(verb{
+	return a.command(verb{
 		use: "show ID", short: "Show one identity with its credentials, grants, owners and what is normal for it",
 		example: `
 muster identity show nhi_mzxw6ytboi2dgnbvgy3tqobzge
 muster identity show nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json --jq .reach`,
-		args: cobra.ExactArgs(1),
-		run: func(ctx context.Context, args []string) error {
+		args: cobra.ExactArgs(1), prints: output.Fields[client.IdentityDetail](), talks: reads,
+		run: func(ctx context.Context, k *call, args []string) error {
 			var d client.IdentityDetail
-			if err := r.get(ctx, "/v1/identities/"+url.PathEscape(args[0]), nil, &d); err != nil {
+			if err := k.get(ctx, "/v1/identities/"+url.PathEscape(args[0]), nil, &d); err != nil {
 				return err
 			}
-			if o.structured() {
-				return o.object(d)
+			if k.out.Structured() {
+				return k.out.Object(d)
 			}
-			return a.detail(o, d)
+			return errors.Join(
+				output.One(k.out, d.Identity, identityColumns),
+				more(k, d.Credentials, credentialColumns),
+				more(k, d.Grants, output.Columns[client.Grant]("grant=name kind admin")),
+				more(k, d.Owners, output.Columns[client.OwnerEvidence]("owner source detail at")),
+				more(k, d.Normal, output.Columns[client.Normal]("normal=feature usual")),
+				more(k, d.Reach, []output.Column[string]{{Head: "REACHES", Of: func(s string) string { return s }}}),
+			)
 		},
 	})
-	o, r = a.output(c), a.remote(c)
-	return c
-}
-
-func (a *app) detail(o *output, d client.IdentityDetail) error {
-	if err := one(o, d.Identity, identityColumns); err != nil || o.format == "csv" {
-		return err
-	}
-	if len(d.Credentials) > 0 {
-		fmt.Fprintln(a.std.Out)
-		if err := list(o, d.Credentials, credentialColumns); err != nil {
-			return err
-		}
-	}
-	if len(d.Grants) > 0 {
-		fmt.Fprintln(a.std.Out)
-		if err := list(o, d.Grants, []column[client.Grant]{
-			{head: "GRANT", of: func(g client.Grant) string { return g.Name }},
-			{head: "KIND", of: func(g client.Grant) string { return g.Kind }},
-			{head: "ADMIN", of: func(g client.Grant) string { return yes(g.Admin) }},
-		}); err != nil {
-			return err
-		}
-	}
-	if len(d.Normal) > 0 {
-		fmt.Fprintln(a.std.Out)
-		if err := list(o, d.Normal, []column[client.Normal]{
-			{head: "NORMAL", of: func(n client.Normal) string { return n.Feature }},
-			{head: "USUAL", of: func(n client.Normal) string { return strings.Join(n.Usual, ", ") }},
-		}); err != nil {
-			return err
-		}
-	}
-	if len(d.Reach) > 0 {
-		fmt.Fprintln(a.std.Out)
-		return list(o, d.Reach, []column[string]{{head: "REACHES", of: func(s string) string { return s }}})
-	}
-	return nil
 }
 
 func (a *app) identityCreate() *cobra.Command {
-	var o *output
-	var r *remote
 	var in client.CreateIdentity
-	c := a.command(verb{
+	return a.command(verb{
 		use: "create --name NAME --environment ENVIRONMENT", short: "Create an identity of Muster's own",
 		example: `
 muster identity create --name settler --environment prod --owner mara@example.com
 muster identity create --name nightly --environment staging --owner team:payments --kind ci-job -o json`,
-		run: func(ctx context.Context, _ []string) error {
-			if !slices.Contains(ownKinds, in.Kind) {
-				return usagef("--kind %s: want one of %s", in.Kind, strings.Join(ownKinds, ", "))
-			}
-			var out client.Identity
-			if sent, err := r.send(ctx, http.MethodPost, "/v1/identities", in, &out); err != nil || !sent {
+		prints: output.Fields[client.Identity](), talks: writes,
+		flags: func(c *cobra.Command) {
+			f := c.Flags()
+			f.StringVar(&in.Name, "name", "", "what people call it")
+			f.StringVar(&in.Environment, "environment", "", "`environment` it belongs to")
+			f.StringVar(&in.Owner, "owner", "", "`e-mail` address or team:x that answers for it")
+			f.StringVar(&in.Kind, "kind", ownKinds[0], "`kind`: "+strings.Join(ownKinds, ", "))
+			required(c, "name", "environment")
+			completes(c, "kind", ownKinds...)
+		},
+		run: func(ctx context.Context, k *call, _ []string) error {
+			if err := oneOf("--kind", in.Kind, ownKinds); err != nil {
 				return err
 			}
-			if in.Owner == "" {
-				a.say("nobody answers for it yet: muster identity set-owner %s OWNER", out.ID)
-			}
-			return one(o, out, identityColumns)
+			return change(ctx, k, http.MethodPost, "/v1/identities", in, identityColumns, func(i client.Identity) {
+				if in.Owner == "" {
+					a.say("nobody answers for it yet: muster identity set-owner %s OWNER", output.Visible(i.ID))
+				}
+			})
 		},
 	})
-	o, r = a.output(c), a.writes(c)
-	c.Flags().StringVar(&in.Name, "name", "", "what people call it")
-	c.Flags().StringVar(&in.Environment, "environment", "", "environment it belongs to")
-	c.Flags().StringVar(&in.Owner, "owner", "", "e-mail address or team:x that answers for it")
-	c.Flags().StringVar(&in.Kind, "kind", ownKinds[0], "kind: "+strings.Join(ownKinds, ", "))
-	required(c, "name", "environment")
-	complete(c, "kind", ownKinds...)
-	return c
 }
 
 func (a *app) identityOwner() *cobra.Command {
-	var o *output
-	var r *remote
 	var owner string
-	c := a.command(verb{
+	return a.command(verb{
 		use: "set-owner ID OWNER", short: "Say who answers for an identity",
 		example: `
 muster identity set-owner nhi_mzxw6ytboi2dgnbvgy3tqobzge mara@example.com
 muster identity set-owner nhi_mzxw6ytboi2dgnbvgy3tqobzge team:payments`,
-		args: cobra.RangeArgs(1, 2),
-		run: func(ctx context.Context, args []string) error {
+		args: cobra.RangeArgs(1, 2), prints: output.Fields[client.Identity](), talks: writes,
+		flags: func(c *cobra.Command) { c.Flags().StringVar(&owner, "owner", "", "the same as the second argument") },
+		run: func(ctx context.Context, k *call, args []string) error {
 			if len(args) == 2 {
 				owner = args[1]
 			}
 			if owner == "" {
 				return usagef("who? Give an e-mail address or team:x")
 			}
-			var out client.Identity
-			if sent, err := r.send(ctx, http.MethodPut, "/v1/identities/"+url.PathEscape(args[0])+"/owner", client.SetOwner{Owner: owner}, &out); err != nil || !sent {
-				return err
-			}
-			return one(o, out, identityColumns)
+			return change(ctx, k, http.MethodPut, "/v1/identities/"+url.PathEscape(args[0])+"/owner", client.SetOwner{Owner: owner}, identityColumns, nil)
 		},
 	})
-	o, r = a.output(c), a.writes(c)
-	c.Flags().StringVar(&owner, "owner", "", "the same as the second argument")
-	return c
 }

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/output"
 )
 
 // logging makes the process's log: text on a terminal, JSON otherwise, on
@@ -31,10 +32,10 @@ func (a *app) logging() error {
 func redacted(scanner *leak.Scanner, at slog.Attr) slog.Attr {
 	switch at.Value.Kind() {
 	case slog.KindString:
-		at.Value = slog.StringValue(visible(scanner.RedactString(at.Value.String())))
+		at.Value = slog.StringValue(output.Visible(scanner.RedactString(at.Value.String())))
 	case slog.KindAny:
 		if _, ok := at.Value.Any().(slog.Level); !ok {
-			at.Value = slog.StringValue(visible(scanner.RedactString(fmt.Sprint(at.Value.Any()))))
+			at.Value = slog.StringValue(output.Visible(scanner.RedactString(fmt.Sprint(at.Value.Any()))))
 		}
 	}
 	return at

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/output"
 )
 
 const defaultServer = "http://127.0.0.1:8700"
@@ -29,23 +31,9 @@ type remote struct {
 	dryRun    bool
 }
 
-// remote gives a command the flags that say which server, and who asks.
-func (a *app) remote(cmd *cobra.Command) *remote {
-	r := &remote{app: a}
-	r.serverFlag(cmd, "server", "`address` of the server; MUSTER_SERVER, else "+defaultServer)
-	return r
-}
-
 func (r *remote) serverFlag(cmd *cobra.Command, name, doc string) {
 	cmd.Flags().StringVar(&r.server, name, "", doc)
 	cmd.Flags().StringVar(&r.tokenFile, "token-file", "", "`file` that holds the token; else the token itself in MUSTER_TOKEN")
-}
-
-// writes is remote for a command that changes something.
-func (a *app) writes(cmd *cobra.Command) *remote {
-	r := a.remote(cmd)
-	r.dryRunFlag(cmd)
-	return r
 }
 
 func (r *remote) dryRunFlag(cmd *cobra.Command) {
@@ -97,9 +85,9 @@ func (r *remote) client() (*client.Client, error) {
 	return c, nil
 }
 
-// source returns a client whose token is a source's key. Asking first spares a
+// asSource returns a client whose token is a source's key. Asking first spares a
 // long upload that ends in a refusal.
-func (r *remote) source(ctx context.Context, format string) (*client.Client, error) {
+func (r *remote) asSource(ctx context.Context, format string) (*client.Client, error) {
 	c, err := r.client()
 	if err != nil {
 		return nil, err
@@ -123,22 +111,45 @@ func (r *remote) get(ctx context.Context, path string, query url.Values, reply a
 	return c.Get(ctx, path, query, reply)
 }
 
-// send writes. With --dry-run it prints the request instead and returns false.
-func (r *remote) send(ctx context.Context, method, path string, request, reply any) (bool, error) {
-	if r.dryRun {
-		return false, r.plan(method, path, request)
+// show reads one thing and prints it.
+func show[T any](ctx context.Context, k *call, path string, columns []output.Column[T]) (T, error) {
+	var v T
+	if err := k.get(ctx, path, nil, &v); err != nil {
+		return v, err
 	}
-	c, err := r.client()
+	return v, output.One(k.out, v, columns)
+}
+
+// send writes. With --dry-run it prints the request instead, which must hold
+// no secret, and returns false.
+func send[T any](ctx context.Context, k *call, method, path string, request any) (v T, sent bool, err error) {
+	if k.dryRun {
+		return v, false, k.plan(method, path, request)
+	}
+	c, err := k.client()
 	if err != nil {
-		return false, err
+		return v, false, err
 	}
-	return true, c.Send(ctx, method, path, request, reply)
+	err = c.Send(ctx, method, path, request, &v)
+	return v, err == nil, err
+}
+
+// change sends and prints what became of it. told, which may be nil, is for
+// words that belong to the answer.
+func change[T any](ctx context.Context, k *call, method, path string, request any, columns []output.Column[T], told func(T)) error {
+	v, sent, err := send[T](ctx, k, method, path, request)
+	if !sent {
+		return err
+	}
+	if told != nil {
+		told(v)
+	}
+	return output.One(k.out, v, columns)
 }
 
 // plan prints a request that is not sent. It must hold no secret.
 func (r *remote) plan(method, path string, body any) error {
-	o := &output{app: r.app, format: "json"}
-	err := o.object(struct {
+	err := r.app.json(struct {
 		Method string `json:"method"`
 		URL    string `json:"url"`
 		Body   any    `json:"body,omitempty"`
@@ -147,10 +158,65 @@ func (r *remote) plan(method, path string, body any) error {
 	return err
 }
 
-// pages reads a list to its end, or to limit if that is not 0. more says that
+// json prints a value as JSON whatever was asked for.
+func (a *app) json(v any) error {
+	return (&output.Form{Out: a.std.Out, Format: "json", Terminal: terminal(a.std.Out)}).Object(v)
+}
+
+// pages prints a list to its end, or to limit if that is not 0.
+func pages[T any](ctx context.Context, k *call, path string, query url.Values, limit int, columns []output.Column[T]) error {
+	items, more, err := read[T](ctx, k, path, query, limit)
+	if err != nil {
+		return err
+	}
+	if more {
+		k.say("there are more than %d; --limit 0 lists all", limit)
+	}
+	return output.List(k.out, items, columns)
+}
+
+func limitFlag(c *cobra.Command, limit *int) {
+	c.Flags().IntVar(limit, "limit", 0, "how many at most; 0 means all")
+}
+
+// newest prints a list that has no further pages: what happened most recently.
+func newest[T any](ctx context.Context, k *call, path string, query url.Values, limit int, columns []output.Column[T]) error {
+	if limit < 0 || limit > maxPage {
+		return usagef("--limit %d: want 1 to %d", limit, maxPage)
+	}
+	q := given(query)
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	var page client.Page[T]
+	if err := k.get(ctx, path, q, &page); err != nil {
+		return err
+	}
+	return output.List(k.out, page.Items, columns)
+}
+
+func newestFlag(c *cobra.Command, limit *int) {
+	c.Flags().IntVar(limit, "limit", 0, "how many at most, up to 500; 0 means the newest 50")
+}
+
+// maxPage is how many items the server puts on one page at most.
+const maxPage = 500
+
+// given leaves out what was not asked for.
+func given(query url.Values) url.Values {
+	out := url.Values{}
+	for k, v := range query {
+		if v[0] != "" {
+			out[k] = v
+		}
+	}
+	return out
+}
+
+// read reads a list to its end, or to limit if that is not 0. more says that
 // the limit cut it.
-func pages[T any](ctx context.Context, r *remote, path string, query url.Values, limit int) (items []T, more bool, err error) {
-	c, err := r.client()
+func read[T any](ctx context.Context, k *call, path string, query url.Values, limit int) (items []T, more bool, err error) {
+	c, err := k.client()
 	if err != nil {
 		return nil, false, err
 	}
@@ -158,14 +224,10 @@ func pages[T any](ctx context.Context, r *remote, path string, query url.Values,
 		return nil, false, usagef("--limit %d: want 0 for all, or more", limit)
 	}
 	for token := ""; ; {
-		q := url.Values{"limit": {strconv.Itoa(500)}}
+		q := given(query)
+		q.Set("limit", strconv.Itoa(maxPage))
 		if limit > 0 {
-			q.Set("limit", strconv.Itoa(min(500, limit-len(items))))
-		}
-		for k, v := range query {
-			if v[0] != "" {
-				q[k] = v
-			}
+			q.Set("limit", strconv.Itoa(min(maxPage, limit-len(items))))
 		}
 		if token != "" {
 			q.Set("page_token", token)
@@ -187,19 +249,19 @@ func pages[T any](ctx context.Context, r *remote, path string, query url.Values,
 
 // watch prints one topic of the live stream, with the filter keep, until ctx
 // ends or limit things were printed; 0 means no limit.
-func watch[T any](ctx context.Context, r *remote, o *output, topic string, limit int, keep func(T) bool, columns []column[T]) error {
-	c, err := r.client()
+func watch[T any](ctx context.Context, k *call, topic string, limit int, keep func(T) bool, columns []output.Column[T]) error {
+	c, err := k.client()
 	if err != nil {
 		return err
 	}
 	enough := errors.New("enough")
-	rows, n := follow(o, columns), 0
+	rows, n := output.Follow(k.out, columns), 0
 	err = c.Stream(ctx, []string{topic}, func(ev client.Event) error {
 		switch ev.Name {
 		case "hello":
-			r.app.say("watching; Ctrl-C ends it")
+			k.say("watching; Ctrl-C ends it")
 		case "dropped":
-			r.app.say("this reader is too slow: %s", visible(string(ev.Data)))
+			k.say("this reader is too slow: %s", output.Visible(string(ev.Data)))
 		case topic:
 			var v T
 			if err := json.Unmarshal(ev.Data, &v); err != nil {
@@ -208,7 +270,7 @@ func watch[T any](ctx context.Context, r *remote, o *output, topic string, limit
 			if !keep(v) {
 				return nil
 			}
-			if err := rows.add(v); err != nil {
+			if err := rows.Add(v); err != nil {
 				return err
 			}
 			if n++; n == limit {
@@ -238,13 +300,9 @@ func documentOf(file, as string) (string, error) {
 	if name := documentNames[word]; name != "" {
 		return name, nil
 	}
-	words := make([]string, 0, len(documentNames))
-	for w := range documentNames {
-		words = append(words, w)
-	}
-	slices.Sort(words)
+	words := slices.Sorted(maps.Keys(documentNames))
 	if as != "" {
-		return "", usagef("--as %s: want one of %s", as, strings.Join(words, ", "))
+		return "", oneOf("--as", as, words)
 	}
 	return "", usagef("%s: the name does not say which document it is; say --as %s", file, strings.Join(words, "|"))
 }
@@ -252,16 +310,16 @@ func documentOf(file, as string) (string, error) {
 const maxDocument = 8 << 20
 
 // apply sends a file as a document.
-func (r *remote) apply(ctx context.Context, o *output, file, name string) error {
-	body, err := r.app.readFile(file, maxDocument)
+func (k *call) apply(ctx context.Context, file, name string) error {
+	body, err := k.readFile(file, maxDocument)
 	if err != nil {
 		return err
 	}
 	path := "/v1/documents/" + name
-	if r.dryRun {
-		return r.plan(http.MethodPut, path, string(body))
+	if k.dryRun {
+		return k.plan(http.MethodPut, path, string(body))
 	}
-	c, err := r.client()
+	c, err := k.client()
 	if err != nil {
 		return err
 	}
@@ -269,31 +327,31 @@ func (r *remote) apply(ctx context.Context, o *output, file, name string) error 
 	if err := c.Do(ctx, http.MethodPut, path, "text/plain", bytes.NewReader(body), &doc); err != nil {
 		return fmt.Errorf("apply %s: %w", file, err)
 	}
-	r.app.say("%s is in force", name)
-	if o.structured() {
-		return o.object(doc)
+	k.say("%s is in force", name)
+	if k.out.Structured() {
+		return k.out.Object(doc)
 	}
 	return nil
 }
 
 // document prints a document as it is in force.
-func (r *remote) document(ctx context.Context, o *output, name string) error {
+func (k *call) document(ctx context.Context, name string) error {
 	var doc client.Document
-	if err := r.get(ctx, "/v1/documents/"+name, nil, &doc); err != nil {
+	if err := k.get(ctx, "/v1/documents/"+name, nil, &doc); err != nil {
 		return err
 	}
-	if o.structured() {
-		return o.object(doc)
+	if k.out.Structured() {
+		return k.out.Object(doc)
 	}
 	if doc.Updated.IsZero() {
-		r.app.say("%s was never applied", name)
+		k.say("%s was never applied", name)
 		return nil
 	}
 	text := doc.Body
-	if terminal(r.app.std.Out) {
-		text = visibleLines(text)
+	if k.out.Terminal {
+		text = output.VisibleLines(text)
 	}
-	_, err := io.WriteString(r.app.std.Out, text)
+	_, err := io.WriteString(k.std.Out, text)
 	return err
 }
 
@@ -313,7 +371,7 @@ func (a *app) readFile(name string, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s is over %s", name, size(limit))
+		return nil, fmt.Errorf("%s is over %s", name, output.Size(limit))
 	}
 	return data, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,18 +17,11 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/activity"
+	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/server"
 )
 
-var replayColumns = []column[server.ReplayFinding]{
-	{head: "FIRST SEEN", of: func(f server.ReplayFinding) string { return when(f.FirstSeen) }},
-	{head: "SEVERITY", of: func(f server.ReplayFinding) string { return string(f.Severity) }},
-	{head: "SCORE", of: func(f server.ReplayFinding) string { return strconv.FormatFloat(f.Score, 'f', 0, 64) }},
-	{head: "RULE", of: func(f server.ReplayFinding) string { return f.Rule }},
-	{head: "IDENTITY", of: func(f server.ReplayFinding) string { return string(f.Identity) }, wide: true},
-	{head: "CREDENTIAL", of: func(f server.ReplayFinding) string { return string(f.Credential) }, wide: true},
-	{head: "SENTENCE", of: func(f server.ReplayFinding) string { return f.Sentence }},
-}
+var replayColumns = output.Columns[server.ReplayFinding]("first_seen severity score rule sentence | identity credential")
 
 // A delivered is what a server acknowledged of one file.
 type delivered struct {
@@ -35,43 +29,35 @@ type delivered struct {
 	client.Received
 }
 
-var deliveredColumns = []column[delivered]{
-	{head: "FILE", of: func(d delivered) string { return d.File }},
-	{head: "EVENTS", of: func(d delivered) string { return strconv.Itoa(d.Events) }},
-	{head: "UNPARSABLE", of: func(d delivered) string { return strconv.Itoa(d.Unparsable) }},
-	{head: "REFUSED", of: func(d delivered) string { return strconv.Itoa(d.Refused) }},
-	{head: "SIGHTINGS", of: func(d delivered) string { return strconv.Itoa(d.Sightings) }, wide: true},
-	{head: "KNOWN BEFORE", of: func(d delivered) string { return yes(d.Duplicate) }},
-}
+var deliveredColumns = output.Columns[delivered]("file events unparsable refused known_before=duplicate | sightings")
 
 func (a *app) replay() *cobra.Command {
-	var o *output
 	var format string
 	r := &remote{app: a}
-	c := a.command(verb{
+	return a.command(verb{
 		use: "replay FILE...", short: "Learn from log files and say what was unusual in them",
 		long: "Read activity logs in their order, plain or gzip (- is standard input), learn what is normal for\neach identity, and print what would have been found. It needs no server and keeps nothing,\nunless --to names one: then the files are sent there. Sending a file again changes nothing.\nThe exit status is 1 when something was found.",
 		example: `
 muster replay trail/*.json.gz
 muster replay trail.json -o json --jq '.findings[].sentence'
 MUSTER_TOKEN=$(cat trail.key) muster replay trail/*.json.gz --to https://muster.example.com`,
-		args: cobra.MinimumNArgs(1),
-		run: func(ctx context.Context, args []string) error {
+		args: cobra.MinimumNArgs(1), prints: slices.Concat(output.Fields[server.ReplayReport](), output.Fields[delivered]()),
+		flags: func(c *cobra.Command) {
+			c.Flags().StringVar(&format, "format", "cloudtrail", "`kind` of log: cloudtrail")
+			completes(c, "format", "cloudtrail")
+			r.serverFlag(c, "to", "send the files to the server at this `address` instead, as a source")
+			r.dryRunFlag(c)
+		},
+		run: func(ctx context.Context, k *call, args []string) error {
 			if r.server != "" {
-				return a.deliver(ctx, o, r, format, args)
+				return a.deliver(ctx, k.out, r, format, args)
 			}
 			if r.dryRun {
 				return usagef("--dry-run says what --to would send; without --to nothing is sent anyway")
 			}
-			return a.runReplay(ctx, o, format, args)
+			return a.runReplay(ctx, k.out, format, args)
 		},
 	})
-	o = a.output(c)
-	c.Flags().StringVar(&format, "format", "cloudtrail", "kind of log: cloudtrail")
-	complete(c, "format", "cloudtrail")
-	r.serverFlag(c, "to", "send the files to the server at this `address` instead, as a source")
-	r.dryRunFlag(c)
-	return c
 }
 
 // inputs opens every file before any is read, so that a misspelt name is told
@@ -90,22 +76,17 @@ func (a *app) inputs(names []string) (files []server.ReplayFile, total int64, cl
 			files = append(files, server.ReplayFile{Name: "standard input", Reader: a.std.In})
 			continue
 		}
-		f, err := os.Open(name)
+		f, err := openFile(name)
 		if err != nil {
 			closeAll()
 			return nil, 0, nil, err
 		}
 		opened = append(opened, f)
 		info, err := f.Stat()
-		if err == nil && info.IsDir() {
-			err = fmt.Errorf("%s is a folder: name the files in it", name)
+		known = known && err == nil && info.Mode().IsRegular()
+		if known {
+			total += info.Size()
 		}
-		if err != nil {
-			closeAll()
-			return nil, 0, nil, err
-		}
-		known = known && info.Mode().IsRegular()
-		total += info.Size()
 		files = append(files, server.ReplayFile{Name: name, Reader: f})
 	}
 	if !known {
@@ -117,15 +98,15 @@ func (a *app) inputs(names []string) (files []server.ReplayFile, total int64, cl
 // toldPieces is how many unparsable pieces are told of one by one.
 const toldPieces = 5
 
-func (a *app) runReplay(ctx context.Context, o *output, format string, names []string) error {
+func (a *app) runReplay(ctx context.Context, o *output.Form, format string, names []string) error {
 	files, total, closeAll, err := a.inputs(names)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
 	defer closeAll()
-	bar := a.progress(total)
+	bar := a.bar(total)
 	for i := range files {
-		files[i].Reader = bar.reader(files[i].Reader)
+		files[i].Reader = bar.Reader(files[i].Reader)
 	}
 	pieces, first := 0, ""
 	report, err := server.Replay(ctx, server.ReplaySettings{Format: format, Unparsable: func(u activity.Unparsable) {
@@ -133,27 +114,27 @@ func (a *app) runReplay(ctx context.Context, o *output, format string, names []s
 			first = u.Error()
 		}
 		if pieces <= toldPieces {
-			bar.end()
-			a.say("%s", visible(u.Error()))
+			bar.End()
+			a.say("%s", output.Visible(u.Error()))
 		}
 	}}, files)
-	bar.end()
+	bar.End()
 	if err != nil {
 		return inputError{fmt.Errorf("replay: %w", err)}
 	}
 	if report.Events == 0 && pieces > 0 {
 		return inputError{fmt.Errorf("replay: %s; is it %s at all?", first, format)}
 	}
-	if o.structured() {
-		err = o.object(report)
+	if o.Structured() {
+		err = o.Object(report)
 	} else {
-		err = list(o, report.Findings, replayColumns)
+		err = output.List(o, report.Findings, replayColumns)
 	}
 	if err != nil {
 		return err
 	}
-	a.say("%s of %s in %.1f s, %s unparsable, %s", count(report.Events, "event", "events"), count(report.Identities, "identity", "identities"),
-		report.Seconds, strconv.Itoa(report.Unparsable), count(len(report.Findings), "finding", "findings"))
+	a.say("%s of %s in %.1f s, %s unparsable, %s", output.Count(report.Events, "event", "events"), output.Count(report.Identities, "identity", "identities"),
+		report.Seconds, strconv.Itoa(report.Unparsable), output.Count(len(report.Findings), "finding", "findings"))
 	if len(report.Findings) > 0 {
 		return errFound
 	}
@@ -162,7 +143,7 @@ func (a *app) runReplay(ctx context.Context, o *output, format string, names []s
 
 // deliver sends files to a server, one after the other, and prints what it
 // acknowledged.
-func (a *app) deliver(ctx context.Context, o *output, r *remote, format string, names []string) error {
+func (a *app) deliver(ctx context.Context, o *output.Form, r *remote, format string, names []string) error {
 	files, total, closeAll, err := a.inputs(names)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
@@ -176,16 +157,16 @@ func (a *app) deliver(ctx context.Context, o *output, r *remote, format string, 
 		}
 		return nil
 	}
-	c, err := r.source(ctx, format)
+	c, err := r.asSource(ctx, format)
 	if err != nil {
 		return err
 	}
-	bar := a.progress(total)
-	rows := follow(o, deliveredColumns)
+	bar := a.bar(total)
+	rows := output.Follow(o, deliveredColumns)
 	refused := 0
 	for _, f := range files {
 		reply, err := a.deliverOne(ctx, c, format, f, bar)
-		bar.end()
+		bar.End()
 		if err != nil {
 			return inputError{fmt.Errorf("replay %s: %w", f.Name, err)}
 		}
@@ -193,12 +174,12 @@ func (a *app) deliver(ctx context.Context, o *output, r *remote, format string, 
 			return inputError{fmt.Errorf("replay %s: nothing in it is a record; is it %s at all?", f.Name, format)}
 		}
 		refused += reply.Refused
-		if err := rows.add(delivered{f.Name, reply}); err != nil {
+		if err := rows.Add(delivered{f.Name, reply}); err != nil {
 			return err
 		}
 	}
 	if refused > 0 {
-		a.say("%s about accounts that this source may not speak for; see `muster source list`", count(refused, "record was refused: it is", "records were refused: they are"))
+		a.say("%s about accounts that this source may not speak for; see `muster source list`", output.Count(refused, "record was refused: it is", "records were refused: they are"))
 	}
 	return nil
 }
@@ -207,19 +188,19 @@ func (a *app) deliver(ctx context.Context, o *output, r *remote, format string, 
 // what it has already taken in.
 const attempts = 4
 
-func (a *app) deliverOne(ctx context.Context, c *client.Client, format string, f server.ReplayFile, bar *progress) (client.Received, error) {
+func (a *app) deliverOne(ctx context.Context, c *client.Client, format string, f server.ReplayFile, bar *output.Bar) (client.Received, error) {
 	seeker, again := f.Reader.(io.Seeker)
-	before := bar.done
+	before := bar.Done
 	for n := 1; ; n++ {
-		reply, err := c.ReceiveLogs(ctx, format, bar.reader(f.Reader))
+		reply, err := c.ReceiveLogs(ctx, format, bar.Reader(f.Reader))
 		if err == nil || !again || n == attempts || !passing(err) {
 			return reply, err
 		}
 		if _, seek := seeker.Seek(0, io.SeekStart); seek != nil {
 			return reply, err // a pipe: what was read is gone
 		}
-		bar.done = before
-		a.say("%s: %s; trying again", visible(f.Name), visible(err.Error()))
+		bar.Done = before
+		a.say("%s: %s; trying again", output.Visible(f.Name), output.Visible(err.Error()))
 		select {
 		case <-ctx.Done():
 			return reply, ctx.Err()

@@ -4,30 +4,23 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/server"
 )
 
-var leakColumns = []column[leak.Record]{
-	{head: "PLACE", of: func(r leak.Record) string { return fmt.Sprintf("%s:%d:%d", r.File, r.Line, r.Column) }},
-	{head: "RULE", of: func(r leak.Record) string { return r.Rule }},
-	{head: "PROVIDER", of: func(r leak.Record) string { return r.Provider }},
-	{head: "PUBLIC ID", of: func(r leak.Record) string { return r.PublicID }},
-	{head: "CONFIDENCE", of: func(r leak.Record) string { return r.Confidence }},
-	{head: "FINGERPRINT", of: func(r leak.Record) string { return r.Fingerprint }, wide: true},
-	{head: "END", of: func(r leak.Record) string { return strconv.Itoa(r.EndLine) + ":" + strconv.Itoa(r.EndColumn) }, wide: true},
-}
+var leakColumns = append([]output.Column[leak.Record]{
+	{Head: "PLACE", Of: func(r leak.Record) string { return fmt.Sprintf("%s:%d:%d", r.File, r.Line, r.Column) }},
+}, output.Columns[leak.Record]("rule provider public_id confidence | fingerprint end_line end_column")...)
 
 func (a *app) scan() *cobra.Command {
-	var o *output
 	r := &remote{app: a}
-	c := a.command(verb{
+	return a.command(verb{
 		use: "scan PATH", short: "Find leaked keys in a folder or file",
 		long: "Find keys, tokens and private keys in a folder, a file, or standard input (-). It needs no server\nand sends nothing, unless --report-to names one: then each secret is proven there by a blind\nfingerprint, from which nobody can compute the secret, and what is confirmed is contained.\nThe exit status is 1 when something was found.",
 		example: `
@@ -35,16 +28,16 @@ muster scan .
 muster scan ~/src -o json | jq .public_id
 git diff | muster scan -
 MUSTER_TOKEN=$(cat scanner.key) muster scan . --report-to https://muster.example.com`,
-		args: cobra.ExactArgs(1),
-		run:  func(ctx context.Context, args []string) error { return a.runScan(ctx, o, r, args[0]) },
+		args: cobra.ExactArgs(1), prints: output.Fields[leak.Record](),
+		flags: func(c *cobra.Command) {
+			r.serverFlag(c, "report-to", "prove what is found to the server at this `address`, and have it contained")
+			r.dryRunFlag(c)
+		},
+		run: func(ctx context.Context, k *call, args []string) error { return a.runScan(ctx, k.out, r, args[0]) },
 	})
-	o = a.output(c)
-	r.serverFlag(c, "report-to", "prove what is found to the server at this `address`, and have it contained")
-	r.dryRunFlag(c)
-	return c
 }
 
-func (a *app) runScan(ctx context.Context, o *output, r *remote, path string) error {
+func (a *app) runScan(ctx context.Context, o *output.Form, r *remote, path string) error {
 	if path == "-" {
 		if a.std.In != os.Stdin {
 			return fmt.Errorf("scan -: standard input is not a file of this process")
@@ -54,36 +47,36 @@ func (a *app) runScan(ctx context.Context, o *output, r *remote, path string) er
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("scan: %w", err)
 	}
-	bar := a.progress(0)
-	rows, n, failed := follow(o, leakColumns), 0, 0
+	bar := a.bar(0)
+	rows, n, failed := output.Follow(o, leakColumns), 0, 0
 	set := server.ScanSettings{
 		Path: path,
 		Found: func(rec leak.Record) error {
 			n++
-			bar.end()
-			return rows.add(rec)
+			bar.End()
+			return rows.Add(rec)
 		},
-		Progress: func(files, bytes int64) { bar.to(bytes, count(files, "file", "files")+", "+size(bytes)) },
+		Progress: func(files, bytes int64) { bar.To(bytes, output.Count(files, "file", "files")+", "+output.Size(bytes)) },
 		Failed: func(err error) {
 			failed++
-			bar.end()
-			a.say("not read: %s", visible(err.Error()))
+			bar.End()
+			a.say("not read: %s", output.Visible(err.Error()))
 		},
 	}
 	if r.server != "" && !r.dryRun {
-		c, err := r.source(ctx, "scanner")
+		c, err := r.asSource(ctx, "scanner")
 		if err != nil {
 			return err
 		}
 		set.Reporter = &server.Reporter{Client: c, Replied: a.verdict}
 	}
 	sum, err := server.Scan(ctx, set)
-	bar.end()
+	bar.End()
 	if err != nil {
 		return fmt.Errorf("scan %s: %w", path, err)
 	}
-	a.say("%s in %s, %s; not looked into: %s, %s, %s", count(n, "secret", "secrets"), count(sum.Files, "file", "files"), size(sum.Bytes),
-		count(sum.Binaries, "binary", "binaries"), count(sum.Links, "link", "links"), count(sum.GitObjects, "git object store", "git object stores"))
+	a.say("%s in %s, %s; not looked into: %s, %s, %s", output.Count(n, "secret", "secrets"), output.Count(sum.Files, "file", "files"), output.Size(sum.Bytes),
+		output.Count(sum.Binaries, "binary", "binaries"), output.Count(sum.Links, "link", "links"), output.Count(sum.GitObjects, "git object store", "git object stores"))
 	switch {
 	case r.dryRun && r.server != "":
 		a.say("dry run: nothing was sent to %s", r.server)
@@ -94,7 +87,7 @@ func (a *app) runScan(ctx context.Context, o *output, r *remote, path string) er
 		return errFound
 	}
 	if failed > 0 {
-		return fmt.Errorf("scan %s: nothing was found, but %s could not be read", path, count(failed, "file", "files"))
+		return fmt.Errorf("scan %s: nothing was found, but %s could not be read", path, output.Count(failed, "file", "files"))
 	}
 	return nil
 }
@@ -117,5 +110,5 @@ func (a *app) verdict(rec leak.Record, reply client.SightingReply) {
 			words = append(words, "undo with `muster action undo "+act.ID+"`")
 		}
 	}
-	a.say("%s", visible(fmt.Sprintf("%s:%d: %s", rec.File, rec.Line, strings.Join(words, ", "))))
+	a.say("%s", output.Visible(fmt.Sprintf("%s:%d: %s", rec.File, rec.Line, strings.Join(words, ", "))))
 }

@@ -18,12 +18,13 @@ import (
 	"github.com/muster-id/muster/internal/api"
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/demo"
+	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/server"
 )
 
 func (a *app) serve() *cobra.Command {
 	var data, file, listen, opsListen, publicURL, cert, key string
-	c := a.command(verb{
+	return a.command(verb{
 		use: "serve --data DIR", short: "Run the server",
 		long: "Run the server until it is interrupted. Everything it keeps lies in one folder, which one\nserver at a time uses. Without a file of settings the defaults make a server that works,\nreachable from this machine only.",
 		example: `
@@ -31,7 +32,18 @@ muster serve --data /var/lib/muster
 muster serve --data ./data --listen 127.0.0.1:9700 --ops-listen 127.0.0.1:9701
 muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
     --public-url https://muster.example.com --tls-cert cert.pem --tls-key key.pem`,
-		run: func(ctx context.Context, _ []string) error {
+		flags: func(c *cobra.Command) {
+			f := c.Flags()
+			f.StringVar(&data, "data", "", "`folder` for everything the server keeps; made if it is not there")
+			f.StringVar(&file, "config", "", "YAML `file` of settings")
+			f.StringVar(&listen, "listen", "", "`address` of console and API (default 127.0.0.1:8700)")
+			f.StringVar(&opsListen, "ops-listen", "", "`address` of health and metrics (default 127.0.0.1:8701)")
+			f.StringVar(&publicURL, "public-url", "", "`URL` by which the world reaches the server")
+			f.StringVar(&cert, "tls-cert", "", "`file` of the TLS certificate, in PEM")
+			f.StringVar(&key, "tls-key", "", "`file` of its private key, in PEM")
+			required(c, "data")
+		},
+		run: func(ctx context.Context, _ *call, _ []string) error {
 			cfg, err := config.Load(file)
 			if err != nil {
 				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
@@ -53,15 +65,6 @@ muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
 			return a.runServer(ctx, data, cfg)
 		},
 	})
-	c.Flags().StringVar(&data, "data", "", "folder for everything the server keeps; made if it is not there")
-	c.Flags().StringVar(&file, "config", "", "YAML file of settings")
-	c.Flags().StringVar(&listen, "listen", "", "address of console and API (default 127.0.0.1:8700)")
-	c.Flags().StringVar(&opsListen, "ops-listen", "", "address of health and metrics (default 127.0.0.1:8701)")
-	c.Flags().StringVar(&publicURL, "public-url", "", "how the world reaches the server")
-	c.Flags().StringVar(&cert, "tls-cert", "", "file of the TLS certificate, in PEM")
-	c.Flags().StringVar(&key, "tls-key", "", "file of its private key, in PEM")
-	required(c, "data")
-	return c
 }
 
 func (a *app) runServer(ctx context.Context, data string, cfg config.Config) error {
@@ -91,14 +94,21 @@ func noCoreDumps() {
 func (a *app) demo() *cobra.Command {
 	var set demo.Settings
 	var story, asJSON bool
-	c := a.command(verb{
+	return a.command(verb{
 		use: "demo", short: "Show a living fictional company in the browser",
 		long: "Start everything in one process on this machine: a company of some thousand identities with\ntheir history, traffic, and thieves who steal a key again and again. Nothing is sent anywhere;\nCtrl-C removes everything.",
 		example: `
 muster demo
 muster demo --no-open --seed 7
 muster demo --story --json      one story, measured; exit status 1 if the thief got through`,
-		run: func(ctx context.Context, _ []string) error {
+		flags: func(c *cobra.Command) {
+			f := c.Flags()
+			f.BoolVar(&set.NoOpen, "no-open", false, "do not open the browser")
+			f.Uint64Var(&set.Seed, "seed", 1, "what the company and its thieves are drawn from")
+			f.BoolVar(&story, "story", false, "play one story without a browser and print its figures")
+			f.BoolVar(&asJSON, "json", false, "print the figures of --story as JSON, which is the only form there is")
+		},
+		run: func(ctx context.Context, _ *call, _ []string) error {
 			noCoreDumps()
 			if asJSON && !story {
 				return usagef("--json prints the figures of one story: say --story too")
@@ -114,7 +124,7 @@ muster demo --story --json      one story, measured; exit status 1 if the thief 
 			if err != nil {
 				return err
 			}
-			if err := (&output{app: a, format: "json"}).object(report); err != nil {
+			if err := a.json(report); err != nil {
 				return err
 			}
 			if report.Hindered() {
@@ -124,38 +134,31 @@ muster demo --story --json      one story, measured; exit status 1 if the thief 
 			return nil
 		},
 	})
-	c.Flags().BoolVar(&set.NoOpen, "no-open", false, "do not open the browser")
-	c.Flags().Uint64Var(&set.Seed, "seed", 1, "what the company and its thieves are drawn from")
-	c.Flags().BoolVar(&story, "story", false, "play one story without a browser and print its figures")
-	c.Flags().BoolVar(&asJSON, "json", false, "print the figures of --story as JSON, which is the only form there is")
-	return c
 }
 
 func (a *app) login() *cobra.Command {
-	var r *remote
 	var noOpen bool
-	c := a.command(verb{
+	return a.command(verb{
 		use: "login", short: "Sign in to the console by a one-time link",
 		long: "Print a link that signs one browser in, once, and open it when this is a terminal.",
 		example: `
 muster login --token-file /var/lib/muster/admin.token
 muster login --no-open --server https://muster.example.com`,
-		run: func(ctx context.Context, _ []string) error {
-			var link client.Link
-			if sent, err := r.send(ctx, http.MethodPost, "/v1/links", nil, &link); err != nil || !sent {
+		talks: writes,
+		flags: func(c *cobra.Command) { c.Flags().BoolVar(&noOpen, "no-open", false, "do not open the browser") },
+		run: func(ctx context.Context, k *call, _ []string) error {
+			link, sent, err := send[client.Link](ctx, k, http.MethodPost, "/v1/links", nil)
+			if !sent {
 				return err
 			}
-			fmt.Fprintln(a.std.Out, visible(link.URL))
-			a.say("the link works once, until %s", when(link.Expires))
+			fmt.Fprintln(a.std.Out, output.Visible(link.URL))
+			a.say("the link works once, until %s", output.When(link.Expires))
 			if !noOpen && terminal(a.std.Out) {
 				open(ctx, link.URL)
 			}
 			return nil
 		},
 	})
-	r = a.writes(c)
-	c.Flags().BoolVar(&noOpen, "no-open", false, "do not open the browser")
-	return c
 }
 
 // open shows an address in the browser, if there is one. Whoever reads the
@@ -177,13 +180,12 @@ type build struct {
 }
 
 func (a *app) versions() *cobra.Command {
-	var o *output
-	c := a.command(verb{
-		use: "version", short: "Say which version this is",
+	return a.command(verb{
+		use: "version", short: "Say which version this is", prints: output.Fields[build](),
 		example: `
 muster version
 muster version -o json`,
-		run: func(context.Context, []string) error {
+		run: func(_ context.Context, k *call, _ []string) error {
 			b := build{Version: a.version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
@@ -192,16 +194,9 @@ muster version -o json`,
 					}
 				}
 			}
-			return one(o, b, []column[build]{
-				{head: "VERSION", of: func(b build) string { return b.Version }},
-				{head: "GO", of: func(b build) string { return b.Go }},
-				{head: "PLATFORM", of: func(b build) string { return b.Platform }},
-				{head: "REVISION", of: func(b build) string { return b.Revision }, wide: true},
-			})
+			return output.One(k.out, b, output.Columns[build]("version go platform | revision"))
 		},
 	})
-	o = a.output(c)
-	return c
 }
 
 // openapi prints the description of the API; the build compares it with the
@@ -209,7 +204,7 @@ muster version -o json`,
 func (a *app) openapi() *cobra.Command {
 	c := a.command(verb{
 		use: "openapi", short: "Print the description of the API", example: `muster openapi > openapi.yaml`,
-		run: func(context.Context, []string) error {
+		run: func(context.Context, *call, []string) error {
 			_, text, err := api.New(api.Deps{})
 			if err != nil {
 				return err
