@@ -455,8 +455,18 @@ func where(p nhi.Place) string {
 		kind = "at"
 	}
 	s := kind + " " + p.Name
+	if p.Name == "" {
+		s = "in a " + or(p.Kind, "place") + " that has no name"
+	}
 	if p.Line > 0 {
 		s += fmt.Sprintf(" line %d", p.Line)
+	}
+	return s
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
 	}
 	return s
 }

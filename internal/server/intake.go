@@ -1,7 +1,6 @@
 package server
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -261,6 +260,7 @@ func (in *intake) Import(ctx context.Context, by string, files map[string]io.Rea
 		return client.ImportResult{}, err
 	}
 	seen := report.Observation
+	redactObservation(in.scanner, &seen)
 	res, generation, err := in.inventory.Apply(ctx, seen)
 	if err != nil {
 		return client.ImportResult{}, err
@@ -270,7 +270,7 @@ func (in *intake) Import(ctx context.Context, by string, files map[string]io.Rea
 		Changed: res.Created + res.Updated, Retired: res.Retired, Problems: []string{}, Generation: uint64(generation),
 	}
 	for _, p := range report.Problems {
-		out.Problems = append(out.Problems, p.String())
+		out.Problems = append(out.Problems, in.scanner.RedactString(p.String()))
 	}
 	if report.More > 0 {
 		out.Problems = append(out.Problems, fmt.Sprintf("and %d more", report.More))
@@ -314,7 +314,7 @@ func (in *intake) Sighting(ctx context.Context, source nhi.Source, r client.Repo
 		return client.SightingReply{}, fmt.Errorf("too many sightings from one source; wait a minute: %w", nhi.ErrBusy)
 	}
 	free := func(s string, n int) string { return clip(in.scanner.RedactString(s), n) }
-	return in.sighted(ctx, nhi.Sighting{
+	return in.sighted(ctx, "", nhi.Sighting{
 		Rule: free(r.Rule, 100), Provider: free(r.Provider, 100), Kind: free(r.Kind, 100), PublicID: free(r.PublicID, 256), Fingerprint: proof,
 		Place: nhi.Place{
 			Kind: free(r.Place.Kind, 40), Name: free(r.Place.Name, 1000), Line: max(r.Place.Line, 0), Commit: free(r.Place.Commit, 64), Public: r.Place.Public,
@@ -324,9 +324,10 @@ func (in *intake) Sighting(ctx context.Context, source nhi.Source, r client.Repo
 }
 
 // sighted matches and responds. The id of a sighting is what was seen and
-// where, so the same report twice is one sighting.
-func (in *intake) sighted(ctx context.Context, s nhi.Sighting) (client.SightingReply, error) {
-	s.ID = nhi.DerivedID("sgt_", s.Rule, s.PublicID, s.Fingerprint, s.Place.Kind, s.Place.Name, s.Place.Commit, fmt.Sprint(s.Place.Line))
+// where, so the same report twice is one sighting. within tells apart what has
+// no place of its own.
+func (in *intake) sighted(ctx context.Context, within string, s nhi.Sighting) (client.SightingReply, error) {
+	s.ID = nhi.DerivedID("sgt_", s.Rule, s.PublicID, s.Fingerprint, s.Place.Kind, s.Place.Name, s.Place.Commit, fmt.Sprint(s.Place.Line), within)
 	matched, err := in.inventory.Match(ctx, s)
 	if err != nil {
 		return client.SightingReply{}, fmt.Errorf("match sighting: %w", err)
@@ -353,16 +354,24 @@ func (in *intake) sighted(ctx context.Context, s nhi.Sighting) (client.SightingR
 // Text implements api.Intake. The secret itself is in our hands here, so its
 // fingerprint is computed at once and the text is wiped.
 func (in *intake) Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error) {
+	if !in.limit.allow("texts of "+string(source.ID), 1, time.Now()) {
+		return nil, fmt.Errorf("too many texts from one source; wait a minute: %w", nhi.ErrBusy)
+	}
 	raw, err := io.ReadAll(body)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(raw)
-	post, err := text.Parse(contentType, bytes.Clone(raw))
+	post, err := text.Parse(contentType, raw)
 	if err != nil {
 		return nil, err
 	}
 	defer post.Wipe()
+	within := ""
+	if post.URL == "" { // two posts from nowhere are two places
+		sum := sha256.Sum256(raw)
+		within = hex.EncodeToString(sum[:])
+	}
 	var out []client.SightingReply
 	var failed error
 	post.Scan(in.scanner, func(m *leak.Match) bool {
@@ -372,7 +381,7 @@ func (in *intake) Text(ctx context.Context, source nhi.Source, contentType strin
 			return false
 		}
 		var r client.SightingReply
-		if r, failed = in.sighted(ctx, in.fromMatch(m, post.Place(in.scanner), source.ID)); failed != nil {
+		if r, failed = in.sighted(ctx, within, in.fromMatch(m, post.Place(in.scanner), source.ID)); failed != nil {
 			return false
 		}
 		out = append(out, r)

@@ -28,10 +28,13 @@ type running struct {
 	ended chan error
 }
 
-func start(t *testing.T, data string) *running {
+func start(t *testing.T, data string, edit ...func(*config.Config)) *running {
 	t.Helper()
 	cfg := config.Default()
 	cfg.Listen, cfg.OpsListen, cfg.JournalReserve = "127.0.0.1:0", "127.0.0.1:0", 1<<20
+	for _, e := range edit {
+		e(&cfg)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	srv, err := New(ctx, Settings{Data: data, Config: cfg, Version: "test"})
 	if err != nil {
@@ -81,6 +84,79 @@ func (r *running) put(name, body string) {
 	if err := r.api.Do(context.Background(), http.MethodPut, "/v1/documents/"+name, "text/plain", strings.NewReader(body), nil); err != nil {
 		r.t.Fatalf("apply %s: %v", name, err)
 	}
+}
+
+// get reads what must be there.
+func (r *running) get(path string, reply any) {
+	r.t.Helper()
+	if err := r.api.Get(context.Background(), path, nil, reply); err != nil {
+		r.t.Fatalf("GET %s: %v", path, err)
+	}
+}
+
+// until waits for something that happens behind an answer, such as learning.
+func (r *running) until(what string, there func() bool) {
+	r.t.Helper()
+	limit := time.After(20 * time.Second)
+	for {
+		woken := r.changed.next()
+		if there() {
+			return
+		}
+		select {
+		case <-woken:
+		case <-time.After(20 * time.Millisecond): // not everything is a change
+		case <-limit:
+			r.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// as returns a client with another key.
+func (r *running) as(key string) *client.Client {
+	r.t.Helper()
+	c, err := client.New(r.URL(), key)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return c
+}
+
+// source enrols a source.
+func (r *running) source(name, format string, accounts ...string) *client.Client {
+	r.t.Helper()
+	var e client.Enrolled
+	r.send(http.MethodPost, "/v1/sources", client.AddSource{Name: name, Format: format, Accounts: accounts}, &e)
+	return r.as(e.Key)
+}
+
+// post hands a text in at the door for forums and chats.
+func (r *running) post(door *client.Client, text string) []client.SightingReply {
+	r.t.Helper()
+	var page client.Page[client.SightingReply]
+	if err := door.Do(r.t.Context(), http.MethodPost, "/receive/text", "text/plain", strings.NewReader(text), &page); err != nil {
+		r.t.Fatalf("post a text: %v", err)
+	}
+	return page.Items
+}
+
+func (r *running) findings(query string) []client.Finding {
+	r.t.Helper()
+	var page client.Page[client.Finding]
+	r.get("/v1/findings?"+query, &page)
+	return page.Items
+}
+
+// acts returns how often each act is in the audit log.
+func (r *running) acts() map[string]int {
+	r.t.Helper()
+	var page client.Page[client.Entry]
+	r.get("/v1/audit?limit=500", &page)
+	count := map[string]int{}
+	for _, a := range page.Items {
+		count[a.Act]++
+	}
+	return count
 }
 
 // ask is one forward-auth question in nginx's dialect.
