@@ -61,14 +61,29 @@ func (t *Text) ID(span jsonscan.Span, limit Limit) string {
 }
 
 // Unique is ID for text that no other record has, such as event ids: it is
-// not worth a place in a table.
+// not worth a place in a table. Ids of events are numbers and UUIDs; in what
+// is neither, a source may have put anything; one that holds a secret is no
+// id, and empty.
 func (t *Text) Unique(span jsonscan.Span, limit Limit) string {
 	raw := span.Raw
 	if span.Escaped {
 		t.scratch = span.Append(t.scratch[:0])
 		raw = t.scratch
 	}
-	return Clean(string(raw), limitBytes[limit])
+	id := Clean(string(raw), limitBytes[limit])
+	if t.redact != nil && !hexadecimal(id) && t.redact(id) != id {
+		return ""
+	}
+	return id
+}
+
+func hexadecimal(id string) bool {
+	for _, c := range []byte(id) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') && (c < 'A' || c > 'F') && c != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 func (t *Text) get(table map[string]string, span jsonscan.Span, limit Limit, redact func(string) string) string {

@@ -234,8 +234,9 @@ func New(d Deps) (http.Handler, []byte, error) {
 // wrong field must not come back, or end up in somebody's log.
 func withoutValues(_ huma.Context, _ string, v any) (any, error) {
 	if e, ok := v.(*huma.ErrorModel); ok {
+		e.Detail = redact(e.Detail)
 		for _, d := range e.Errors {
-			d.Value = nil
+			d.Value, d.Message, d.Location = nil, redact(d.Message), redact(d.Location)
 		}
 	}
 	return v, nil

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -40,13 +42,27 @@ func problem(err error, denied int) *huma.ErrorModel {
 			if s.kind == nhi.ErrDenied {
 				status = denied
 			}
-			return &huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: err.Error()}
+			return &huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: redact(err.Error())}
 		}
 	}
 	if !errors.Is(err, context.Canceled) {
 		slog.Error("a request could not be answered", "error", err)
 	}
 	return &huma.ErrorModel{Status: http.StatusInternalServerError, Title: "Internal Server Error", Detail: "the server could not do that; its log says why"}
+}
+
+// scanner knows what secrets look like; it is made at the first error.
+var scanner = sync.OnceValues(func() (*leak.Scanner, error) { return leak.NewScanner() })
+
+// redact removes secrets from what is answered. An error often names what it
+// is about, and that is what the caller sent: a key in the wrong field must
+// not come back, or end up in somebody's log.
+func redact(text string) string {
+	s, err := scanner()
+	if err != nil {
+		return "the request was refused"
+	}
+	return s.RedactString(text)
 }
 
 // fail is problem for handlers of the framework.

@@ -276,3 +276,19 @@ func BenchmarkDecodeAttribute(b *testing.B) {
 	b.ReportMetric(float64(n)*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 	b.ReportMetric(float64(in.Len())/n, "bytes/event")
 }
+
+func TestASecretInAnEventIDIsNoID(t *testing.T) {
+	redact := func(s string) string { return strings.ReplaceAll(s, "hunter2", "[redacted]") }
+	for id, keeps := range map[string]bool{"7f3c1b5e-0a0f-4d7c-8a7e-2f9d1c3b5a77": true, "shared-event-id-42": true, "hunter2": false} {
+		record := `{"eventVersion":"1.09","eventTime":"2026-01-02T03:04:05Z","eventSource":"s3.amazonaws.com","eventName":"GetObject","eventID":"` + id + `"}`
+		_, err := Format.Decode(t.Context(), strings.NewReader(record), activity.Options{Redact: redact}, func(ev nhi.Event) error {
+			if (ev.ID == id) != keeps || ev.ID == "" {
+				t.Errorf("the event id %q became %q", id, ev.ID)
+			}
+			return nil
+		}, func(u activity.Unparsable) error { t.Error(u.Reason); return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
