@@ -34,8 +34,12 @@ func redacted(scanner *leak.Scanner, at slog.Attr) slog.Attr {
 	case slog.KindString:
 		at.Value = slog.StringValue(output.Visible(scanner.RedactString(at.Value.String())))
 	case slog.KindAny:
-		if _, ok := at.Value.Any().(slog.Level); !ok {
-			at.Value = slog.StringValue(output.Visible(scanner.RedactString(fmt.Sprint(at.Value.Any()))))
+		switch v := at.Value.Any().(type) {
+		case slog.Level:
+		case []byte: // as numbers a secret would pass the rules
+			at.Value = slog.StringValue(output.Count(len(v), "byte", "bytes"))
+		default:
+			at.Value = slog.StringValue(output.Visible(scanner.RedactString(fmt.Sprint(v))))
 		}
 	}
 	return at

@@ -1,0 +1,393 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/key"
+	"github.com/muster-id/muster/internal/leak"
+)
+
+// A shell runs command lines against one server.
+type shell struct {
+	in  string
+	env map[string]string
+}
+
+func (s shell) run(t *testing.T, args ...string) (code int, out, words string) {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code = Run(t.Context(), "v1", args, Std{In: strings.NewReader(s.in), Out: &stdout, Err: &stderr, Getenv: func(k string) string { return s.env[k] }})
+	return code, stdout.String(), stderr.String()
+}
+
+// serving answers with h and returns a shell that knows its address and a token.
+func serving(t *testing.T, h http.HandlerFunc) shell {
+	t.Helper()
+	srv := httptest.NewServer(h)
+	t.Cleanup(srv.Close)
+	return shell{env: map[string]string{"MUSTER_SERVER": srv.URL, "MUSTER_TOKEN": "t"}}
+}
+
+func refuse(w http.ResponseWriter, status int, detail string) {
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]any{"title": http.StatusText(status), "status": status, "detail": detail})
+}
+
+func TestTheExitStatusTellsHowItWent(t *testing.T) {
+	answer := func(status int, detail string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			if status == http.StatusOK {
+				fmt.Fprint(w, `{"id":"crd_a","state":"active"}`)
+				return
+			}
+			refuse(w, status, detail)
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		status int
+		want   int
+		words  string
+	}{
+		{"done", 200, 0, ""},
+		{"nobody known", 401, 3, "--token-file"},
+		{"not allowed", 403, 3, "no"},
+		{"not there", 404, 3, "no"},
+		{"somebody was faster", 409, 3, "no"},
+		{"wrong words", 422, 2, "no"},
+		{"the server's fault", 500, 3, "no"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			code, _, words := serving(t, answer(tt.status, "no")).run(t, "credential", "show", "crd_a")
+			if code != tt.want || !strings.Contains(words, tt.words) || strings.Count(words, "\n") > 1 {
+				t.Errorf("status %d, want %d; said %q", code, tt.want, words)
+			}
+		})
+	}
+}
+
+func TestAnErrorIsOneLineWithoutHiddenText(t *testing.T) {
+	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { refuse(w, 404, "credential \"x\x1b[2J\ny\": not found") })
+	_, _, words := s.run(t, "credential", "show", "x")
+	if words != "muster: credential \"x\\x1b[2J\\ny\": not found\n" {
+		t.Errorf("said %q", words)
+	}
+	_, _, words = s.run(t, "credential", "show", "x", "--debug")
+	if !strings.Contains(words, "\n  *client.Error: ") {
+		t.Errorf("--debug said %q", words)
+	}
+}
+
+func TestEveryCommandHasAnExampleAndAShortDescription(t *testing.T) {
+	a := &app{std: Std{Getenv: func(string) string { return "" }}}
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Short == "" || c.Example == "" {
+			t.Errorf("%s has no short description or no example", c.CommandPath())
+		}
+		if strings.HasSuffix(c.Short, ".") {
+			t.Errorf("%s: the short description ends with a full stop", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			if name := sub.Name(); name != "help" && name != "completion" {
+				walk(sub)
+			}
+		}
+	}
+	walk(a.root())
+}
+
+// The examples are what people copy: each must be a command line that parses.
+func TestTheExamplesParse(t *testing.T) {
+	a := &app{std: Std{Getenv: func(string) string { return "" }}}
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, line := range strings.Split(strings.ReplaceAll(c.Example, "\\\n", " "), "\n") {
+			_, call, ok := strings.Cut(" "+line, " muster ")
+			if !ok {
+				continue
+			}
+			call, _, _ = strings.Cut(call, " | ")
+			call, _, _ = strings.Cut(call, " > ")
+			call, _, _ = strings.Cut(call, " < ")
+			call, _, _ = strings.Cut(call, "    ") // words beside the example
+			words := strings.Fields(call)
+			fresh := a.root()
+			cmd, rest, err := fresh.Find(words)
+			if err == nil {
+				err = cmd.ParseFlags(rest)
+			}
+			if err != nil || cmd.HasSubCommands() {
+				t.Errorf("%s: the example %q does not parse: %v", c.CommandPath(), line, err)
+			}
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(a.root())
+}
+
+func TestADryRunSendsNothingAndShowsNoSecret(t *testing.T) {
+	var asked atomic.Int32
+	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); fmt.Fprint(w, "{}") })
+	dir := t.TempDir()
+	file := filepath.Join(dir, "routes.yaml")
+	if err := os.WriteFile(file, []byte("[]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.in = "very-secret-value-of-a-partner\n"
+	for _, line := range [][]string{
+		{"identity", "create", "--name", "a", "--environment", "prod"},
+		{"identity", "set-owner", "nhi_a", "team:x"},
+		{"credential", "create", "--identity", "nhi_a", "--expires-in", "24h"},
+		{"credential", "register", "--identity", "nhi_a"},
+		{"credential", "pin", "crd_a", "--consumer", "nhi_b"},
+		{"credential", "unpin", "crd_a"},
+		{"resource", "apply", file},
+		{"source", "add", "scanner"},
+		{"source", "apply", file, "--as", "trust"},
+		{"point", "enroll", "edge"},
+		{"point", "set", "edge", "--mode", "enforce"},
+		{"finding", "ack", "f"},
+		{"finding", "resolve", "f"},
+		{"finding", "dismiss", "f"},
+		{"action", "undo", "a"},
+		{"action", "approve", "a"},
+		{"audit", "checkpoint"},
+		{"login"},
+		{"inventory", "import", "aws", "--authorization-details", file},
+		{"replay", file, "--to", s.env["MUSTER_SERVER"]},
+	} {
+		code, out, words := s.run(t, append(line, "--dry-run")...)
+		if code != 0 || !strings.Contains(out, `"method"`) || !strings.Contains(words, "nothing was sent") {
+			t.Errorf("%v: status %d, printed %q, said %q", line, code, out, words)
+		}
+		if strings.Contains(out+words, "very-secret") {
+			t.Errorf("%v shows the secret: %q %q", line, out, words)
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+func TestWritesAreTheOnesWithADryRun(t *testing.T) {
+	a := &app{std: Std{Getenv: func(string) string { return "" }}}
+	writing := map[string]bool{
+		"create": true, "set-owner": true, "register": true, "pin": true, "unpin": true, "apply": true, "add": true, "enroll": true, "set": true,
+		"ack": true, "resolve": true, "dismiss": true, "undo": true, "approve": true, "checkpoint": true, "login": true, "aws": true, "scan": true, "replay": true,
+	}
+	var walk func(c *cobra.Command)
+	walk = func(c *cobra.Command) {
+		if !c.HasSubCommands() && (c.Flags().Lookup("dry-run") != nil) != writing[c.Name()] {
+			t.Errorf("%s: dry-run is there: %v", c.CommandPath(), c.Flags().Lookup("dry-run") != nil)
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(a.root())
+}
+
+func TestAWrongFieldIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	var asked atomic.Int32
+	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); fmt.Fprint(w, "{}") })
+	for _, args := range [][]string{{"--json", "nope"}, {"--jq", ".["}, {"-o", "xml"}} {
+		if code, _, _ := s.run(t, append([]string{"identity", "create", "--name", "a", "--environment", "prod"}, args...)...); code != wrongUse {
+			t.Errorf("%v: status %d", args, code)
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("%d requests were sent", n)
+	}
+}
+
+func TestAListIsReadToItsEnd(t *testing.T) {
+	pages := map[string]string{
+		"":  `{"items":[{"id":"a"},{"id":"b"}],"next":"1"}`,
+		"1": `{"items":[{"id":"c"}],"next":"2"}`,
+		"2": `{"items":[{"id":"d"}]}`,
+	}
+	var limits []string
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		limits = append(limits, r.URL.Query().Get("limit"))
+		fmt.Fprint(w, pages[r.URL.Query().Get("page_token")])
+	})
+	if _, out, words := s.run(t, "identity", "list", "--jq", ".[].id"); out != "a\nb\nc\nd\n" || words != "" {
+		t.Errorf("printed %q, said %q", out, words)
+	}
+	limits = nil
+	_, out, words := s.run(t, "identity", "list", "--jq", ".[].id", "--limit", "3")
+	if diff := cmp.Diff([]string{"3", "1"}, limits); diff != "" || out != "a\nb\nc\n" || !strings.Contains(words, "more than 3") {
+		t.Errorf("printed %q, said %q (-want +got):\n%s", out, words, diff)
+	}
+}
+
+func TestAListThatNeverEndsIsAnError(t *testing.T) {
+	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"items":[{"id":"a"}],"next":"1"}`) })
+	if code, _, words := s.run(t, "identity", "list"); code != couldNot || !strings.Contains(words, "does not come to an end") {
+		t.Errorf("status %d, said %q", code, words)
+	}
+}
+
+func TestTheTokenComesFromAFileOrTheEnvironmentAndIsOneWord(t *testing.T) {
+	var got string
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header.Get("Authorization"); fmt.Fprint(w, `{}`) })
+	file := filepath.Join(t.TempDir(), "token")
+	for content, want := range map[string]string{"from-file\n": "Bearer from-file", "": "", "two words": "", "two\nlines": "", strings.Repeat("x", maxSecret+1): ""} {
+		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got = ""
+		code, _, words := s.run(t, "credential", "show", "a", "--token-file", file)
+		if got != want || (want == "") != (code == wrongUse) {
+			t.Errorf("%.20q: sent %q, want %q; status %d", content, got, want, code)
+		}
+		if content != "" && strings.Contains(words, strings.TrimSpace(content)) {
+			t.Errorf("the token is shown: %q", words)
+		}
+	}
+	if s.run(t, "credential", "show", "a"); got != "Bearer t" {
+		t.Errorf("sent %q", got)
+	}
+	delete(s.env, "MUSTER_TOKEN")
+	if code, _, words := s.run(t, "credential", "show", "a"); code != wrongUse || !strings.Contains(words, "admin.token") {
+		t.Errorf("status %d, said %q", code, words)
+	}
+}
+
+func TestWatchingEndsAtTheLimitAndPrintsLines(t *testing.T) {
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("topics") != "decision" {
+			refuse(w, 422, "topics")
+			return
+		}
+		fmt.Fprint(w, "event: hello\ndata: {}\n\n")
+		for i, outcome := range []string{"allow", "deny", "allow", "deny", "deny"} {
+			fmt.Fprintf(w, "event: decision\ndata: {\"id\":\"d%d\",\"outcome\":%q}\n\n", i, outcome)
+		}
+		fmt.Fprint(w, "event: dropped\ndata: {\"decisions\":7}\n\n")
+	})
+	code, out, words := s.run(t, "decide", "list", "--watch", "--outcome", "deny", "--limit", "2", "--json", "id")
+	if code != 0 || out != "{\"id\":\"d1\"}\n{\"id\":\"d3\"}\n" || !strings.Contains(words, "watching") {
+		t.Errorf("status %d, printed %q, said %q", code, out, words)
+	}
+	code, _, words = s.run(t, "decide", "list", "--watch")
+	if code != couldNot || !strings.Contains(words, "too slow") || !strings.Contains(words, "ended the live stream") {
+		t.Errorf("status %d, said %q", code, words)
+	}
+}
+
+// A server that is just being restarted answers 503; the file is sent again
+// from its beginning, and the server recognises what it had.
+func TestADeliveryIsRepeatedFromTheBeginning(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "trail.json")
+	if err := os.WriteFile(file, []byte(`{"Records":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var bodies []string
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/v1/me" {
+			fmt.Fprint(w, `{"kind":"source"}`)
+			return
+		}
+		b, _ := io.ReadAll(r.Body)
+		if bodies = append(bodies, string(b)); len(bodies) == 1 {
+			refuse(w, 503, "starting")
+			return
+		}
+		fmt.Fprint(w, `{"events":3,"duplicate":true}`)
+	})
+	code, out, words := s.run(t, "replay", file, "--to", s.env["MUSTER_SERVER"], "-o", "json")
+	if diff := cmp.Diff([]string{`{"Records":[]}`, `{"Records":[]}`}, bodies); diff != "" || code != 0 || !strings.Contains(words, "trying again") {
+		t.Errorf("status %d, said %q (-want +got):\n%s", code, words, diff)
+	}
+	if !strings.Contains(out, `"events":3`) || !strings.Contains(out, `"duplicate":true`) {
+		t.Errorf("printed %q", out)
+	}
+}
+
+func TestTheNextStepIsSaidWhenATokenIsNoSource(t *testing.T) {
+	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"kind":"operator"}`) })
+	for _, line := range [][]string{{"replay", "cli_test.go", "--to", s.env["MUSTER_SERVER"]}, {"scan", ".", "--report-to", s.env["MUSTER_SERVER"]}} {
+		if code, _, words := s.run(t, line...); code != wrongUse || !strings.Contains(words, "muster source add") {
+			t.Errorf("%v: status %d, said %q", line, code, words)
+		}
+	}
+}
+
+func TestAFileIsADocumentByItsNameOrTheWord(t *testing.T) {
+	for _, tt := range []struct{ file, as, want string }{
+		{"routes.yaml", "", "routes.yaml"},
+		{"/etc/muster/resources.yml", "", "resources.yaml"},
+		{"a/trust.production.yaml", "", "trust.yaml"},
+		{"policies.cedar", "", "policies.cedar"},
+		{"whatever", "trust", "trust.yaml"},
+		{"notes.txt", "", ""},
+		{"routes.yaml", "nonsense", ""},
+	} {
+		got, err := documentOf(tt.file, tt.as)
+		var usage usageError
+		if got != tt.want || (tt.want == "") != errors.As(err, &usage) {
+			t.Errorf("documentOf(%s, %s) = %q, %v; want %q", tt.file, tt.as, got, err, tt.want)
+		}
+	}
+}
+
+func TestImportErrorsNameTheUsersOwnFile(t *testing.T) {
+	details := "mine.json"
+	files := map[string]*string{"authorization-details": &details, "access-keys": new(string)}
+	err := named(fmt.Errorf("send: %w", &client.Error{Status: 422, Detail: "authorization-details: byte 7: no JSON"}), files)
+	if want := "mine.json: byte 7: no JSON"; err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	other := errors.New("access-keys: nothing")
+	if got := named(other, files); got != other {
+		t.Errorf("got %v, want it as it was", got)
+	}
+}
+
+func TestSecretsNeverReachTheLog(t *testing.T) {
+	scanner, err := leak.NewScanner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&out, &slog.HandlerOptions{ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr { return redacted(scanner, at) }}))
+	secret := key.Mint(key.API).Reveal()
+	log.Info("message with "+secret, "text", secret, "error", fmt.Errorf("open %s: no", secret), "struct", struct{ Key string }{secret},
+		"bytes", []byte(secret), slog.Group("group", "inner", secret), "number", 7)
+	log.With("before", secret).Info("again")
+	if got := out.String(); strings.Contains(got, secret) || strings.Contains(got, secret[30:]) || strings.Contains(got, "109 117") || !strings.Contains(got, `"number":7`) {
+		t.Errorf("the log holds %s", got)
+	}
+}
+
+func TestInterruptedIsNotDone(t *testing.T) {
+	s := serving(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var words bytes.Buffer
+	code := Run(ctx, "v1", []string{"credential", "show", "a"}, Std{In: strings.NewReader(""), Out: io.Discard, Err: &words, Getenv: func(k string) string { return s.env[k] }})
+	if code != couldNot || words.String() != "muster: interrupted\n" {
+		t.Errorf("status %d, said %q", code, words.String())
+	}
+}
