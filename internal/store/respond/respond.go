@@ -355,6 +355,10 @@ func SaveFindings(ctx context.Context, tx *store.Tx, findings []nhi.Finding, not
 		if !news {
 			*f = merge(old, *f)
 			news = old.Status == nhi.Resolved && f.Status == nhi.Open
+		} else if at, err := forgiven(ctx, tx, f); err != nil {
+			return err
+		} else if !at.IsZero() {
+			f.Status, f.Settled, news = nhi.Resolved, at, false
 		}
 		if news && notices != nil {
 			if err := notify.Queue(ctx, tx, notices(*f)); err != nil {
@@ -366,6 +370,38 @@ func SaveFindings(ctx context.Context, tx *store.Tx, findings []nhi.Finding, not
 		}
 	}
 	return nil
+}
+
+// forgiven returns when somebody lifted the containment of the finding's
+// credential, if all of the finding happened before that: learning is a moment
+// behind, and who lifts a containment answers for what was done until then. It is
+// the zero time if not, or if the credential is contained.
+func forgiven(ctx context.Context, tx *store.Tx, f *nhi.Finding) (time.Time, error) {
+	if f.Credential == "" {
+		return time.Time{}, nil
+	}
+	actions, err := list[nhi.Action](ctx, tx, `
+		SELECT   body
+		FROM     action
+		WHERE    credential = $1
+		ORDER BY at DESC
+		LIMIT    100`, f.Credential)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var at time.Time
+	for _, a := range actions {
+		switch {
+		case a.Status == nhi.ActionDone:
+			return time.Time{}, nil
+		case a.Status == nhi.ActionUndone && a.UndoneAt.After(at):
+			at = a.UndoneAt
+		}
+	}
+	if f.LastSeen.After(at) {
+		return time.Time{}, nil
+	}
+	return at, nil
 }
 
 // merge keeps what people said and when it was first known, and takes the
