@@ -130,8 +130,10 @@ func (a *app) finish(cmd *cobra.Command, err error) int {
 	if code == clean || code == found {
 		return code
 	}
-	// The kinds of error end many messages and tell people nothing.
-	line := strings.TrimSuffix(strings.TrimSuffix(output.Visible(err.Error()), " (invalid)"), ": invalid")
+	line := output.Visible(err.Error())
+	for _, kind := range []string{" (invalid)", ": invalid", ": conflict"} { // they end many messages and tell people nothing
+		line = strings.TrimSuffix(line, kind)
+	}
 	var usage usageError
 	switch {
 	case errors.As(err, &usage) || !a.ran:
