@@ -140,6 +140,9 @@ func (s *Service) know(snap *Snapshot, q *nhi.Question, now time.Time) {
 
 // rule asks policy and adds what policy cannot judge.
 func (s *Service) rule(q *nhi.Question) nhi.Ruling {
+	if q.Action == "" && q.Resource == "" {
+		return refusal("route-none", "No route leads from this request to a resource, so it is denied.")
+	}
 	if !q.Action.Valid() {
 		return refusal("action-unknown", "The request has no action that is known, so it is denied.")
 	}

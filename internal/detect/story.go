@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/surprise"
 )
 
 // A story is what becomes one finding: everything unusual that an identity
@@ -387,6 +388,12 @@ func phrase(text string, f *nhi.Feature) string {
 			}
 			text = text[:open] + inside + text[open+shut+1:]
 		}
+	}
+	switch f.Name {
+	case surprise.Class.String(): // a class is no call that has a name
+		text = strings.Replace(text, "called {seen}", "made a {seen} call", 1)
+	case surprise.Denied.String():
+		text = strings.Replace(text, "called {seen}, which it never did", "was refused, which is not usual for it", 1)
 	}
 	what := f.Seen
 	if what == "" {

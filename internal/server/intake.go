@@ -266,7 +266,7 @@ func (in *intake) Import(ctx context.Context, by string, files map[string]io.Rea
 		return client.ImportResult{}, err
 	}
 	out := client.ImportResult{
-		Identities: len(seen.Identities), Credentials: len(seen.Credentials), Grants: len(seen.Grants), Owners: len(seen.Owners),
+		Identities: len(seen.Identities), Credentials: len(seen.Credentials), Grants: len(seen.Grants), Owners: res.Owners,
 		Changed: res.Created + res.Updated, Retired: res.Retired, Problems: []string{}, Generation: uint64(generation),
 	}
 	for _, p := range report.Problems {
