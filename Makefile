@@ -71,6 +71,8 @@ bench: ## benchmarks, with the named peers beside ours in the same run
 generate: ## make every generated file again
 	$(GO) generate ./...
 	$(GO) run ./cmd/muster openapi > api/openapi.yaml
+	$(MAKE) --no-print-directory build
+	docs/reference/generate-cli > docs/reference/cli.md
 	cd web && npm run --silent generate
 
 .PHONY: conformance
