@@ -116,7 +116,7 @@ muster demo --story --json      one story, measured; exit status 1 if the thief 
 			if err := a.logging(); err != nil {
 				return err
 			}
-			set.Out = a.std.Err
+			set.Out = a.std.Out
 			if !story {
 				return demo.Run(ctx, set)
 			}
