@@ -116,10 +116,11 @@ muster demo --story --json      one story, measured; exit status 1 if the thief 
 			if err := a.logging(); err != nil {
 				return err
 			}
-			set.Out = a.std.Out
 			if !story {
+				set.Out = a.std.Out
 				return demo.Run(ctx, set)
 			}
+			set.Out = a.std.Err
 			report, err := demo.Story(ctx, set)
 			if err != nil {
 				return err
