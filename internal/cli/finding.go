@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,22 +19,7 @@ var (
 	outcomes = []string{"allow", "deny", "step-up"}
 )
 
-var findingColumns = append(output.Columns[client.Finding]("id severity status detected=detected_at title sentence | rule score identity name owner credential count reach"),
-	output.Column[client.Finding]{Head: "PLACE", Wide: true, Of: func(f client.Finding) string {
-		switch {
-		case f.Place == nil:
-			return ""
-		case f.Place.Line > 0:
-			return f.Place.Name + ":" + strconv.Itoa(f.Place.Line)
-		}
-		return f.Place.Name
-	}},
-	output.Column[client.Finding]{Head: "ACTION", Wide: true, Of: func(f client.Finding) string {
-		if f.Action == nil {
-			return ""
-		}
-		return f.Action.Measure + " " + f.Action.Status + " " + f.Action.ID
-	}})
+var findingColumns = output.Columns[client.Finding]("id severity status detected=detected_at title sentence | rule score identity name owner credential count reach place=place.name line=place.line measure=action.measure action=action.id done=action.status")
 
 var featureColumns = output.Columns[client.Feature]("feature=name usual seen bits")
 

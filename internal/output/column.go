@@ -17,7 +17,7 @@ type Column[T any] struct {
 }
 
 // Columns makes columns of the fields of a struct by their names in JSON, a
-// dot leading into a struct: "id name owner.ref". HEAD=field gives a column
+// dot leading into a struct or to where a pointer leads: "id name owner.ref". HEAD=field gives a column
 // another heading, with _ for a space. What stands behind a bar is shown only
 // in wide tables. It panics on a name that is not there, so it belongs into
 // package variables.
@@ -33,25 +33,43 @@ func Columns[T any](spec string) []Column[T] {
 		if !renamed {
 			head, path = word, word
 		}
-		index := indexOf(reflect.TypeFor[T](), strings.Split(path, "."))
+		way := wayTo(reflect.TypeFor[T](), strings.Split(path, "."))
 		out = append(out, Column[T]{
 			Head: strings.ToUpper(strings.NewReplacer("_", " ", ".", " ").Replace(head)), Wide: wide,
-			Of: func(v T) string { return cell(reflect.ValueOf(v).FieldByIndex(index)) },
+			Of: func(v T) string { return cell(walk(reflect.ValueOf(v), way)) },
 		})
 	}
 	return out
 }
 
-func indexOf(t reflect.Type, path []string) []int {
+// wayTo is the index of each field on the path.
+func wayTo(t reflect.Type, path []string) [][]int {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
 	for _, f := range reflect.VisibleFields(t) {
 		if f.IsExported() && !f.Anonymous && nameOf(f) == path[0] {
 			if len(path) == 1 {
-				return f.Index
+				return [][]int{f.Index}
 			}
-			return append(f.Index, indexOf(f.Type, path[1:])...)
+			return append([][]int{f.Index}, wayTo(f.Type, path[1:])...)
 		}
 	}
 	panic(fmt.Sprintf("output: %v has no field %q", t, path[0]))
+}
+
+// walk goes the way; behind a nil pointer is nothing.
+func walk(v reflect.Value, way [][]int) reflect.Value {
+	for _, index := range way {
+		if v.Kind() == reflect.Pointer {
+			if v.IsNil() {
+				return reflect.Value{}
+			}
+			v = v.Elem()
+		}
+		v = v.FieldByIndex(index)
+	}
+	return v
 }
 
 func nameOf(f reflect.StructField) string {
@@ -75,6 +93,9 @@ func Fields[T any]() []string {
 
 // cell writes one field for a table; nothing there is empty.
 func cell(v reflect.Value) string {
+	if !v.IsValid() {
+		return ""
+	}
 	switch x := v.Interface().(type) {
 	case time.Time:
 		return When(x)

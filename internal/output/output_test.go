@@ -28,6 +28,7 @@ type thing struct {
 	Tags  []string        `json:"tags,omitempty"`
 	Seen  *time.Time      `json:"seen,omitempty"`
 	Raw   json.RawMessage `json:"raw,omitempty"`
+	Next  *inner          `json:"next,omitempty"`
 	Quiet string          `json:"-"`
 }
 
@@ -202,9 +203,16 @@ func TestColourIsOnlyForKnownWordsAndOnlyWhenAsked(t *testing.T) {
 }
 
 func TestFieldsAreThoseOfTheJSON(t *testing.T) {
-	want := []string{"id", "owner", "bits", "seq", "ok", "tags", "seen", "raw", "note"}
+	want := []string{"id", "owner", "bits", "seq", "ok", "tags", "seen", "raw", "next", "note"}
 	if diff := cmp.Diff(want, Fields[nested]()); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestAColumnLeadsThroughAPointerOrToNothing(t *testing.T) {
+	next := Columns[thing]("next.ref")
+	if got := next[0].Of(thing{Next: &inner{"x"}}) + "|" + next[0].Of(thing{}); got != "x|" {
+		t.Errorf("got %q", got)
 	}
 }
 
