@@ -76,10 +76,6 @@ func toPlace(p *nhi.Place) *client.Place {
 	return &client.Place{Kind: p.Kind, Name: p.Name, Line: p.Line, Commit: p.Commit, Public: p.Public}
 }
 
-func fromPlace(p client.Place) nhi.Place {
-	return nhi.Place{Kind: p.Kind, Name: p.Name, Line: p.Line, Commit: p.Commit, Public: p.Public}
-}
-
 func toFinding(f nhi.Finding) client.Finding {
 	return client.Finding{
 		ID: f.ID, Rule: f.Rule, Title: f.Title, Severity: string(f.Severity), Score: f.Score, Status: string(f.Status),

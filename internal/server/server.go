@@ -66,6 +66,7 @@ import (
 	storenotify "github.com/muster-id/muster/internal/store/notify"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 	"github.com/muster-id/muster/internal/store/sqlite"
+	"github.com/muster-id/muster/internal/store/vault"
 	"github.com/muster-id/muster/internal/stream"
 	"github.com/muster-id/muster/internal/stream/nats"
 )
@@ -187,7 +188,7 @@ func (s *Server) open(ctx context.Context) error {
 	if s.keys, err = seal.Open(filepath.Join(data, "keys.json")); err != nil {
 		return err
 	}
-	signer, err := (&vault{db, s.keys}).signer(ctx, "audit")
+	signer, err := vault.New(db, s.keys).Signer(ctx, "audit")
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,6 @@
-package server
+// Package vault keeps private keys in the store, sealed: what lies in the
+// database is of no use without the key file in the data folder.
+package vault
 
 import (
 	"context"
@@ -12,17 +14,20 @@ import (
 	"github.com/muster-id/muster/internal/store"
 )
 
-// A vault keeps private keys in the store, sealed: what lies in the database is
-// of no use without the key file in the data folder.
-type vault struct {
+// A Vault keeps secrets of the installation itself. It is safe for concurrent
+// use.
+type Vault struct {
 	db   *store.DB
 	keys *seal.Keys
 }
 
+// New returns the vault in db under keys.
+func New(db *store.DB, keys *seal.Keys) *Vault { return &Vault{db: db, keys: keys} }
+
 func sealedName(name string) string { return "sealed/" + name }
 
-// load returns what was kept under name, or an error wrapping nhi.ErrNotFound.
-func (v *vault) load(ctx context.Context, name string) ([]byte, error) {
+// Load returns what was kept under name, or an error wrapping nhi.ErrNotFound.
+func (v *Vault) Load(ctx context.Context, name string) ([]byte, error) {
 	var box []byte
 	err := v.db.Read(ctx, func(tx *store.Tx) error {
 		d, err := tx.Document(ctx, sealedName(name))
@@ -39,8 +44,8 @@ func (v *vault) load(ctx context.Context, name string) ([]byte, error) {
 	return plain, nil
 }
 
-// save keeps plain under name.
-func (v *vault) save(ctx context.Context, name string, plain []byte) error {
+// Save keeps plain under name.
+func (v *Vault) Save(ctx context.Context, name string, plain []byte) error {
 	box := v.keys.Seal(name, plain)
 	_, err := v.db.Write(ctx, func(tx *store.Tx) error {
 		_, err := tx.PutDocument(ctx, sealedName(name), box)
@@ -52,9 +57,9 @@ func (v *vault) save(ctx context.Context, name string, plain []byte) error {
 	return nil
 }
 
-// signer returns the P-256 key kept under name, making it the first time.
-func (v *vault) signer(ctx context.Context, name string) (*ecdsa.PrivateKey, error) {
-	der, err := v.load(ctx, name)
+// Signer returns the P-256 key kept under name, making it the first time.
+func (v *Vault) Signer(ctx context.Context, name string) (*ecdsa.PrivateKey, error) {
+	der, err := v.Load(ctx, name)
 	if err == nil {
 		return jose.ParseES256Private(der)
 	}
@@ -65,5 +70,5 @@ func (v *vault) signer(ctx context.Context, name string) (*ecdsa.PrivateKey, err
 	if der, err = jose.MarshalES256Private(key); err != nil {
 		return nil, fmt.Errorf("encode %s: %w", name, err)
 	}
-	return key, v.save(ctx, name, der)
+	return key, v.Save(ctx, name, der)
 }
