@@ -334,7 +334,7 @@ func TestAnOlderJournalInItsPlaceIsNotPassedOver(t *testing.T) {
 	if err := l.save(); err != nil {
 		t.Fatal(err)
 	}
-	l, stop = b.start()
+	_, stop = b.start()
 	defer stop()
 	b.publish(used("1", time.Now()))
 	b.until("what comes next", func() bool { return len(b.findings()) == 1 })
