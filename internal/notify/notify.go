@@ -120,10 +120,10 @@ func (r *Router) Wake() {
 }
 
 const (
-	every      = 5 * time.Second
+	every      = time.Second
 	batch      = 50
-	firstPause = 5 * time.Second
-	lastTry    = 30 // about three days with the pauses below
+	firstPause = time.Second
+	lastTry    = 32 // about three days with the pauses below
 	longest    = 4 * time.Hour
 	keepFor    = 7 * 24 * time.Hour // longer than anything is tried
 )
@@ -224,7 +224,7 @@ func deliver(ctx context.Context, route Route, w Waiting) Settled {
 	return s
 }
 
-// pause doubles from five seconds to four hours.
+// pause doubles from one second to four hours.
 func pause(attempts int) time.Duration {
 	d := firstPause
 	for range attempts - 1 {
