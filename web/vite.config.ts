@@ -13,6 +13,8 @@ export default defineConfig({
     manifest: "manifest.json",
     // Nothing is inlined: the content security policy allows no data: fonts.
     assetsInlineLimit: 0,
+    // The licences of what is bundled travel with it; scripts/pack.mjs adds the fonts.
+    license: { fileName: "licenses.txt" },
     modulePreload: { polyfill: false },
     target: ["chrome123", "firefox128", "safari17.5"],
     reportCompressedSize: false,

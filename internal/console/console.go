@@ -45,7 +45,7 @@ var types = map[string]string{
 	".js":    "text/javascript; charset=utf-8",
 	".css":   "text/css; charset=utf-8",
 	".svg":   "image/svg+xml",
-	".json":  "application/json",
+	".txt":   "text/plain; charset=utf-8",
 	".woff2": "font/woff2",
 }
 

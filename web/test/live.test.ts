@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { Live } from "../src/api/live";
+import { Live, merge } from "../src/api/live";
 import { decision } from "./decision";
 
 /** Source is an EventSource that the test speaks through. */
@@ -120,5 +120,21 @@ describe("the live stream", () => {
     Source.last.close();
     Source.last.onerror?.();
     expect(refused).toHaveBeenCalledOnce();
+  });
+});
+
+describe("two lists of decisions", () => {
+  const list = (...seconds: number[]) => seconds.map((s) => decision({ id: `d${s}`, at: `2026-03-12T09:14:0${s}Z` }));
+  it.each([
+    ["one after the other", list(5, 4), list(3, 2), "d5 d4 d3 d2"],
+    ["interleaved", list(5, 3), list(4, 2), "d5 d4 d3 d2"],
+    ["the second one newer", list(3), list(5, 4), "d5 d4 d3"],
+    ["an empty one", list(), list(2, 1), "d2 d1"],
+  ])("become one, the newest first: %s", (_, a, b, want) => {
+    expect(
+      merge(a, b)
+        .map((d) => d.id)
+        .join(" "),
+    ).toBe(want);
   });
 });

@@ -3,6 +3,7 @@ import { getRouteApi } from "@tanstack/react-router";
 import { Pause, Play, X } from "lucide-react";
 import { useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import type { Decision } from "../api/client";
+import { merge } from "../api/live";
 import { decision, decisions } from "../api/queries";
 import { useLive } from "../api/useLive";
 import { Button } from "../parts/Button";
@@ -33,9 +34,12 @@ export function ActivityPage() {
     [navigate],
   );
   const [paused, setPaused] = useState(false);
-  const [busy, setBusy] = useState(false);
+  const [reading, setReading] = useState({ pointer: false, focus: false });
   const { rows, error, refetch } = useDecisions(search);
-  const { shown, waiting, release } = useHeld(rows, paused || busy || search.decision !== undefined);
+  const { shown, waiting, release } = useHeld(
+    rows,
+    paused || reading.pointer || reading.focus || search.decision !== undefined,
+  );
   useSpace(() => setPaused((p) => !p));
   const table = useRef<HTMLDivElement>(null);
 
@@ -53,10 +57,20 @@ export function ActivityPage() {
     <div className="flex h-[calc(100dvh-48px-56px)] min-h-[420px] flex-col md:h-[calc(100dvh-48px)]">
       <Toolbar search={search} set={set} paused={paused} setPaused={setPaused} rows={shown.length} />
       <div className="flex min-h-0 min-w-0 flex-1">
-        <div ref={table} className="relative flex min-w-0 flex-1 flex-col">
+        {/* biome-ignore lint/a11y/noStaticElementInteractions: nothing is pressed here; rows stand still while pointer or focus is inside */}
+        <div
+          ref={table}
+          className="relative flex min-w-0 flex-1 flex-col"
+          onPointerEnter={() => setReading((r) => ({ ...r, pointer: true }))}
+          onPointerLeave={() => setReading((r) => ({ ...r, pointer: false }))}
+          onFocus={() => setReading((r) => ({ ...r, focus: true }))}
+          onBlur={(e) => {
+            if (!e.currentTarget.contains(e.relatedTarget)) setReading((r) => ({ ...r, focus: false }));
+          }}
+        >
           {waiting > 0 && (
-            <div className="absolute inset-x-0 top-10 z-10 flex justify-center">
-              <Button look="main" onClick={release} className="shadow-overlay">
+            <div className="pointer-events-none absolute inset-x-0 top-1 z-10 flex justify-center">
+              <Button look="main" onClick={release} className="pointer-events-auto h-7 shadow-overlay">
                 {count(waiting)} new
               </Button>
             </div>
@@ -73,7 +87,6 @@ export function ActivityPage() {
               rows={shown}
               chosen={search.decision}
               onOpen={(id) => set({ decision: id }, search.decision !== undefined)}
-              onBusy={setBusy}
             />
           )}
         </div>
@@ -94,7 +107,7 @@ function useDecisions(search: ReturnType<typeof route.useSearch>) {
     const fresh = stream.filter(wanted);
     const known = new Set(fresh.map((d) => d.id));
     const rest = (older.data?.items ?? []).filter((d) => !known.has(d.id) && wanted(d));
-    return rest.length === 0 ? fresh : [...fresh, ...rest].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
+    return rest.length === 0 ? fresh : merge(fresh, rest);
   }, [stream, older.data, outcome, identity, point, q]);
   return { rows, error: older.error, refetch: older.refetch };
 }

@@ -17,27 +17,20 @@ const fromWide = "hidden @min-[1000px]:block";
 
 /**
  * DecisionTable is the list of decisions. Only the rows in sight exist. Arrow
- * keys move, Enter asks why; while pointer or focus is inside, onBusy asks for
- * the rows to be kept still.
+ * keys move, Enter asks why.
  */
 export function DecisionTable({
   rows,
   chosen,
   onOpen,
-  onBusy,
 }: {
   rows: readonly Decision[];
   chosen: string | undefined;
   onOpen: (id: string) => void;
-  onBusy: (busy: boolean) => void;
 }) {
   const narrow = useNarrow();
   const scroller = useRef<HTMLDivElement>(null);
   const [active, setActive] = useState<string>();
-  const [inside, setInside] = useState({ pointer: false, focus: false });
-  const busy = inside.pointer || inside.focus;
-  useEffect(() => onBusy(busy), [busy, onBusy]);
-  useEffect(() => () => onBusy(false), [onBusy]);
 
   const height = narrow ? 60 : 36;
   const virtual = useVirtualizer({
@@ -88,10 +81,6 @@ export function DecisionTable({
       aria-label="Decisions, the newest first"
       aria-rowcount={rows.length + 1}
       className="@container flex min-h-0 flex-1 flex-col"
-      onPointerEnter={() => setInside((s) => ({ ...s, pointer: true }))}
-      onPointerLeave={() => setInside((s) => ({ ...s, pointer: false }))}
-      onFocus={() => setInside((s) => ({ ...s, focus: true }))}
-      onBlur={(e) => !e.currentTarget.contains(e.relatedTarget) && setInside((s) => ({ ...s, focus: false }))}
       onKeyDown={(e) => {
         const to = steps[e.key];
         if (to !== undefined) {

@@ -10,7 +10,7 @@ import { OutcomeWord } from "../parts/OutcomeWord";
 import { Pair, Pairs } from "../parts/Pairs";
 import { Skeleton } from "../parts/Skeleton";
 import { Clock } from "../parts/Time";
-import { bits, count, duration } from "../text/format";
+import { bits, count, duration, short } from "../text/format";
 import { quote } from "../text/hostile";
 import { assurances, countryName, obligations } from "../text/words";
 import { sentence } from "./sentence";
@@ -182,7 +182,7 @@ function Inputs({ d }: { d: Decision }) {
         <Clock at={d.at} /> in {duration(d.micros)}
       </Pair>
       <Pair name="State">
-        generation {count(d.generation)}, policies <Hostile text={d.policy} className="mono" />
+        generation {count(d.generation)}, policies <Hostile text={short(d.policy)} className="mono" />
       </Pair>
       <Pair name="Id">
         <Hostile text={d.id} className="mono block" />

@@ -33,6 +33,19 @@ const none: Snapshot = { connection: "connecting", lostAt: 0, dropped: 0, decisi
 
 type Bucket = { start: number; places: Map<string, PlaceCount> };
 
+const time = (d: Decision) => Date.parse(d.at);
+
+/** merge joins two lists that are each the newest first. */
+export function merge(a: readonly Decision[], b: readonly Decision[]): Decision[] {
+  const all: Decision[] = [];
+  let j = 0;
+  for (const d of a) {
+    for (let other = b[j]; other && time(other) > time(d); other = b[++j]) all.push(other);
+    all.push(d);
+  }
+  return all.concat(b.slice(j));
+}
+
 export class Live {
   private snapshot = none;
   private source: EventSource | undefined;
@@ -81,8 +94,7 @@ export class Live {
     const more = older.filter((d) => !known.has(d.id));
     if (more.length === 0) return;
     for (const d of more) this.count(d);
-    const decisions = [...this.snapshot.decisions, ...more].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
-    this.set({ decisions: decisions.slice(0, kept), places: this.sum() });
+    this.set({ decisions: merge(this.snapshot.decisions, more).slice(0, kept), places: this.sum() });
   }
 
   private now = () => {

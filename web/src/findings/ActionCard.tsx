@@ -102,7 +102,7 @@ export function UndoDialog({
               as <Hostile text={name} className="font-[600]" />
             </>
           )}
-          . The finding stays, and the audit log keeps both acts.
+          . The finding counts as resolved, and the audit log keeps both acts.
         </p>
         <label className="flex flex-col gap-1 text-13">
           Why (kept in the audit log)

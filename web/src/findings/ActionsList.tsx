@@ -31,23 +31,29 @@ export function ActionsList() {
     <>
       <ul aria-label="What was done, the newest first">
         {done.map((a) => (
-          <li key={a.id} className="row flex flex-wrap items-center gap-x-3 gap-y-1 px-4 py-2 text-13">
-            <span className="w-20 text-muted">
+          <li
+            key={a.id}
+            className="row grid grid-cols-[minmax(0,1fr)_auto] items-center gap-x-4 px-4 py-1 text-13 md:grid-cols-[84px_minmax(210px,1fr)_minmax(0,1fr)_minmax(0,1.4fr)_auto]"
+          >
+            <span className="hidden text-muted md:block">
               <Time at={a.at} />
             </span>
-            <span className="min-w-0 basis-52">
+            <span className="min-w-0">
               {a.status === "proposed" ? measures[a.measure].proposed : measures[a.measure].done}
             </span>
-            <span className="flex min-w-0 flex-1 basis-40">
+            <span className="col-start-1 flex min-w-0 md:col-start-auto">
               <IdentityLink id={a.identity} />
             </span>
-            <span className="hidden min-w-0 flex-1 text-muted xl:flex">
-              <Hostile text={a.reason} />
+            <span className="col-start-1 flex min-w-0 gap-x-3 text-muted md:col-start-auto">
+              <span className="shrink-0">{actionStatuses[a.status]}</span>
+              <span className="shrink-0 md:hidden">
+                <Time at={a.at} />
+              </span>
+              <Hostile text={a.reason} className="hidden md:block" />
             </span>
-            <span className="w-32 text-muted">{actionStatuses[a.status]}</span>
-            <span className="flex w-40 justify-end gap-2">
+            <span className="col-start-2 row-span-3 row-start-1 flex items-center justify-end gap-3 md:col-start-auto md:row-span-1">
               {a.finding && (
-                <Link to="/findings" search={{ status: "all", id: a.finding }} className="self-center">
+                <Link to="/findings" search={{ status: "all", id: a.finding }}>
                   Finding
                 </Link>
               )}

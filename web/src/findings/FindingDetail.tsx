@@ -58,9 +58,11 @@ export function FindingDetail({ id }: { id: string }) {
       <Part title="Who and where">
         <Facts f={f} />
       </Part>
-      <Part title="What was unusual">
-        <Features features={f.features ?? []} />
-      </Part>
+      {(f.features ?? []).length > 0 && (
+        <Part title="What was unusual">
+          <Features features={f.features ?? []} />
+        </Part>
+      )}
       <Reach reach={f.reach ?? []} />
       <Evidence f={f} />
       <div className="flex flex-wrap gap-2">

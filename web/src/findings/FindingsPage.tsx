@@ -1,5 +1,6 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
+import { useState } from "react";
 import type { Finding } from "../api/client";
 import { type FindingStatus, findings } from "../api/queries";
 import { Button } from "../parts/Button";
@@ -34,9 +35,12 @@ export function FindingsPage() {
   const navigate = route.useNavigate();
   const list = useFindings(status, view === undefined);
   // Where there is room for both, the worst finding is open from the start.
+  const [opened, setOpened] = useState<{ status: string; id: string }>();
   const first = list.data?.pages[0]?.items?.[0]?.id;
+  // It stays open when a worse one arrives: nobody is moved while reading.
+  if (first && opened?.status !== status) setOpened({ status, id: first });
   const wide = useMedia("(min-width: 1080px)");
-  const shown = id ?? (wide ? first : undefined);
+  const shown = id ?? (wide && opened?.status === status ? opened.id : undefined);
   return (
     <div className="flex min-w-0 flex-col">
       <div className="flex flex-wrap items-center gap-2 border-b border-hair px-3 py-2 md:px-4">

@@ -31,7 +31,9 @@ export function Latest() {
             <OutcomeWord decision={{ outcome: d.outcome, would_refuse: false }} />
             <span className="flex min-w-0 gap-2">
               <Hostile text={d.name || d.key_id || "nobody known"} className="min-w-0 flex-1" />
-              <span className="max-w-[45%] shrink-0 truncate text-muted">{from(d)}</span>
+              <span className="shrink-0 text-muted" title={from(d)}>
+                {d.country || "??"}
+              </span>
             </span>
           </Link>
         </li>

@@ -3,7 +3,6 @@ import { overview } from "../api/queries";
 import { Card } from "../parts/Card";
 import { Failure } from "../parts/Failure";
 import { Skeleton } from "../parts/Skeleton";
-import { full, instant } from "../text/format";
 import { DemoStops } from "./DemoStops";
 import { Latest } from "./Latest";
 import { Needs } from "./Needs";
@@ -17,8 +16,8 @@ import { Tiles } from "./Tiles";
 export function OverviewPage() {
   const { data, error, refetch } = useQuery(overview);
   if (!data) return error ? <Failure what="The overview" error={error} again={refetch} /> : <Skeleton rows={12} />;
-  const empty = data.identities === 0 && data.events === 0;
-  const built = instant(data.geo_built);
+  // Muster's own token is an identity, so a new installation has one.
+  const empty = data.events === 0 && data.credentials === 0 && (data.rates ?? []).length === 0;
   return (
     <div className="flex flex-col gap-3 p-3 md:p-4">
       <h1 className="sr-only">Overview</h1>
@@ -41,12 +40,7 @@ export function OverviewPage() {
           </div>
         </div>
       )}
-      {data.attribution && (
-        <p className="max-w-none text-12 text-muted">
-          Networks and countries: {data.attribution}
-          {built && `, compiled ${full(built)}`}
-        </p>
-      )}
+      {data.attribution && <p className="max-w-none text-12 text-muted">Networks and countries: {data.attribution}</p>}
     </div>
   );
 }

@@ -5,7 +5,6 @@ import { useLive } from "../api/useLive";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
 import { Shape } from "../parts/Shape";
-import { Skeleton } from "../parts/Skeleton";
 import { count, plural } from "../text/format";
 import { countryName, outcomes } from "../text/words";
 
@@ -62,8 +61,8 @@ export function Places() {
       {table ? (
         <Table rows={rows} />
       ) : (
-        <div className="mt-2 aspect-[960/360] w-full">
-          <Suspense fallback={<Skeleton rows={8} />}>
+        <div className="mt-2">
+          <Suspense fallback={<div className="aspect-[25/9]" />}>
             <WorldMap places={rows} summary={summary} />
           </Suspense>
         </div>

@@ -5,6 +5,7 @@ import { Card } from "../parts/Card";
 import { Shape } from "../parts/Shape";
 import { count, minute, rate } from "../text/format";
 import { outcomes } from "../text/words";
+import { minutes } from "./minutes";
 
 const height = 96;
 const slot = 12;
@@ -29,7 +30,8 @@ function bars(rates: readonly Rate[]): { bars: Bar[]; top: number } {
 }
 
 /** Rates draws the decisions of the last hour, a bar a minute, with the same numbers as a table. */
-export function Rates({ rates, perSecond }: { rates: readonly Rate[]; perSecond: number }) {
+export function Rates({ rates: known, perSecond }: { rates: readonly Rate[]; perSecond: number }) {
+  const rates = useMemo(() => minutes(known, new Date()), [known]);
   const [table, setTable] = useState(false);
   const [over, setOver] = useState<number>();
   const drawn = useMemo(() => bars(rates), [rates]);

@@ -7,10 +7,10 @@ import { count, rate } from "../text/format";
 export function Tiles({ overview: o }: { overview: Overview }) {
   return (
     <ul aria-label="Numbers" className="grid grid-cols-2 gap-3 sm:grid-cols-3 xl:grid-cols-6">
-      <Tile name="Identities" value={count(o.identities)} detail={`${count(o.shadow)} seen only in logs`}>
+      <Tile name="Identities" value={count(o.identities)} detail={`${count(o.shadow)} only in logs`}>
         <Link to="/identities">Identities</Link>
       </Tile>
-      <Tile name="Unowned" value={count(o.unowned)} detail="nobody answers for them" warn={o.unowned > 0}>
+      <Tile name="Unowned" value={count(o.unowned)} detail="without an owner" warn={o.unowned > 0}>
         <Link to="/identities" search={{ unowned: true }}>
           Unowned
         </Link>

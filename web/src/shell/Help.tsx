@@ -56,7 +56,7 @@ export default function Help({ onClose, version }: { onClose: () => void; versio
           <a href="/openapi.json" className="mono">
             /openapi.json
           </a>
-          .
+          . What the console is built from: <a href="/licenses.txt">licences</a>.
         </p>
       </div>
     </Dialog>

@@ -39,7 +39,7 @@ export function Nav() {
               {label}
               {to === "/findings" && open > 0 && (
                 <span
-                  className="absolute top-1 right-1 text-12 md:static md:ml-auto"
+                  className="absolute top-0.5 left-[calc(50%+10px)] text-12 md:static md:ml-auto"
                   title={`${count(open)} open findings`}
                 >
                   {open > 99 ? "99+" : open}

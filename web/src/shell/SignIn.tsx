@@ -10,8 +10,8 @@ export function SignIn() {
           This browser has no session, or its session has ended. Muster has no password: you sign in with a link that
           works once.
         </p>
-        <p>Run this where the administrator token is, and open the link that it prints:</p>
-        <Command line="muster login" />
+        <p>Run this where the administrator token lies (DATA is the data folder), and open the link that it prints:</p>
+        <Command line={`muster login --server ${window.location.origin} --token-file DATA/admin.token`} />
         <p className="text-13 text-muted">
           <span className="mono">muster demo</span> prints such a link when it starts. A link that was opened once, or
           that is too old, cannot be used: make a new one.

@@ -94,18 +94,16 @@ export const credentialKinds: Record<string, string> = {
 };
 
 export const features: Record<string, string> = {
-  network: "Network",
-  asn: "Autonomous system",
-  country: "Country",
+  asn: "Network owner",
   agent: "Client",
-  action: "Action",
-  operation: "Operation",
   hour: "Hour of day",
-  rate: "Rate",
-  resource: "Resource",
+  breadth: "Refused calls",
+  denied: "Outcome",
 };
 
-export const featureName = (name: string): string => features[name] ?? name;
+/** featureName says a feature in words; most names are words already. */
+export const featureName = (name: string): string =>
+  features[name] ?? (name.charAt(0).toUpperCase() + name.slice(1)).replaceAll("_", " ");
 
 export const assurances = [
   "static bearer secret",
