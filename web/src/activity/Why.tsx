@@ -153,7 +153,10 @@ function Inputs({ d }: { d: Decision }) {
         {d.asserted && ", only asserted by the point"}
       </Pair>
       <Pair name="Action">
-        <Hostile text={[d.action, d.operation].filter(Boolean).join(": ")} className="block" />
+        <Hostile
+          text={d.operation && d.operation !== d.action ? `${d.action}: ${d.operation}` : d.action}
+          className="block"
+        />
       </Pair>
       <Pair name="Resource">
         <Hostile text={d.resource || "none"} className="block" />

@@ -8,7 +8,7 @@ const threshold = 13;
 
 /** Features shows reasons: what is usual, what was seen, and how unlikely that is in bits. */
 export function Features({ features }: { features: readonly Feature[] }) {
-  if (features.length === 0) return <p className="text-muted">Nothing about this was unusual.</p>;
+  if (features.length === 0) return <p className="text-13 text-muted">Nothing about it stood out.</p>;
   const most = Math.max(threshold, ...features.map((f) => f.bits));
   return (
     <table className="w-full table-fixed border-collapse text-13">
