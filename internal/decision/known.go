@@ -64,7 +64,6 @@ func (s *Snapshot) knowCredential(q *nhi.Question, now time.Time) {
 		return
 	}
 	k.CredentialState = nhi.CredentialState(s.words[r.state])
-	k.Risk = max(k.Risk, int(r.risk))
 	if r.expires != 0 && now.UnixMicro() >= r.expires {
 		k.Expired = true
 	}
@@ -77,6 +76,12 @@ func (s *Snapshot) knowCredential(q *nhi.Question, now time.Time) {
 		consumer = att.Identity // narrowed to its own attestation
 	}
 	k.ConsumerProven = consumer != "" && s.proven(att.Consumer, consumer)
+	if !k.ConsumerProven {
+		// What was done with the key alone is not held against the workload that
+		// proves itself beside it: else a thief, refused as he is, could have
+		// the rightful holder refused as well.
+		k.Risk = max(k.Risk, int(r.risk))
+	}
 }
 
 // belongs reports whether the credential is one of who's.

@@ -77,7 +77,8 @@ func appendSubject(b []byte, d *nhi.Decision) []byte {
 	b = append(b, `,"assurance":`...)
 	b = strconv.AppendInt(b, int64(d.Assurance), 10)
 	b = appendTrue(b, `,"sender_bound":`, d.SenderBound)
-	return appendTrue(b, `,"asserted":`, d.Asserted)
+	b = appendTrue(b, `,"asserted":`, d.Asserted)
+	return appendTrue(b, `,"consumer":`, d.Consumer)
 }
 
 func appendReasons(b []byte, reasons []nhi.Reason) []byte {

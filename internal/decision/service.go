@@ -191,7 +191,7 @@ func describe(q *nhi.Question, snap *Snapshot, ruling *nhi.Ruling) nhi.Decision 
 	d := nhi.Decision{
 		Outcome: ruling.Outcome, Reasons: ruling.Reasons, Generation: snap.generation, Policy: ruling.Digest,
 		Point: q.Point, Identity: q.Subject.Identity, Credential: q.Subject.Credential, KeyID: q.Subject.KeyID,
-		Method: q.Subject.Method, Assurance: q.Subject.Assurance, SenderBound: q.Subject.SenderBound, Asserted: q.Subject.Asserted,
+		Method: q.Subject.Method, Assurance: q.Subject.Assurance, SenderBound: q.Subject.SenderBound, Asserted: q.Subject.Asserted, Consumer: k.ConsumerProven,
 		Action: q.Action, Operation: q.Operation, Resource: q.Resource, Sensitivity: k.Sensitivity,
 		Address: q.Address, Country: k.Country, ASN: k.ASN, Network: k.Network, Agent: k.AgentFamily,
 		Risk: k.Risk, Surprise: k.Surprise, Features: k.Features,

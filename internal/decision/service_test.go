@@ -298,6 +298,27 @@ func TestANarrowedKeyNeedsItsConsumer(t *testing.T) {
 	}
 }
 
+func TestAThiefsRiskDoesNotRefuseTheWorkloadThatProvesItself(t *testing.T) {
+	w := newWorld(t, nil)
+	c, _ := w.facts.Credential(credentialN(1))
+	c.State, c.Risk = nhi.CredentialNarrowed, 95 // from what the thief tried
+	apply(t, w.facts, change(t, 2, nhi.SubjectCredential, "", c))
+	alone := w.service.Decide(context.Background(), ask())
+	if alone.Outcome != nhi.Deny || alone.Risk != 95 || alone.Consumer {
+		t.Errorf("the key alone: %s at risk %d %v", alone.Outcome, alone.Risk, because(alone))
+	}
+	proven := w.service.Decide(context.Background(), ask(func(q *nhi.Question) { q.Subject.Consumer = identityN(1) }))
+	if proven.Outcome != nhi.Allow || proven.Risk != 0 || !proven.Consumer {
+		t.Errorf("with its workload's attestation: %s at risk %d %v", proven.Outcome, proven.Risk, because(proven))
+	}
+	i, _ := w.facts.Identity(identityN(1))
+	i.Risk = 95 // from what the workload itself did
+	apply(t, w.facts, change(t, 3, nhi.SubjectIdentity, "", i))
+	if own := w.service.Decide(context.Background(), ask(func(q *nhi.Question) { q.Subject.Consumer = identityN(1) })); own.Outcome != nhi.Deny {
+		t.Errorf("a workload that is itself at risk: %s", own.Outcome)
+	}
+}
+
 func TestAMergedIdentityIsTheOneThatLivesOn(t *testing.T) {
 	w := newWorld(t, nil)
 	d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) {

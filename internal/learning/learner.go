@@ -242,6 +242,9 @@ func decisionEvent(d *nhi.Decision) nhi.Event {
 	if d.Resource == issuer.Resource {
 		ev.Service, ev.Operation, ev.Class = "", "", ""
 	}
+	if d.Consumer {
+		ev.Principal.Type = attested
+	}
 	if d.Outcome != nhi.Allow {
 		ev.Status, ev.Error = nhi.Failure, string(d.Outcome)
 		if len(d.Reasons) > 0 {
@@ -249,6 +252,22 @@ func decisionEvent(d *nhi.Decision) nhi.Event {
 		}
 	}
 	return ev
+}
+
+// attested is the type of a principal that proved by more than its key that it
+// is the key's own workload.
+const attested = "MusterAttested"
+
+// judged is an event as the Mind is given it. What a workload does that proves
+// itself beside its key is its own doing: it is not told together with what
+// others do with the key, which may have leaked.
+func judged(ev *nhi.Event) *nhi.Event {
+	if ev.Principal.Type != attested {
+		return ev
+	}
+	own := *ev
+	own.Credential, own.Principal.Temporary = "", true
+	return &own
 }
 
 // apply takes a batch and stores what follows from it together with the
@@ -292,7 +311,7 @@ func (l *Learner) take(events []nhi.Event) effects {
 	e := effects{sights: make([]inventory.Seen, 0, len(events))}
 	for i := range events {
 		ev := &events[i]
-		l.Mind.Take(ev, found)
+		l.Mind.Take(judged(ev), found)
 		if s, ok := sight(ev); ok {
 			e.sights = append(e.sights, s)
 		}

@@ -326,6 +326,28 @@ func TestDecisionsAreLearnedOnlyOnceTheyAreDurableAndOnlyOfWhoProvedHimself(t *t
 	}
 }
 
+func TestAWorkloadThatProvesItselfBesideItsLeakedKeyIsNoFinding(t *testing.T) {
+	b := newBench(t)
+	l, stop := b.start()
+	d := nhi.Decision{ID: "a", At: time.Now().UTC(), Outcome: nhi.Allow, Identity: user, Credential: userKey, KeyID: "k", Consumer: true, Action: nhi.Read, Resource: "r"}
+	if _, err := b.journal.Append(decision.AppendRecord(nil, &d)); err != nil {
+		t.Fatal(err)
+	}
+	d.ID, d.Consumer, d.Outcome = "b", false, nhi.StepUp // somebody else, with the key alone
+	if _, err := b.journal.Append(decision.AppendRecord(nil, &d)); err != nil {
+		t.Fatal(err)
+	}
+	b.until("the decisions to be read", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.decisions == 2 })
+	stop()
+	found := b.findings()
+	if len(found) != 1 || found[0].Count != 1 || !cmp.Equal(found[0].Events, []string{"b"}) {
+		t.Errorf("findings %+v, want one about the second use only", found)
+	}
+	if c := b.credential(); c.LastUsed.IsZero() {
+		t.Error("that the key was used is not known")
+	}
+}
+
 func TestAnOlderJournalInItsPlaceIsNotPassedOver(t *testing.T) {
 	b := newBench(t)
 	l, stop := b.start()

@@ -168,6 +168,7 @@ type Decision struct {
 	Assurance   Assurance     `json:"assurance"`
 	SenderBound bool          `json:"sender_bound,omitempty"`
 	Asserted    bool          `json:"asserted,omitempty"`
+	Consumer    bool          `json:"consumer,omitempty"` // the credential's own workload proved itself beside it
 	Action      ActionClass   `json:"action,omitempty"`
 	Operation   string        `json:"operation,omitempty"`
 	Resource    string        `json:"resource,omitempty"`

@@ -218,8 +218,15 @@ func TestTheThiefIsCutOffAndTheWorkloadGoesOn(t *testing.T) {
 	if got := r.ask(point, "Bearer "+cred.Key, "GET", "/payments/1", "203.0.113.7"); got != http.StatusUnauthorized {
 		t.Errorf("the key alone: %d, want 401 (step up)", got)
 	}
-	if got := r.ask(point, "Bearer "+cred.Key, "GET", "/payments/1", "203.0.113.7", "Muster-Attestation", token); got != http.StatusUnauthorized {
-		t.Errorf("the key with a stolen token and no proof: %d, want 401", got)
+	r.until("the thief's try to become the key's risk", func() bool {
+		c, _ := r.facts.Credential(nhi.CredentialID(cred.ID))
+		return c.Risk > 80
+	})
+	if got := r.ask(point, "Bearer "+cred.Key, "GET", "/payments/1", "203.0.113.7"); got != http.StatusForbidden {
+		t.Errorf("the key alone, at risk: %d, want 403", got)
+	}
+	if got := r.ask(point, "Bearer "+cred.Key, "GET", "/payments/1", "203.0.113.7", "Muster-Attestation", token); got == http.StatusOK {
+		t.Errorf("the key with a stolen token and no proof: %d, want a refusal", got)
 	}
 	if got := r.ask(point, "Bearer "+cred.Key, "GET", "/payments/1", "203.0.113.7", "Muster-Attestation", token, "DPoP", p.proof(t, "GET", target, token)); got != http.StatusOK {
 		t.Errorf("the key with its workload's attestation: %d, want 200", got)
