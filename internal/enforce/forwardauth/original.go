@@ -43,6 +43,7 @@ var (
 	errHeader  = errors.New("a header is missing, repeated, too long or not plain")
 	errScheme  = errors.New("the scheme is neither http nor https")
 	errAddress = errors.New("the caller's address is missing or not an address")
+	errMethod  = errors.New("the method is none that is known to HTTP")
 	errAgree   = errors.New("two headers tell different things")
 )
 
@@ -77,6 +78,9 @@ func read(r *http.Request, dialect nhi.Dialect) (original, error) {
 	if h.err != nil {
 		return original{}, h.err
 	}
+	if !plainMethod(o.method) {
+		return original{}, errMethod
+	}
 	switch o.scheme {
 	case "http", "https":
 	case "ws":
@@ -87,6 +91,18 @@ func read(r *http.Request, dialect nhi.Dialect) (original, error) {
 		return original{}, errScheme
 	}
 	return o, overrides(r.Header, &o)
+}
+
+// plainMethod reports whether a method looks like those that are registered
+// (RFC 9110, section 16.1.1): capital letters, and a hyphen in some. A method
+// is written down as the operation, so nothing else may stand there.
+func plainMethod(method string) bool {
+	for _, c := range []byte(method) {
+		if (c < 'A' || c > 'Z') && c != '-' {
+			return false
+		}
+	}
+	return method != "" && len(method) <= 24
 }
 
 // overrides refuses headers by which a client asks the application, behind our
