@@ -322,3 +322,15 @@ func TestExamplesFromManualsAreLabelledAndNotHidden(t *testing.T) {
 		t.Errorf("found %+v", got)
 	}
 }
+
+func TestASecretWithoutADigitIsStillASecret(t *testing.T) {
+	for value, want := range map[string]bool{
+		"wexYtkbUAagdUlpxyjhTyRWLaxDFUOLmbuDpZD+B": true,  // drawn; one in 900 has no digit
+		"AbstractSingletonProxyFactoryBeanProvide": false, // a name
+		"getElementsByTagNameFromDocumentFragment": false,
+	} {
+		if got := randomSecret([]byte(value)); got != want {
+			t.Errorf("randomSecret(%s) = %v, want %v", value, got, want)
+		}
+	}
+}
