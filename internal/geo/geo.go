@@ -214,32 +214,50 @@ func (t *Table) Networks() iter.Seq2[Range, Place] {
 // Sample draws a public IPv4 address of the given country (any if "") and
 // autonomous system (any if 0), every matching address equally likely. It
 // returns false if there is none. It walks the whole table, some
-// milliseconds: draw once, not for every request.
+// milliseconds: who draws often keeps the Space.
 func (t *Table) Sample(rnd *rand.Rand, country string, asn uint32) (netip.Addr, bool) {
+	s := t.Space(country, asn)
+	return s.Sample(rnd)
+}
+
+// A Space is the public IPv4 addresses of a country and system, to draw from.
+// It is immutable and safe for concurrent use; the zero Space is empty.
+type Space struct {
+	ends   []uint64 // running total of addresses
+	starts []uint32
+}
+
+// Space gathers the addresses of the given country (any if "") and autonomous
+// system (any if 0). It walks the whole table, some milliseconds.
+func (t *Table) Space(country string, asn uint32) Space {
 	fits := make([]bool, len(t.places))
 	for i := 1; i < len(t.places); i++ {
 		p := t.place(uint32(i))
 		fits[i] = (country == "" || p.Country == country) && (asn == 0 || p.ASN == asn)
 	}
-	var ends []uint64 // running total of addresses
-	var starts []uint32
+	var s Space
 	total := uint64(0)
 	for i, from := range t.v4 {
 		if !fits[t.v4place[i]] || Private(addr4(from)) {
 			continue
 		}
 		total += uint64(t.end4(i)-from) + 1
-		ends, starts = append(ends, total), append(starts, from)
+		s.ends, s.starts = append(s.ends, total), append(s.starts, from)
 	}
-	if total == 0 {
+	return s
+}
+
+// Sample draws an address, every one equally likely; false if there is none.
+func (s *Space) Sample(rnd *rand.Rand) (netip.Addr, bool) {
+	if len(s.ends) == 0 {
 		return netip.Addr{}, false
 	}
-	n := rnd.Uint64N(total)
-	i := sort.Search(len(ends), func(i int) bool { return ends[i] > n })
+	n := rnd.Uint64N(s.ends[len(s.ends)-1])
+	i := sort.Search(len(s.ends), func(i int) bool { return s.ends[i] > n })
 	if i > 0 {
-		n -= ends[i-1]
+		n -= s.ends[i-1]
 	}
-	return addr4(starts[i] + uint32(n)), true
+	return addr4(s.starts[i] + uint32(n)), true
 }
 
 func (t *Table) end4(i int) uint32 {

@@ -40,11 +40,29 @@ var providers = []struct {
 	{36903, false, []string{"MA"}, 0},            // a household provider
 }
 
+// An origin is a country and a system, of which addresses are drawn.
+type origin struct {
+	country string
+	asn     uint32
+}
+
+// space returns the addresses of a place; they are gathered the first time.
+func (w *World) space(country string, asn uint32) *geo.Space {
+	at := origin{country, asn}
+	if s, ok := w.spaces.Load(at); ok {
+		return s.(*geo.Space)
+	}
+	gathered := w.table.Space(country, asn)
+	s, _ := w.spaces.LoadOrStore(at, &gathered)
+	return s.(*geo.Space)
+}
+
 // draw finds an address of the first provider in the list that the table
 // knows in that country; the table ages, so one that has vanished is no error.
 func (w *World) draw(r *rand.Rand, name, country string, asn uint32) (Network, bool) {
+	space := w.space(country, asn)
 	for range 64 {
-		addr, ok := w.table.Sample(r, country, asn)
+		addr, ok := space.Sample(r)
 		if !ok {
 			return Network{}, false
 		}

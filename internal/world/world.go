@@ -19,6 +19,7 @@ package world
 import (
 	"fmt"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/muster-id/muster/internal/geo"
@@ -77,6 +78,7 @@ type World struct {
 	busy     []*actor // IAM identities that are at work all day
 	networks []Network
 	table    *geo.Table
+	spaces   sync.Map // origin to *geo.Space
 }
 
 // New draws a world. table gives the addresses.
