@@ -244,14 +244,15 @@ describe("the console of a living company", () => {
   it("keeps the chosen theme over a reload", async () => {
     const v = await open({ theme: "dark" });
     await v.go("/", "[data-tile]");
-    const ground = () => v.page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
-    const dark = await ground();
+    const ground = () => getComputedStyle(document.documentElement).backgroundColor;
+    const dark = await v.page.evaluate(ground);
     await v.page.getByRole("button", { name: /^Theme/ }).click();
-    const light = await ground();
-    assert.notEqual(light, dark);
+    const changed = (before) => getComputedStyle(document.documentElement).backgroundColor !== before;
+    await v.page.waitForFunction(changed, dark);
+    const light = await v.page.evaluate(ground);
     await v.page.reload();
     await v.page.locator("[data-tile]").first().waitFor();
-    assert.equal(await ground(), light);
+    assert.equal(await v.page.evaluate(ground), light);
     v.calm("the theme");
     await v.close();
   });

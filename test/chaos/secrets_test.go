@@ -465,10 +465,10 @@ func (s *tester) nowhere(t *testing.T) {
 	t.Helper()
 	seen := map[string]bool{}
 	report := func(where string) func(string, string) {
-		return func(_, door string) {
+		return func(needle, door string) {
 			if k := where + door; !seen[k] {
 				seen[k] = true
-				t.Errorf("a secret sent through %q stands in %s", door, where)
+				t.Errorf("the secret %s, sent through %q, stands in %s", needle, door, where)
 			}
 		}
 	}
