@@ -2,8 +2,10 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -156,6 +158,31 @@ func TestErrorsMapToTheirStatusAndHideTheInside(t *testing.T) {
 		if tt.want == 500 && strings.Contains(p.Detail, "/dev") {
 			t.Errorf("the inside shows: %s", p.Detail)
 		}
+	}
+}
+
+// swallow takes logs in by reading them.
+type swallow struct{ Intake }
+
+func (swallow) Logs(_ context.Context, _ nhi.Source, _ string, body io.Reader) (client.Received, error) {
+	_, err := io.Copy(io.Discard, body)
+	return client.Received{}, err
+}
+
+// zeros is a body without end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+func TestABodyWithoutEndIsRefusedAsTooLarge(t *testing.T) {
+	h, _, err := New(Deps{Gate: door{Caller{Kind: "source", Source: nhi.Source{Format: "cloudtrail"}}}, Intake: swallow{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/receive/logs/cloudtrail", zeros{}))
+	if w.Code != http.StatusRequestEntityTooLarge || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("got %d %s", w.Code, w.Body)
 	}
 }
 
