@@ -107,7 +107,11 @@ func (i issuerAudit) Append(ctx context.Context, a issuer.Act) error {
 }
 
 func (r *recorder) record(ctx context.Context, a issuer.Act) error {
-	e := audit.Entry{Actor: audit.Actor{Kind: audit.Identity, ID: a.Actor}, Act: a.Name, Target: a.Target, Detail: encode(a.Detail)}
+	by := audit.Actor{Kind: audit.Identity, ID: a.Actor}
+	if !nhi.ID(a.Actor).Valid() { // an administrator
+		by = actor(a.Actor)
+	}
+	e := audit.Entry{Actor: by, Act: a.Name, Target: a.Target, Detail: encode(a.Detail)}
 	_, err := r.log.Append(ctx, e)
 	return err
 }

@@ -1,0 +1,96 @@
+package server
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/muster-id/muster/internal/audit"
+	"github.com/muster-id/muster/internal/issuer"
+	"github.com/muster-id/muster/internal/jose"
+	"github.com/muster-id/muster/internal/key"
+	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+func newRecorder(t *testing.T) (*recorder, func() []audit.Entry) {
+	t.Helper()
+	scanner, err := leak.NewScanner()
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := audit.Open(filepath.Join(t.TempDir(), "audit"), jose.GenerateES256(), audit.Settings{Clean: cleaner(scanner.RedactString)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	return &recorder{log}, func() []audit.Entry {
+		t.Helper()
+		page, err := log.Page(t.Context(), 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return page
+	}
+}
+
+func TestWhoActedIsOnRecordByKind(t *testing.T) {
+	r, page := newRecorder(t)
+	who := nhi.IdentityID("muster", "test", "robot")
+	for _, by := range []string{"operator:admin", "session:ana", "rule:LEAK-01", "source:ci", "system"} {
+		if err := r.Record(t.Context(), nhi.Act{Actor: by, Act: "x.y", Outcome: "done"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, by := range []string{string(who), "operator:admin"} {
+		if err := (issuerAudit{r}).Append(t.Context(), issuer.Act{Name: "token.revoke", Actor: by}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, e := range page() {
+		got = append(got, actorText(e.Actor))
+	}
+	want := []string{"person:admin", "identity:" + string(who), "system:system", "identity:ci", "rule:LEAK-01", "person:ana", "person:admin"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("newest first (-want +got):\n%s", diff)
+	}
+}
+
+func TestAnOutcomeThatIsNotKnownIsNoSuccess(t *testing.T) {
+	r, page := newRecorder(t)
+	for _, outcome := range []string{"done", "refused", "error", "failed", "", "proposed"} {
+		if err := r.Record(t.Context(), nhi.Act{Actor: "system", Act: "x.y", Outcome: outcome}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var got []string
+	for _, e := range page() {
+		got = append(got, e.Act+" "+string(e.Outcome))
+	}
+	if diff := cmp.Diff([]string{"x.y.propose done", "x.y failed", "x.y failed", "x.y failed", "x.y refused", "x.y done"}, got); diff != "" {
+		t.Errorf("newest first (-want +got):\n%s", diff)
+	}
+}
+
+func TestTheAuditLogHoldsNoSecret(t *testing.T) {
+	r, page := newRecorder(t)
+	secret := key.Mint(key.API).Reveal()
+	detail, err := json.Marshal(map[string]string{"a": secret, "b": "stays"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Record(t.Context(), nhi.Act{Actor: "operator:" + secret, Act: "x.y", Target: secret, Reason: "see " + secret, Outcome: "done", Detail: detail}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := json.Marshal(page())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(b), secret) || !strings.Contains(string(b), "stays") {
+		t.Errorf("on record: %s", b)
+	}
+}
