@@ -50,6 +50,9 @@ type Settings struct {
 	NoOpen  bool      // do not open a browser
 	Out     io.Writer // what people read; nil: nowhere
 	Version string    // of the program
+
+	company world.Settings // zero: the whole company
+	records int            // of its history; 0: 300,000
 }
 
 // A StageSettings says what a Stage is built of. The zero value is the whole

@@ -26,8 +26,9 @@ func Run(ctx context.Context, s Settings) (err error) {
 		s.Out = io.Discard
 	}
 	began := time.Now()
+	s.company.Seed = s.Seed
 	stage, err := Open(ctx, StageSettings{
-		World: world.Settings{Seed: s.Seed}, Version: s.Version, Listen: freeOr(ctx, "127.0.0.1:8700"), Ops: freeOr(ctx, "127.0.0.1:8701"),
+		World: s.company, Records: s.records, Version: s.Version, Listen: freeOr(ctx, "127.0.0.1:8700"), Ops: freeOr(ctx, "127.0.0.1:8701"),
 	})
 	if err != nil {
 		return orDone(ctx, err)

@@ -36,6 +36,17 @@ func newBackground(s *Stage) *background {
 	return &background{stage: s, ask: &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 16}}}
 }
 
+// Busy keeps the whole company at work until ctx ends: some fifty decisions a
+// second. The history of its workloads must have been learned (see Remember).
+func (s *Stage) Busy(ctx context.Context) error {
+	b := newBackground(s)
+	if err := b.join(ctx, s.world.Workloads); err != nil {
+		return err
+	}
+	b.run(ctx)
+	return nil
+}
+
 // join lets workloads take part, each with a key of its own.
 func (b *background) join(ctx context.Context, of []*world.Workload) error {
 	for _, wl := range of {

@@ -176,11 +176,15 @@ describe("the console of a living company", () => {
   it("explains a decision by keyboard alone", async () => {
     const v = await open({ theme: "light" });
     await v.go("/activity?outcome=deny", row);
+    await v.page.locator(row).nth(1).waitFor();
     await v.page.keyboard.press("Space");
+    await v.page.getByRole("button", { name: "Go on" }).waitFor();
     await v.page.locator(`${row}[tabindex="0"]`).focus();
+    const focused = () => document.activeElement?.dataset.id;
+    const start = await v.page.evaluate(focused);
     await v.page.keyboard.press("ArrowDown");
-    const chosen = await v.page.evaluate(() => document.activeElement?.dataset.id);
-    assert.ok(chosen, "the arrow key moved to a row");
+    await v.page.waitForFunction((id) => (document.activeElement?.dataset.id ?? id) !== id, start);
+    const chosen = await v.page.evaluate(focused);
     await v.page.keyboard.press("Enter");
     await v.page.locator("aside h2", { hasText: "Why was this decided?" }).waitFor();
     await v.page.waitForURL((url) => url.searchParams.get("decision") === chosen);

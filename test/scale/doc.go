@@ -1,0 +1,2 @@
+// Package scale holds long runs; they are built with the tag scale only.
+package scale
