@@ -281,32 +281,6 @@ func (in *intake) Import(ctx context.Context, by string, files map[string]io.Rea
 	})
 }
 
-// clean takes secrets out of what an observation says in free text. Policies
-// and tags are where people put them, and what is kept is shown. Ids, names and
-// paths stay as they are: they are what identities are known by.
-func (in *intake) clean(seen *nhi.Observation) {
-	free := in.scanner.RedactString
-	for i := range seen.Identities {
-		who := &seen.Identities[i]
-		who.Purpose = free(who.Purpose)
-		labels := who.Labels
-		if labels == nil {
-			continue
-		}
-		who.Labels = make(map[string]string, len(labels))
-		for key, value := range labels {
-			who.Labels[free(key)] = free(value)
-		}
-	}
-	for i := range seen.Grants {
-		seen.Grants[i].Document = free(seen.Grants[i].Document)
-	}
-	for i := range seen.Owners {
-		o := &seen.Owners[i]
-		o.Owner, o.Detail = free(o.Owner), free(o.Detail)
-	}
-}
-
 // Evaluate implements api.Intake. An open evaluation would be an oracle for
 // guessing secrets, so each source has a budget.
 func (in *intake) Evaluate(_ context.Context, source nhi.Source, blinded [][]byte) (client.EvaluatedFingerprints, error) {
