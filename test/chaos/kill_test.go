@@ -37,9 +37,13 @@ type portion struct {
 
 const portionSize = 250
 
+// records is how long the history is that the log is drawn from; there must be
+// something left to send in the last round.
+const records = 48_000 * rounds / 10
+
 // portions cuts the history of the workloads up, and counts what each of them
 // did.
-func portions(co *company, records int) (out []portion, did map[nhi.ID]int) {
+func portions(co *company) (out []portion, did map[nhi.ID]int) {
 	did = map[nhi.ID]int{}
 	var body bytes.Buffer
 	n := 0
@@ -134,7 +138,7 @@ func TestNothingAcknowledgedIsLostByKillingTheServer(t *testing.T) {
 	c.start(t)
 	co := newCompany(t, c)
 	began := time.Now()
-	parts, did := portions(co, 48_000)
+	parts, did := portions(co)
 	k := &chaos{company: co, rnd: rand.New(rand.NewPCG(seed, uint64(began.UnixNano()))), portions: parts, imports: otherAccounts(t, co, 40*rounds)}
 	for round := range rounds {
 		k.live(t, time.Duration(50+k.rnd.IntN(1200))*time.Millisecond)
@@ -416,7 +420,7 @@ type sight struct {
 func (k *chaos) lastRecord(t *testing.T) sight {
 	t.Helper()
 	var s sight
-	for line := range k.Gateway(48_000, nil) {
+	for line := range k.Gateway(records, nil) {
 		var rec struct {
 			At  time.Time `json:"eventTime"`
 			Who struct {
