@@ -52,9 +52,6 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Accel-Buffering", "no")
 	e := &events{w: w, control: http.NewResponseController(w), names: s.namer(r.Context())}
 	_ = e.control.SetReadDeadline(time.Time{}) // the request was read; its limit would end the stream
-	if e.send("hello", &after, map[string]any{"generation": after, "topics": want}) != nil {
-		return
-	}
 	_ = s.pump(r.Context(), e, want, after) // the reader is gone, or too slow
 }
 
@@ -71,6 +68,8 @@ func wanted(query string) ([]string, error) {
 	return want, nil
 }
 
+// pump greets the reader and sends until it is gone. It listens before it
+// greets: whoever was greeted misses nothing that happens from then on.
 func (s *server) pump(ctx context.Context, e *events, want []string, after nhi.Generation) error {
 	var decisions <-chan nhi.Decision
 	dropped := func() uint64 { return 0 }
@@ -78,6 +77,9 @@ func (s *server) pump(ctx context.Context, e *events, want []string, after nhi.G
 		var cancel func()
 		decisions, dropped, cancel = s.Decisions.Subscribe()
 		defer cancel()
+	}
+	if err := e.send("hello", &after, map[string]any{"generation": after, "topics": want}); err != nil {
+		return err
 	}
 	changes := slices.Contains(want, "finding") || slices.Contains(want, "action")
 	beat := time.NewTicker(heartbeat)
