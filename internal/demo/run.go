@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/muster-id/muster/client"
@@ -27,9 +28,14 @@ func Run(ctx context.Context, s Settings) (err error) {
 	}
 	began := time.Now()
 	s.company.Seed = s.Seed
-	stage, err := Open(ctx, StageSettings{
+	set := StageSettings{
 		World: s.company, Records: s.records, Version: s.Version, Listen: freeOr(ctx, "127.0.0.1:8700"), Ops: freeOr(ctx, "127.0.0.1:8701"),
-	})
+	}
+	stage, err := Open(ctx, set)
+	if errors.Is(err, syscall.EADDRINUSE) { // somebody was faster
+		set.Listen, set.Ops = "127.0.0.1:0", "127.0.0.1:0"
+		stage, err = Open(ctx, set)
+	}
 	if err != nil {
 		return orDone(ctx, err)
 	}

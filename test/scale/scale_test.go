@@ -1,9 +1,5 @@
 //go:build scale
 
-// Package scale measures the product on the whole company: a month of logs
-// through the offline replay, and the living company for a while. It writes
-// what it measured to docs/results, naming commit and seed. Run it by
-// `go test -tags scale -timeout 1h ./test/scale`.
 package scale
 
 import (
