@@ -52,7 +52,7 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Accel-Buffering", "no")
 	e := &events{w: w, control: http.NewResponseController(w), names: s.namer(r.Context())}
 	_ = e.control.SetReadDeadline(time.Time{}) // the request was read; its limit would end the stream
-	_ = s.pump(r.Context(), e, want, after) // the reader is gone, or too slow
+	_ = s.pump(r.Context(), e, want, after)    // the reader is gone, or too slow
 }
 
 func wanted(query string) ([]string, error) {
