@@ -24,6 +24,7 @@ import (
 
 func (a *app) serve() *cobra.Command {
 	var data, file, listen, opsListen, publicURL, cert, key string
+	var renew bool
 	return a.command(verb{
 		use: "serve --data DIR", short: "Run the server",
 		long: "Run the server until it is interrupted. Everything it keeps lies in one folder, which one\nserver at a time uses. Without a file of settings the defaults make a server that works,\nreachable from this machine only.",
@@ -41,6 +42,7 @@ muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
 			f.StringVar(&publicURL, "public-url", "", "`URL` by which the world reaches the server")
 			f.StringVar(&cert, "tls-cert", "", "`file` of the TLS certificate, in PEM")
 			f.StringVar(&key, "tls-key", "", "`file` of its private key, in PEM")
+			f.BoolVar(&renew, "renew-admin-token", false, "write a new admin.token when no administrator's token is alive")
 			required(c, "data")
 		},
 		run: func(ctx context.Context, _ *call, _ []string) error {
@@ -62,25 +64,25 @@ muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
 			if err := cfg.Check(); err != nil {
 				return usageError{err}
 			}
-			return a.runServer(ctx, data, cfg)
+			return a.runServer(ctx, server.Settings{Data: data, Config: cfg, Version: a.version, RenewToken: renew})
 		},
 	})
 }
 
-func (a *app) runServer(ctx context.Context, data string, cfg config.Config) error {
+func (a *app) runServer(ctx context.Context, set server.Settings) error {
 	noCoreDumps()
 	if err := a.logging(); err != nil {
 		return err
 	}
-	s, err := server.New(ctx, server.Settings{Data: data, Config: cfg, Version: a.version})
+	s, err := server.New(ctx, set)
 	if err != nil {
-		return fmt.Errorf("start on %s: %w", data, err)
+		return fmt.Errorf("start on %s: %w", set.Data, err)
 	}
 	a.say("muster %s serves %s", a.version, s.URL())
 	a.say("health and metrics at %s", s.OpsURL())
-	a.say("sign in: muster login --server %s --token-file %s", s.URL(), filepath.Join(data, "admin.token"))
+	a.say("sign in: muster login --server %s --token-file %s", s.URL(), filepath.Join(set.Data, "admin.token"))
 	if err := s.Run(ctx); err != nil {
-		return fmt.Errorf("serve %s: %w", data, err)
+		return fmt.Errorf("serve %s: %w", set.Data, err)
 	}
 	a.say("stopped")
 	return nil
