@@ -56,7 +56,7 @@ func decodeAll(t *testing.T, name string, in []byte) ([]nhi.Event, []activity.Un
 	return events, rest, stats
 }
 
-func TestEverySampleThatIsCloudTrailParses(t *testing.T) {
+func TestConformanceEverySampleThatIsCloudTrailParses(t *testing.T) {
 	f, err := os.Open(filepath.Join(reference(t), "log-samples", "cloudtrail.jsonl"))
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func compare(t *testing.T, line int, log map[string]any, ev nhi.Event) {
 	}
 }
 
-func TestEveryOCSFExampleOfCloudTrailParses(t *testing.T) {
+func TestConformanceEveryOCSFExampleOfCloudTrailParses(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(reference(t), "ocsf", "*CloudTrail*.raw"))
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no examples found: %v", err)
