@@ -53,8 +53,9 @@ func (s *Scanner) ScanReader(r io.Reader, buf *Buffer, yield func(*Match) bool) 
 		if !in.done {
 			limit -= overlap
 		}
+		var last seen
 		more := s.scan(text, 0, func(m *Match) bool {
-			if m.Start < fresh || m.Start >= limit {
+			if m.Start < fresh || m.Start >= limit || last.again(m) {
 				m.Wipe()
 				return true
 			}

@@ -90,13 +90,34 @@ func (s *Scanner) Rules() []Rule { return s.rules }
 func (s *Scanner) Scan(data []byte, yield func(*Match) bool) {
 	text, wide := transcode(data)
 	at := newCursor(wide)
+	var last seen
 	s.scan(text, 0, func(m *Match) bool {
+		if last.again(m) {
+			m.Wipe()
+			return true
+		}
 		at.place(text, 0, m)
 		return yield(m)
 	})
 	if wide {
 		clear(text)
 	}
+}
+
+// seen remembers the last match with a public id. A run that reads as two
+// encodings is decoded twice, and what lies in it is still one secret.
+type seen struct {
+	kind, id string
+	end      int
+}
+
+// again reports whether m is the match before it once more.
+func (l *seen) again(m *Match) bool {
+	if m.PublicID != "" && m.Kind == l.kind && m.PublicID == l.id && m.Start < l.end {
+		return true
+	}
+	l.kind, l.id, l.end = m.Kind, m.PublicID, m.End
+	return false
 }
 
 // A pass is one scan of one text: the input itself or a decoded part of it.
