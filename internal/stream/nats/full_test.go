@@ -34,6 +34,9 @@ func TestOnAReallyFullDiskPublishFailsAndNothingAcknowledgedIsLost(t *testing.T)
 	}
 	out, err := cmd.CombinedOutput()
 	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.ENOSPC) || strings.Contains(string(out), "mount refused") {
+		if os.Getenv("CI") != "" {
+			t.Fatalf("this system does not let a test mount a file system, so a full disk was not tested: %v", err)
+		}
 		t.Skipf("this system does not let a test mount a file system: %v", err)
 	}
 	if err != nil {
