@@ -16,13 +16,14 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/audit"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
 )
 
 var entryColumns = output.Columns[client.Entry]("seq at actor act target outcome reason | detail")
 
 func (a *app) audit() *cobra.Command {
-	return a.group("audit", "Who did what, provably", `
+	return a.Group("audit", "Who did what, provably", `
 muster audit list
 muster audit checkpoint > checkpoint.json
 muster audit verify --data /var/lib/muster --against checkpoint.json`, a.auditList(), a.auditVerify(), a.auditCheckpoint())
@@ -31,38 +32,38 @@ muster audit verify --data /var/lib/muster --against checkpoint.json`, a.auditLi
 func (a *app) auditList() *cobra.Command {
 	var before uint64
 	var limit int
-	return a.command(verb{
-		use: "list", short: "List acts, the newest first",
-		example: `
+	return a.Command(command.Verb{
+		Use: "list", Short: "List acts, the newest first",
+		Example: `
 muster audit list
 muster audit list --before 120 --limit 20 -o json`,
-		prints: output.Fields[client.Entry](), talks: reads,
-		flags: func(c *cobra.Command) {
-			newestFlag(c, &limit)
+		Prints: output.Fields[client.Entry](), Talks: command.Reads,
+		Flags: func(c *cobra.Command) {
+			command.NewestFlag(c, &limit)
 			c.Flags().Uint64Var(&before, "before", 0, "only entries with a smaller number")
 		},
-		run: func(ctx context.Context, k *call, _ []string) error {
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			q := url.Values{}
 			if before > 0 {
 				q.Set("before", strconv.FormatUint(before, 10))
 			}
-			return newest(ctx, k, "/v1/audit", q, limit, entryColumns)
+			return command.Newest(ctx, k, "/v1/audit", q, limit, entryColumns)
 		},
 	})
 }
 
 func (a *app) auditCheckpoint() *cobra.Command {
-	return a.command(verb{
-		use: "checkpoint", short: "Sign where the audit log stands now, and print the signature",
-		long:    "Sign where the audit log stands now. Kept somewhere else, the signature shows later whether the\nlog was cut off behind it or written anew: `muster audit verify --against`.",
-		example: `muster audit checkpoint > checkpoint-$(date +%F).json`,
-		talks:   writes,
-		run: func(ctx context.Context, k *call, _ []string) error {
-			signed, sent, err := send[json.RawMessage](ctx, k, http.MethodPost, "/v1/audit/checkpoint", nil)
+	return a.Command(command.Verb{
+		Use: "checkpoint", Short: "Sign where the audit log stands now, and print the signature",
+		Long:    "Sign where the audit log stands now. Kept somewhere else, the signature shows later whether the\nlog was cut off behind it or written anew: `muster audit verify --against`.",
+		Example: `muster audit checkpoint > checkpoint-$(date +%F).json`,
+		Talks:   command.Writes,
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			signed, sent, err := command.Send[json.RawMessage](ctx, k, http.MethodPost, "/v1/audit/checkpoint", nil)
 			if !sent {
 				return err
 			}
-			return a.json(signed)
+			return a.JSON(signed)
 		},
 	})
 }
@@ -92,28 +93,28 @@ var proofColumns = append(output.Columns[proof]("intact=ok entries checkpoints p
 
 func (a *app) auditVerify() *cobra.Command {
 	var data, against, key string
-	return a.command(verb{
-		use: "verify [FOLDER]", short: "Prove that the audit log was not changed, without a server",
-		long: "Check every record of an audit log, the chain of their hashes and every signature. The folder is\n<data>/audit, or a copy of it; the server may run. Take --key and --against from somewhere that\nwhoever could write the folder could not: only then a log that was replaced as a whole, or cut\noff at its end, is seen. The exit status is 1 when the log is damaged.",
-		example: `
+	return a.Command(command.Verb{
+		Use: "verify [FOLDER]", Short: "Prove that the audit log was not changed, without a server",
+		Long: "Check every record of an audit log, the chain of their hashes and every signature. The folder is\n<data>/audit, or a copy of it; the server may run. Take --key and --against from somewhere that\nwhoever could write the folder could not: only then a log that was replaced as a whole, or cut\noff at its end, is seen. The exit status is 1 when the log is damaged.",
+		Example: `
 muster audit verify --data /var/lib/muster
 muster audit verify --data /var/lib/muster --against checkpoint.json --key audit.pub
 muster audit verify ./copy-of-audit -o json`,
-		args: cobra.MaximumNArgs(1), prints: output.Fields[proof](),
-		flags: func(c *cobra.Command) {
+		Args: cobra.MaximumNArgs(1), Prints: output.Fields[proof](),
+		Flags: func(c *cobra.Command) {
 			c.Flags().StringVar(&data, "data", "", "data `folder` of the server")
 			c.Flags().StringVar(&against, "against", "", "`file` of a checkpoint that was kept elsewhere")
 			c.Flags().StringVar(&key, "key", "", "`file` of the public keys; else audit.pub in the folder itself")
 		},
-		run: func(ctx context.Context, k *call, args []string) error {
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			folder := filepath.Join(data, "audit")
 			switch {
 			case len(args) == 1 && data == "":
 				folder = args[0]
 			case len(args) == 1 || data == "":
-				return usagef("which log? Give --data DIR of the server, or the folder of the log")
+				return command.Usagef("which log? Give --data DIR of the server, or the folder of the log")
 			}
-			return a.verify(ctx, k.out, folder, against, key)
+			return a.verify(ctx, k.Out, folder, against, key)
 		},
 	})
 }
@@ -122,11 +123,11 @@ func (a *app) verify(ctx context.Context, o *output.Form, folder, against, key s
 	if info, err := os.Stat(folder); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	} else if !info.IsDir() {
-		return usagef("%s is not a folder", folder)
+		return command.Usagef("%s is not a folder", folder)
 	}
 	if key == "" {
 		key = filepath.Join(folder, audit.KeyFile)
-		a.say("the public key comes from the folder itself; --key FILE proves more")
+		a.Say("the public key comes from the folder itself; --key FILE proves more")
 	}
 	keys, err := audit.ReadKeys(key)
 	if err != nil {
@@ -156,8 +157,8 @@ func (a *app) prove(ctx context.Context, o *output.Form, folder string, keys []c
 		return err
 	}
 	if p.Fault != nil {
-		a.say("%s is damaged: record %d: %s: %s", folder, bad.Seq, bad.Kind, output.Visible(bad.Reason))
-		return errFound
+		a.Say("%s is damaged: record %d: %s: %s", folder, bad.Seq, bad.Kind, output.Visible(bad.Reason))
+		return command.ErrFound
 	}
 	return nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/key"
 	"github.com/muster-id/muster/internal/leak"
 )
@@ -33,7 +34,7 @@ type shell struct {
 func (s shell) run(t *testing.T, args ...string) (code int, out, words string) {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
-	code = Run(t.Context(), "v1", args, Std{In: strings.NewReader(s.in), Out: &stdout, Err: &stderr, Getenv: func(k string) string { return s.env[k] }})
+	code = Run(t.Context(), "v1", args, command.Std{In: strings.NewReader(s.in), Out: &stdout, Err: &stderr, Getenv: func(k string) string { return s.env[k] }})
 	return code, stdout.String(), stderr.String()
 }
 
@@ -96,7 +97,7 @@ func TestAnErrorIsOneLineWithoutHiddenText(t *testing.T) {
 }
 
 func TestEveryCommandHasAnExampleAndAShortDescription(t *testing.T) {
-	a := &app{std: Std{Getenv: func(string) string { return "" }}}
+	a := &app{&command.App{Std: command.Std{Getenv: func(string) string { return "" }}}}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		if c.Short == "" || c.Example == "" {
@@ -116,7 +117,7 @@ func TestEveryCommandHasAnExampleAndAShortDescription(t *testing.T) {
 
 // The examples are what people copy: each must be a command line that parses.
 func TestTheExamplesParse(t *testing.T) {
-	a := &app{std: Std{Getenv: func(string) string { return "" }}}
+	a := &app{&command.App{Std: command.Std{Getenv: func(string) string { return "" }}}}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
 		for _, line := range strings.Split(strings.ReplaceAll(c.Example, "\\\n", " "), "\n") {
@@ -190,7 +191,7 @@ func TestADryRunSendsNothingAndShowsNoSecret(t *testing.T) {
 }
 
 func TestWritesAreTheOnesWithADryRun(t *testing.T) {
-	a := &app{std: Std{Getenv: func(string) string { return "" }}}
+	a := &app{&command.App{Std: command.Std{Getenv: func(string) string { return "" }}}}
 	writing := map[string]bool{
 		"create": true, "set-owner": true, "register": true, "pin": true, "unpin": true, "apply": true, "add": true, "enroll": true, "set": true,
 		"ack": true, "resolve": true, "dismiss": true, "undo": true, "approve": true, "checkpoint": true, "login": true, "aws": true, "scan": true, "replay": true,
@@ -211,7 +212,7 @@ func TestAWrongFieldIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	var asked atomic.Int32
 	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { asked.Add(1); fmt.Fprint(w, "{}") })
 	for _, args := range [][]string{{"--json", "nope"}, {"--jq", ".["}, {"-o", "xml"}} {
-		if code, _, _ := s.run(t, append([]string{"identity", "create", "--name", "a", "--environment", "prod"}, args...)...); code != wrongUse {
+		if code, _, _ := s.run(t, append([]string{"identity", "create", "--name", "a", "--environment", "prod"}, args...)...); code != command.WrongUse {
 			t.Errorf("%v: status %d", args, code)
 		}
 	}
@@ -243,7 +244,7 @@ func TestAListIsReadToItsEnd(t *testing.T) {
 
 func TestAListThatNeverEndsIsAnError(t *testing.T) {
 	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"items":[{"id":"a"}],"next":"1"}`) })
-	if code, _, words := s.run(t, "identity", "list"); code != couldNot || !strings.Contains(words, "does not come to an end") {
+	if code, _, words := s.run(t, "identity", "list"); code != command.CouldNot || !strings.Contains(words, "does not come to an end") {
 		t.Errorf("status %d, said %q", code, words)
 	}
 }
@@ -252,13 +253,13 @@ func TestTheTokenComesFromAFileOrTheEnvironmentAndIsOneWord(t *testing.T) {
 	var got string
 	s := serving(t, func(w http.ResponseWriter, r *http.Request) { got = r.Header.Get("Authorization"); fmt.Fprint(w, `{}`) })
 	file := filepath.Join(t.TempDir(), "token")
-	for content, want := range map[string]string{"from-file\n": "Bearer from-file", "": "", "two words": "", "two\nlines": "", strings.Repeat("x", maxSecret+1): ""} {
+	for content, want := range map[string]string{"from-file\n": "Bearer from-file", "": "", "two words": "", "two\nlines": "", strings.Repeat("x", command.MaxSecret+1): ""} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		got = ""
 		code, _, words := s.run(t, "credential", "show", "a", "--token-file", file)
-		if got != want || (want == "") != (code == wrongUse) {
+		if got != want || (want == "") != (code == command.WrongUse) {
 			t.Errorf("%.20q: sent %q, want %q; status %d", content, got, want, code)
 		}
 		if content != "" && strings.Contains(words, strings.TrimSpace(content)) {
@@ -269,7 +270,7 @@ func TestTheTokenComesFromAFileOrTheEnvironmentAndIsOneWord(t *testing.T) {
 		t.Errorf("sent %q", got)
 	}
 	delete(s.env, "MUSTER_TOKEN")
-	if code, _, words := s.run(t, "credential", "show", "a"); code != wrongUse || !strings.Contains(words, "admin.token") {
+	if code, _, words := s.run(t, "credential", "show", "a"); code != command.WrongUse || !strings.Contains(words, "admin.token") {
 		t.Errorf("status %d, said %q", code, words)
 	}
 }
@@ -291,7 +292,7 @@ func TestWatchingEndsAtTheLimitAndPrintsLines(t *testing.T) {
 		t.Errorf("status %d, printed %q, said %q", code, out, words)
 	}
 	code, _, words = s.run(t, "decide", "list", "--watch")
-	if code != couldNot || !strings.Contains(words, "too slow") || !strings.Contains(words, "ended the live stream") {
+	if code != command.CouldNot || !strings.Contains(words, "too slow") || !strings.Contains(words, "ended the live stream") {
 		t.Errorf("status %d, said %q", code, words)
 	}
 }
@@ -328,7 +329,7 @@ func TestADeliveryIsRepeatedFromTheBeginning(t *testing.T) {
 func TestTheNextStepIsSaidWhenATokenIsNoSource(t *testing.T) {
 	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, `{"kind":"operator"}`) })
 	for _, line := range [][]string{{"replay", "cli_test.go", "--to", s.env["MUSTER_SERVER"]}, {"scan", ".", "--report-to", s.env["MUSTER_SERVER"]}} {
-		if code, _, words := s.run(t, line...); code != wrongUse || !strings.Contains(words, "muster source add") {
+		if code, _, words := s.run(t, line...); code != command.WrongUse || !strings.Contains(words, "muster source add") {
 			t.Errorf("%v: status %d, said %q", line, code, words)
 		}
 	}
@@ -344,8 +345,8 @@ func TestAFileIsADocumentByItsNameOrTheWord(t *testing.T) {
 		{"notes.txt", "", ""},
 		{"routes.yaml", "nonsense", ""},
 	} {
-		got, err := documentOf(tt.file, tt.as)
-		var usage usageError
+		got, err := command.DocumentOf(tt.file, tt.as)
+		var usage command.UsageError
 		if got != tt.want || (tt.want == "") != errors.As(err, &usage) {
 			t.Errorf("documentOf(%s, %s) = %q, %v; want %q", tt.file, tt.as, got, err, tt.want)
 		}
@@ -386,8 +387,8 @@ func TestInterruptedIsNotDone(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var words bytes.Buffer
-	code := Run(ctx, "v1", []string{"credential", "show", "a"}, Std{In: strings.NewReader(""), Out: io.Discard, Err: &words, Getenv: func(k string) string { return s.env[k] }})
-	if code != couldNot || words.String() != "muster: interrupted\n" {
+	code := Run(ctx, "v1", []string{"credential", "show", "a"}, command.Std{In: strings.NewReader(""), Out: io.Discard, Err: &words, Getenv: func(k string) string { return s.env[k] }})
+	if code != command.CouldNot || words.String() != "muster: interrupted\n" {
 		t.Errorf("status %d, said %q", code, words.String())
 	}
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/policy"
 )
 
 func (a *app) resource() *cobra.Command {
-	return a.group("resource", "What is guarded: routes, resources and trust", `
+	return a.Group("resource", "What is guarded: routes, resources and trust", `
 muster resource apply resources.yaml
 muster resource apply routes.yaml
 muster resource show routes`, a.applyCommand("resource", "resources.yaml", ""), a.resourceShow())
@@ -22,47 +23,47 @@ muster resource show routes`, a.applyCommand("resource", "resources.yaml", ""), 
 // applyCommand applies a file as a whole. as is the document when the file's
 // name does not say.
 func (a *app) applyCommand(noun, example, as string) *cobra.Command {
-	return a.command(verb{
-		use: "apply FILE", short: "Apply a file as a whole; a wrong one changes nothing",
-		long: "Put a file into force: routes.yaml, resources.yaml, trust.yaml or policies.cedar. Its name says\nwhich, or --as. A wrong file is refused with line and reason, and the old one stays.",
-		example: fmt.Sprintf(`
+	return a.Command(command.Verb{
+		Use: "apply FILE", Short: "Apply a file as a whole; a wrong one changes nothing",
+		Long: "Put a file into force: routes.yaml, resources.yaml, trust.yaml or policies.cedar. Its name says\nwhich, or --as. A wrong file is refused with line and reason, and the old one stays.",
+		Example: fmt.Sprintf(`
 muster %s apply %s
 muster %[1]s apply %s --dry-run
 muster %[1]s apply generated.yaml --as trust`, noun, example, example),
-		args: cobra.ExactArgs(1), prints: output.Fields[client.Document](), talks: writes,
-		flags: func(c *cobra.Command) {
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Document](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) {
 			c.Flags().StringVar(&as, "as", as, "which `document` it is: routes, resources, trust or policies")
-			completes(c, "as", "routes", "resources", "trust", "policies")
+			command.Completes(c, "as", "routes", "resources", "trust", "policies")
 		},
-		run: func(ctx context.Context, k *call, args []string) error {
-			name, err := documentOf(args[0], as)
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			name, err := command.DocumentOf(args[0], as)
 			if err != nil {
 				return err
 			}
-			return k.apply(ctx, args[0], name)
+			return k.Apply(ctx, args[0], name)
 		},
 	})
 }
 
 func (a *app) resourceShow() *cobra.Command {
-	return a.command(verb{
-		use: "show routes|resources|trust", short: "Print a file as it is in force",
-		example: `
+	return a.Command(command.Verb{
+		Use: "show routes|resources|trust", Short: "Print a file as it is in force",
+		Example: `
 muster resource show routes
 muster resource show resources > resources.yaml`,
-		args: cobra.ExactArgs(1), complete: []string{"routes", "resources", "trust"}, prints: output.Fields[client.Document](), talks: reads,
-		run: func(ctx context.Context, k *call, args []string) error {
-			name, err := documentOf("", args[0])
+		Args: cobra.ExactArgs(1), Complete: []string{"routes", "resources", "trust"}, Prints: output.Fields[client.Document](), Talks: command.Reads,
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			name, err := command.DocumentOf("", args[0])
 			if err != nil {
-				return usagef("there is no file %q; choose routes, resources or trust", args[0])
+				return command.Usagef("there is no file %q; choose routes, resources or trust", args[0])
 			}
-			return k.document(ctx, name)
+			return k.Document(ctx, name)
 		},
 	})
 }
 
 func (a *app) policy() *cobra.Command {
-	return a.group("policy", "Who may do what, in Cedar", `
+	return a.Group("policy", "Who may do what, in Cedar", `
 muster policy check policies.cedar
 muster policy apply policies.cedar`, a.policyCheck(), a.policyApply(), a.policyShow())
 }
@@ -70,19 +71,19 @@ muster policy apply policies.cedar`, a.policyCheck(), a.policyApply(), a.policyS
 var problemColumns = output.Columns[policy.Problem]("file line column policy warning reason")
 
 func (a *app) policyCheck() *cobra.Command {
-	return a.command(verb{
-		use: "check FILE...", short: "Check policies against the schema, without a server",
-		long: "Check Cedar policies as a server would before it takes them: syntax, schema and the rules of the\nhouse. Problems are printed as file:line:column, and make the exit status 2.",
-		example: `
+	return a.Command(command.Verb{
+		Use: "check FILE...", Short: "Check policies against the schema, without a server",
+		Long: "Check Cedar policies as a server would before it takes them: syntax, schema and the rules of the\nhouse. Problems are printed as file:line:column, and make the exit status 2.",
+		Example: `
 muster policy check policies.cedar
 muster policy check policies/*.cedar -o json`,
-		args: cobra.MinimumNArgs(1), prints: output.Fields[policy.Problem](),
-		run: func(_ context.Context, k *call, args []string) error {
+		Args: cobra.MinimumNArgs(1), Prints: output.Fields[policy.Problem](),
+		Run: func(_ context.Context, k *command.Call, args []string) error {
 			problems, err := a.check(args)
 			if err != nil {
 				return err
 			}
-			if err := a.printProblems(k.out, problems); err != nil {
+			if err := a.printProblems(k.Out, problems); err != nil {
 				return err
 			}
 			return wrong(problems)
@@ -99,12 +100,12 @@ func (a *app) printProblems(o *output.Form, problems []policy.Problem) error {
 		if p.Warning {
 			text += " (warning)"
 		}
-		if _, err := fmt.Fprintln(a.std.Out, output.Visible(text)); err != nil {
+		if _, err := fmt.Fprintln(a.Std.Out, output.Visible(text)); err != nil {
 			return err
 		}
 	}
 	if len(problems) == 0 {
-		a.say("nothing to object to")
+		a.Say("nothing to object to")
 	}
 	return nil
 }
@@ -112,7 +113,7 @@ func (a *app) printProblems(o *output.Form, problems []policy.Problem) error {
 func (a *app) check(names []string) ([]policy.Problem, error) {
 	files := map[string]string{}
 	for _, name := range names {
-		body, err := a.readFile(name, maxDocument)
+		body, err := a.ReadFile(name, command.MaxDocument)
 		if err != nil {
 			return nil, fmt.Errorf("check: %w", err)
 		}
@@ -128,20 +129,20 @@ func wrong(problems []policy.Problem) error {
 	case 0:
 		return nil
 	case 1:
-		return documentError{fmt.Errorf("%s", problems[0])}
+		return command.DocumentError{Err: fmt.Errorf("%s", problems[0])}
 	}
-	return documentError{fmt.Errorf("%s, and %d more", problems[0], len(problems)-1)}
+	return command.DocumentError{Err: fmt.Errorf("%s, and %d more", problems[0], len(problems)-1)}
 }
 
 func (a *app) policyApply() *cobra.Command {
-	return a.command(verb{
-		use: "apply FILE", short: "Put policies into force beside the guards",
-		long: "Put a file of Cedar policies into force, instead of the one before; the built-in guards stay.\nA wrong file is refused with line and reason, and nothing changes.",
-		example: `
+	return a.Command(command.Verb{
+		Use: "apply FILE", Short: "Put policies into force beside the guards",
+		Long: "Put a file of Cedar policies into force, instead of the one before; the built-in guards stay.\nA wrong file is refused with line and reason, and nothing changes.",
+		Example: `
 muster policy apply policies.cedar
 muster policy apply policies.cedar --dry-run`,
-		args: cobra.ExactArgs(1), prints: output.Fields[client.Document](), talks: writes,
-		run: func(ctx context.Context, k *call, args []string) error {
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Document](), Talks: command.Writes,
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			if args[0] != "-" { // standard input can be read only once
 				problems, err := a.check(args)
 				if err == nil {
@@ -151,17 +152,17 @@ muster policy apply policies.cedar --dry-run`,
 					return err
 				}
 			}
-			return k.apply(ctx, args[0], documentNames["policies"])
+			return k.Apply(ctx, args[0], command.DocumentNames["policies"])
 		},
 	})
 }
 
 func (a *app) policyShow() *cobra.Command {
-	return a.command(verb{
-		use: "show", short: "Print the policies that are in force", example: `muster policy show > policies.cedar`,
-		prints: output.Fields[client.Document](), talks: reads,
-		run: func(ctx context.Context, k *call, _ []string) error {
-			return k.document(ctx, documentNames["policies"])
+	return a.Command(command.Verb{
+		Use: "show", Short: "Print the policies that are in force", Example: `muster policy show > policies.cedar`,
+		Prints: output.Fields[client.Document](), Talks: command.Reads,
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			return k.Document(ctx, command.DocumentNames["policies"])
 		},
 	})
 }

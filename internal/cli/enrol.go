@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
 )
 
@@ -26,77 +27,77 @@ var (
 )
 
 func (a *app) source() *cobra.Command {
-	return a.group("source", "Who may report logs and leaks", `
+	return a.Group("source", "Who may report logs and leaks", `
 muster source add cloudtrail --account 210987654321
 muster source list`, a.sourceAdd(), a.sourceList(), a.applyCommand("source", "trust.yaml", "trust"))
 }
 
 func (a *app) sourceAdd() *cobra.Command {
 	var in client.AddSource
-	return a.command(verb{
-		use: "add FORMAT", short: "Add a source and show its key for the only time",
-		long: "Add a source of logs (cloudtrail), of leaks that a scan found (scanner), or of chat and forum\ntext (text). It reports with its own key, and logs only about the accounts declared for it.",
-		example: `
+	return a.Command(command.Verb{
+		Use: "add FORMAT", Short: "Add a source and show its key for the only time",
+		Long: "Add a source of logs (cloudtrail), of leaks that a scan found (scanner), or of chat and forum\ntext (text). It reports with its own key, and logs only about the accounts declared for it.",
+		Example: `
 muster source add cloudtrail --account 210987654321 -o json
 muster source add cloudtrail --account 210987654321 --account 109876543210 --name main-trail
 muster source add scanner --jq .key > scanner.key`,
-		args: cobra.ExactArgs(1), complete: sourceFormats, prints: output.Fields[client.Enrolled](), talks: writes,
-		flags: func(c *cobra.Command) {
+		Args: cobra.ExactArgs(1), Complete: sourceFormats, Prints: output.Fields[client.Enrolled](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) {
 			c.Flags().StringSliceVar(&in.Accounts, "account", nil, "`account` that it may speak for; repeat for several")
 			c.Flags().StringVar(&in.Name, "name", "", "what people call it")
 		},
-		run: func(ctx context.Context, k *call, args []string) error {
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			in.Format = args[0]
-			if err := oneOf("source", in.Format, sourceFormats); err != nil {
+			if err := command.OneOf("source", in.Format, sourceFormats); err != nil {
 				return err
 			}
 			if in.Format == "cloudtrail" && len(in.Accounts) == 0 {
-				return usagef("a source of logs testifies only about accounts declared for it: give --account ID, once for each")
+				return command.Usagef("a source of logs testifies only about accounts declared for it: give --account ID, once for each")
 			}
-			return change(ctx, k, http.MethodPost, "/v1/sources", in, enrolledColumns, func(client.Enrolled) { a.shownOnce() })
+			return command.Change(ctx, k, http.MethodPost, "/v1/sources", in, enrolledColumns, func(client.Enrolled) { a.shownOnce() })
 		},
 	})
 }
 
-func (a *app) shownOnce() { a.say("keep the key now: it is not shown again") }
+func (a *app) shownOnce() { a.Say("keep the key now: it is not shown again") }
 
 func (a *app) sourceList() *cobra.Command {
-	return a.command(verb{
-		use: "list", short: "List sources", example: `muster source list`, prints: output.Fields[client.Source](), talks: reads,
-		run: func(ctx context.Context, k *call, _ []string) error {
-			return pages(ctx, k, "/v1/sources", nil, 0, sourceColumns)
+	return a.Command(command.Verb{
+		Use: "list", Short: "List sources", Example: `muster source list`, Prints: output.Fields[client.Source](), Talks: command.Reads,
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			return command.Pages(ctx, k, "/v1/sources", nil, 0, sourceColumns)
 		},
 	})
 }
 
 func (a *app) point() *cobra.Command {
-	return a.group("point", "Where decisions bite", `
+	return a.Group("point", "Where decisions bite", `
 muster point enroll edge --dialect nginx --resource payments/api
 muster point set edge --mode enforce --percent 100`, a.pointEnroll(), a.pointSet(), a.pointList())
 }
 
 func (a *app) pointEnroll() *cobra.Command {
 	var in client.EnrollPoint
-	return a.command(verb{
-		use: "enroll NAME", short: "Enroll an enforcement point and show its key for the only time",
-		long: "Enroll an enforcement point: a proxy or service that asks before it lets a request through.\nIt starts in observe: it lets everything pass but what is revoked, suspended or quarantined, and\ncounts what it would have refused. `muster point set NAME --mode enforce` makes it bite.",
-		example: `
+	return a.Command(command.Verb{
+		Use: "enroll NAME", Short: "Enroll an enforcement point and show its key for the only time",
+		Long: "Enroll an enforcement point: a proxy or service that asks before it lets a request through.\nIt starts in observe: it lets everything pass but what is revoked, suspended or quarantined, and\ncounts what it would have refused. `muster point set NAME --mode enforce` makes it bite.",
+		Example: `
 muster point enroll edge --dialect nginx --source 10.0.0.0/24 --resource payments/api
 muster point enroll edge -o json --jq .key > edge.key`,
-		args: cobra.ExactArgs(1), prints: output.Fields[client.Enrolled](), talks: writes,
-		flags: func(c *cobra.Command) {
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Enrolled](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) {
 			dialectFlag(c, &in.Dialect, "nginx")
 			c.Flags().StringSliceVar(&in.Sources, "source", nil, "`address` or prefix that it speaks from; none means this machine")
 			c.Flags().StringSliceVar(&in.Resources, "resource", nil, "`resource` that it guards; none means all")
 		},
-		run: func(ctx context.Context, k *call, args []string) error {
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			in.Name = args[0]
-			if err := oneOf("--dialect", in.Dialect, dialects); err != nil {
+			if err := command.OneOf("--dialect", in.Dialect, dialects); err != nil {
 				return err
 			}
-			return change(ctx, k, http.MethodPost, "/v1/points", in, enrolledColumns, func(client.Enrolled) {
+			return command.Change(ctx, k, http.MethodPost, "/v1/points", in, enrolledColumns, func(client.Enrolled) {
 				a.shownOnce()
-				a.say("the point only observes, so nothing is protected by it yet: muster point set %s --mode enforce", output.Visible(in.Name))
+				a.Say("the point only observes, so nothing is protected by it yet: muster point set %s --mode enforce", output.Visible(in.Name))
 			})
 		},
 	})
@@ -104,7 +105,7 @@ muster point enroll edge -o json --jq .key > edge.key`,
 
 func dialectFlag(c *cobra.Command, dialect *string, usual string) {
 	c.Flags().StringVar(dialect, "dialect", usual, "which `headers` it speaks: "+strings.Join(dialects, ", "))
-	completes(c, "dialect", dialects...)
+	command.Completes(c, "dialect", dialects...)
 }
 
 func (a *app) pointSet() *cobra.Command {
@@ -112,15 +113,15 @@ func (a *app) pointSet() *cobra.Command {
 	var percent int
 	var sources, resources []string
 	var disable, enable bool
-	return a.command(verb{
-		use: "set NAME", short: "Change an enforcement point",
-		example: `
+	return a.Command(command.Verb{
+		Use: "set NAME", Short: "Change an enforcement point",
+		Example: `
 muster point set edge --mode enforce --percent 10
 muster point set edge --percent 100
 muster point set edge --mode observe
 muster point set edge --disable`,
-		args: cobra.ExactArgs(1), prints: output.Fields[client.Point](), talks: writes,
-		flags: func(c *cobra.Command) {
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Point](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(&mode, "mode", "", "`observe`: let pass and count; enforce: refuse")
 			f.IntVar(&percent, "percent", 0, "`share` of requests that enforce applies to")
@@ -130,25 +131,25 @@ muster point set edge --disable`,
 			f.BoolVar(&disable, "disable", false, "refuse everything that it asks")
 			f.BoolVar(&enable, "enable", false, "answer it again")
 			c.MarkFlagsMutuallyExclusive("disable", "enable")
-			completes(c, "mode", modes...)
+			command.Completes(c, "mode", modes...)
 		},
-		run: func(ctx context.Context, k *call, args []string) error {
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			var in client.SetPoint
-			changed := k.cmd.Flags().Changed
+			changed := k.Cmd.Flags().Changed
 			if changed("mode") {
 				in.Mode = &mode
-				if err := oneOf("--mode", mode, modes); err != nil {
+				if err := command.OneOf("--mode", mode, modes); err != nil {
 					return err
 				}
 			}
 			if changed("percent") {
 				if in.Percent = &percent; percent < 0 || percent > 100 {
-					return usagef("--percent %d: want 0 to 100", percent)
+					return command.Usagef("--percent %d: want 0 to 100", percent)
 				}
 			}
 			if changed("dialect") {
 				in.Dialect = &dialect
-				if err := oneOf("--dialect", dialect, dialects); err != nil {
+				if err := command.OneOf("--dialect", dialect, dialects); err != nil {
 					return err
 				}
 			}
@@ -162,27 +163,27 @@ muster point set edge --disable`,
 				in.Disabled = &disable
 			}
 			if reflect.ValueOf(in).IsZero() {
-				return usagef("nothing to change")
+				return command.Usagef("nothing to change")
 			}
-			return change(ctx, k, http.MethodPatch, "/v1/points/"+url.PathEscape(args[0]), in, pointColumns, nil)
+			return command.Change(ctx, k, http.MethodPatch, "/v1/points/"+url.PathEscape(args[0]), in, pointColumns, nil)
 		},
 	})
 }
 
 func (a *app) pointList() *cobra.Command {
-	return a.command(verb{
-		use: "list", short: "List enforcement points", example: `muster point list`, prints: output.Fields[client.Point](), talks: reads,
-		run: func(ctx context.Context, k *call, _ []string) error {
-			items, _, err := read[client.Point](ctx, k, "/v1/points", nil, 0)
+	return a.Command(command.Verb{
+		Use: "list", Short: "List enforcement points", Example: `muster point list`, Prints: output.Fields[client.Point](), Talks: command.Reads,
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			items, _, err := command.Read[client.Point](ctx, k, "/v1/points", nil, 0)
 			if err != nil {
 				return err
 			}
 			for _, p := range items {
 				if p.Mode == "observe" && !p.Disabled {
-					a.say("%s is not protected: its point only observes", output.Visible(p.Name))
+					a.Say("%s is not protected: its point only observes", output.Visible(p.Name))
 				}
 			}
-			return output.List(k.out, items, pointColumns)
+			return output.List(k.Out, items, pointColumns)
 		},
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
 )
 
@@ -24,7 +25,7 @@ var findingColumns = output.Columns[client.Finding]("id severity status detected
 var featureColumns = output.Columns[client.Feature]("feature=name usual seen bits")
 
 func (a *app) finding() *cobra.Command {
-	return a.group("finding", "What is wrong", `
+	return a.Group("finding", "What is wrong", `
 muster finding list --status open
 muster finding ack 4f1c2a9be07d --reason "asked the team"`,
 		a.findingList(), a.findingShow(),
@@ -37,39 +38,39 @@ func (a *app) findingList() *cobra.Command {
 	var status, identity, credential string
 	var limit int
 	var live bool
-	return a.command(verb{
-		use: "list", short: "List findings, the worst and newest first",
-		example: `
+	return a.Command(command.Verb{
+		Use: "list", Short: "List findings, the worst and newest first",
+		Example: `
 muster finding list --status open
 muster finding list --watch -o json
 muster finding list --json id,severity,sentence`,
-		prints: output.Fields[client.Finding](), talks: reads,
-		flags: func(c *cobra.Command) {
+		Prints: output.Fields[client.Finding](), Talks: command.Reads,
+		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(&status, "status", "", "only this `status`: "+strings.Join(statuses, ", "))
 			f.StringVar(&identity, "identity", "", "only those about the identity with this `id`")
 			f.StringVar(&credential, "credential", "", "only those about the credential with this `id`")
 			f.BoolVar(&live, "watch", false, "print what is found from now on")
-			limitFlag(c, &limit)
-			completes(c, "status", statuses...)
+			command.LimitFlag(c, &limit)
+			command.Completes(c, "status", statuses...)
 		},
-		run: func(ctx context.Context, k *call, _ []string) error {
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			if live {
-				return watch(ctx, k, "finding", limit, func(f client.Finding) bool {
+				return command.Watch(ctx, k, "finding", limit, func(f client.Finding) bool {
 					return (status == "" || f.Status == status) && (identity == "" || f.Identity == identity) && (credential == "" || f.Credential == credential)
 				}, findingColumns)
 			}
-			return pages(ctx, k, "/v1/findings", url.Values{"status": {status}, "identity": {identity}, "credential": {credential}}, limit, findingColumns)
+			return command.Pages(ctx, k, "/v1/findings", url.Values{"status": {status}, "identity": {identity}, "credential": {credential}}, limit, findingColumns)
 		},
 	})
 }
 
 func (a *app) findingShow() *cobra.Command {
-	return a.command(verb{
-		use: "show ID", short: "Show one finding with its reasons", example: `muster finding show 4f1c2a9be07d`,
-		args: cobra.ExactArgs(1), prints: output.Fields[client.Finding](), talks: reads,
-		run: func(ctx context.Context, k *call, args []string) error {
-			f, err := show(ctx, k, "/v1/findings/"+url.PathEscape(args[0]), findingColumns)
+	return a.Command(command.Verb{
+		Use: "show ID", Short: "Show one finding with its reasons", Example: `muster finding show 4f1c2a9be07d`,
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Finding](), Talks: command.Reads,
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			f, err := command.Show(ctx, k, "/v1/findings/"+url.PathEscape(args[0]), findingColumns)
 			if err != nil {
 				return err
 			}
@@ -79,22 +80,22 @@ func (a *app) findingShow() *cobra.Command {
 }
 
 // more prints a table below the thing it belongs to.
-func more[T any](k *call, items []T, columns []output.Column[T]) error {
-	if k.out.Structured() || k.out.Format == "csv" || len(items) == 0 {
+func more[T any](k *command.Call, items []T, columns []output.Column[T]) error {
+	if k.Out.Structured() || k.Out.Format == "csv" || len(items) == 0 {
 		return nil
 	}
-	fmt.Fprintln(k.std.Out)
-	return output.List(k.out, items, columns)
+	fmt.Fprintln(k.Std.Out)
+	return output.List(k.Out, items, columns)
 }
 
 func (a *app) findingSet(use, short, status string) *cobra.Command {
 	var reason string
-	return a.command(verb{
-		use: use + " ID", short: short, example: `muster finding ` + use + ` 4f1c2a9be07d --reason "the team knows"`,
-		args: cobra.ExactArgs(1), prints: output.Fields[client.Finding](), talks: writes,
-		flags: func(c *cobra.Command) { reasonFlag(c, &reason) },
-		run: func(ctx context.Context, k *call, args []string) error {
-			return change(ctx, k, http.MethodPatch, "/v1/findings/"+url.PathEscape(args[0]), client.SetFinding{Status: status, Reason: reason}, findingColumns, nil)
+	return a.Command(command.Verb{
+		Use: use + " ID", Short: short, Example: `muster finding ` + use + ` 4f1c2a9be07d --reason "the team knows"`,
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Finding](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) { reasonFlag(c, &reason) },
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			return command.Change(ctx, k, http.MethodPatch, "/v1/findings/"+url.PathEscape(args[0]), client.SetFinding{Status: status, Reason: reason}, findingColumns, nil)
 		},
 	})
 }
@@ -106,7 +107,7 @@ func reasonFlag(c *cobra.Command, reason *string) {
 var actionColumns = output.Columns[client.Action]("id at measure status credential identity actor undoable | reason finding undone=undone_at undone_by")
 
 func (a *app) action() *cobra.Command {
-	return a.group("action", "What was done about it", `
+	return a.Group("action", "What was done about it", `
 muster action list
 muster action undo 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11 --reason "it was a drill"`,
 		a.actionList(),
@@ -117,37 +118,37 @@ muster action undo 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11 --reason "it was a drill
 func (a *app) actionList() *cobra.Command {
 	var limit int
 	var live bool
-	return a.command(verb{
-		use: "list", short: "List actions, the newest first",
-		example: `
+	return a.Command(command.Verb{
+		Use: "list", Short: "List actions, the newest first",
+		Example: `
 muster action list
 muster action list --jq '.[] | select(.status == "proposed").id'
 muster action list --watch`,
-		prints: output.Fields[client.Action](), talks: reads,
-		flags: func(c *cobra.Command) {
-			newestFlag(c, &limit)
+		Prints: output.Fields[client.Action](), Talks: command.Reads,
+		Flags: func(c *cobra.Command) {
+			command.NewestFlag(c, &limit)
 			c.Flags().BoolVar(&live, "watch", false, "print what is done from now on")
 		},
-		run: func(ctx context.Context, k *call, _ []string) error {
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			if live {
-				return watch(ctx, k, "action", limit, func(client.Action) bool { return true }, actionColumns)
+				return command.Watch(ctx, k, "action", limit, func(client.Action) bool { return true }, actionColumns)
 			}
-			return newest(ctx, k, "/v1/actions", nil, limit, actionColumns)
+			return command.Newest(ctx, k, "/v1/actions", nil, limit, actionColumns)
 		},
 	})
 }
 
 func (a *app) actionDo(use, short string) *cobra.Command {
 	var reason string
-	return a.command(verb{
-		use: use + " ID", short: short, example: `muster action ` + use + ` 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11`,
-		args: cobra.ExactArgs(1), prints: output.Fields[client.Action](), talks: writes,
-		flags: func(c *cobra.Command) { reasonFlag(c, &reason) },
-		run: func(ctx context.Context, k *call, args []string) error {
+	return a.Command(command.Verb{
+		Use: use + " ID", Short: short, Example: `muster action ` + use + ` 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11`,
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Action](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) { reasonFlag(c, &reason) },
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			body := struct {
 				Reason string `json:"reason,omitempty"`
 			}{reason}
-			return change(ctx, k, http.MethodPost, "/v1/actions/"+url.PathEscape(args[0])+"/"+use, body, actionColumns, nil)
+			return command.Change(ctx, k, http.MethodPost, "/v1/actions/"+url.PathEscape(args[0])+"/"+use, body, actionColumns, nil)
 		},
 	})
 }
@@ -165,7 +166,7 @@ var decisionColumns = slices.Concat(
 )
 
 func (a *app) decide() *cobra.Command {
-	return a.group("decide", "What was allowed and refused, and why", `
+	return a.Group("decide", "What was allowed and refused, and why", `
 muster decide list --outcome deny
 muster decide list --watch
 muster decide show 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11`, a.decideList(), a.decideShow())
@@ -175,39 +176,39 @@ func (a *app) decideList() *cobra.Command {
 	var outcome, identity, point string
 	var limit int
 	var live bool
-	return a.command(verb{
-		use: "list", short: "List recent decisions, the newest first",
-		example: `
+	return a.Command(command.Verb{
+		Use: "list", Short: "List recent decisions, the newest first",
+		Example: `
 muster decide list --outcome deny
 muster decide list --watch
 muster decide list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json`,
-		prints: output.Fields[client.Decision](), talks: reads,
-		flags: func(c *cobra.Command) {
+		Prints: output.Fields[client.Decision](), Talks: command.Reads,
+		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(&outcome, "outcome", "", "only this `outcome`: "+strings.Join(outcomes, ", "))
 			f.StringVar(&identity, "identity", "", "only those about the identity with this `id`")
 			f.StringVar(&point, "point", "", "only those of the point with this `id`")
 			f.BoolVar(&live, "watch", false, "print decisions as they are made")
-			newestFlag(c, &limit)
-			completes(c, "outcome", outcomes...)
+			command.NewestFlag(c, &limit)
+			command.Completes(c, "outcome", outcomes...)
 		},
-		run: func(ctx context.Context, k *call, _ []string) error {
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			if live {
-				return watch(ctx, k, "decision", limit, func(d client.Decision) bool {
+				return command.Watch(ctx, k, "decision", limit, func(d client.Decision) bool {
 					return (outcome == "" || d.Outcome == outcome) && (identity == "" || d.Identity == identity) && (point == "" || d.Point == point)
 				}, decisionColumns)
 			}
-			return newest(ctx, k, "/v1/decisions", url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}}, limit, decisionColumns)
+			return command.Newest(ctx, k, "/v1/decisions", url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}}, limit, decisionColumns)
 		},
 	})
 }
 
 func (a *app) decideShow() *cobra.Command {
-	return a.command(verb{
-		use: "show ID", short: "Show one decision with its reasons", example: `muster decide show 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11`,
-		args: cobra.ExactArgs(1), prints: output.Fields[client.Decision](), talks: reads,
-		run: func(ctx context.Context, k *call, args []string) error {
-			d, err := show(ctx, k, "/v1/decisions/"+url.PathEscape(args[0]), decisionColumns)
+	return a.Command(command.Verb{
+		Use: "show ID", Short: "Show one decision with its reasons", Example: `muster decide show 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11`,
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Decision](), Talks: command.Reads,
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			d, err := command.Show(ctx, k, "/v1/decisions/"+url.PathEscape(args[0]), decisionColumns)
 			if err != nil {
 				return err
 			}

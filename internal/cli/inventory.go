@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
 )
 
@@ -20,32 +21,32 @@ var importColumns = output.Columns[client.ImportResult]("identities credentials 
 
 func (a *app) inventory() *cobra.Command {
 	files := map[string]*string{"authorization-details": new(string), "access-keys": new(string), "credential-report": new(string)}
-	c := a.command(verb{
-		use: "aws --authorization-details FILE", short: "Import what IAM tells about an AWS account",
-		long: "Import the export files of one AWS account: identities, access keys, grants and owner tags.\nAll of them are applied, or none. Importing again updates what changed and retires what is gone.",
-		example: `
+	c := a.Command(command.Verb{
+		Use: "aws --authorization-details FILE", Short: "Import what IAM tells about an AWS account",
+		Long: "Import the export files of one AWS account: identities, access keys, grants and owner tags.\nAll of them are applied, or none. Importing again updates what changed and retires what is gone.",
+		Example: `
 aws iam get-account-authorization-details > details.json
 aws iam list-access-keys --user-name ci > keys.json
 muster inventory import aws --authorization-details details.json --access-keys keys.json
 muster inventory import aws --authorization-details details.json --credential-report report.csv`,
-		prints: output.Fields[client.ImportResult](), talks: writes,
-		flags: func(c *cobra.Command) {
+		Prints: output.Fields[client.ImportResult](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(files["authorization-details"], "authorization-details", "", "`file` with the output of aws iam get-account-authorization-details")
 			f.StringVar(files["access-keys"], "access-keys", "", "`file` with the output of aws iam list-access-keys, of one or several users")
 			f.StringVar(files["credential-report"], "credential-report", "", "`file` with the output of aws iam get-credential-report, or its CSV content")
-			required(c, "authorization-details")
+			command.Required(c, "authorization-details")
 		},
-		run: func(ctx context.Context, k *call, _ []string) error { return k.importAWS(ctx, files) },
+		Run: func(ctx context.Context, k *command.Call, _ []string) error { return importAWS(ctx, k, files) },
 	})
-	imports := a.group("import", "Take in what a provider tells", `muster inventory import aws --authorization-details details.json`, c)
-	return a.group("inventory", "Take in who exists", `muster inventory import aws --authorization-details details.json`, imports)
+	imports := a.Group("import", "Take in what a provider tells", `muster inventory import aws --authorization-details details.json`, c)
+	return a.Group("inventory", "Take in who exists", `muster inventory import aws --authorization-details details.json`, imports)
 }
 
-func (k *call) importAWS(ctx context.Context, files map[string]*string) error {
+func importAWS(ctx context.Context, k *command.Call, files map[string]*string) error {
 	const path = "/v1/inventory/imports/aws"
 	readers, planned := map[string]io.Reader{}, map[string]string{}
-	bar := k.bar(0)
+	bar := k.Bar(0)
 	for form, name := range files {
 		if *name == "" {
 			continue
@@ -60,10 +61,10 @@ func (k *call) importAWS(ctx context.Context, files map[string]*string) error {
 		}
 		readers[form], planned[form] = bar.Reader(f), "content of "+*name
 	}
-	if k.dryRun {
-		return k.plan(http.MethodPost, path, planned)
+	if k.DryRun {
+		return k.Plan(http.MethodPost, path, planned)
 	}
-	c, err := k.client()
+	c, err := k.Client()
 	if err != nil {
 		return err
 	}
@@ -74,12 +75,12 @@ func (k *call) importAWS(ctx context.Context, files map[string]*string) error {
 	result, err := c.ImportAWS(ctx, readers)
 	bar.End()
 	if err != nil {
-		return inputError{fmt.Errorf("import: %w", named(err, files))}
+		return command.InputError{Err: fmt.Errorf("import: %w", named(err, files))}
 	}
 	for _, p := range result.Problems {
-		k.say("left out: %s", output.Visible(inFile(p, files)))
+		k.Say("left out: %s", output.Visible(inFile(p, files)))
 	}
-	return output.One(k.out, result, importColumns)
+	return output.One(k.Out, result, importColumns)
 }
 
 // openFile opens a file for reading, and nothing else that has a name.
@@ -123,7 +124,7 @@ var (
 )
 
 func (a *app) identity() *cobra.Command {
-	return a.group("identity", "The identities that are no people", `
+	return a.Group("identity", "The identities that are no people", `
 muster identity list --unowned
 muster identity create --name settler --environment prod --owner mara@example.com`,
 		a.identityList(), a.identityShow(), a.identityCreate(), a.identityOwner())
@@ -133,15 +134,15 @@ func (a *app) identityList() *cobra.Command {
 	var query, kind, environment, owner, state string
 	var unowned, shadow bool
 	var limit int
-	return a.command(verb{
-		use: "list", short: "List identities",
-		example: `
+	return a.Command(command.Verb{
+		Use: "list", Short: "List identities",
+		Example: `
 muster identity list
 muster identity list --query payments --environment prod
 muster identity list --unowned -o csv > unowned.csv
 muster identity list --jq '[.[] | select(.risk > 50)] | length'`,
-		prints: output.Fields[client.Identity](), talks: reads,
-		flags: func(c *cobra.Command) {
+		Prints: output.Fields[client.Identity](), Talks: command.Reads,
+		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVarP(&query, "query", "q", "", "`words`; each must begin a word of name, path, native id, account or owner")
 			f.StringVar(&kind, "kind", "", "only this `kind`")
@@ -150,10 +151,10 @@ muster identity list --jq '[.[] | select(.risk > 50)] | length'`,
 			f.StringVar(&state, "state", "", "only this `state`: "+strings.Join(states, ", "))
 			f.BoolVar(&unowned, "unowned", false, "only those that nobody answers for")
 			f.BoolVar(&shadow, "shadow", false, "only those seen acting that no inventory knows")
-			limitFlag(c, &limit)
-			completes(c, "state", states...)
+			command.LimitFlag(c, &limit)
+			command.Completes(c, "state", states...)
 		},
-		run: func(ctx context.Context, k *call, _ []string) error {
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			q := url.Values{"q": {query}, "kind": {kind}, "environment": {environment}, "owner": {owner}, "state": {state}}
 			if unowned {
 				q.Set("unowned", "true")
@@ -161,28 +162,28 @@ muster identity list --jq '[.[] | select(.risk > 50)] | length'`,
 			if shadow {
 				q.Set("shadow", "true")
 			}
-			return pages(ctx, k, "/v1/identities", q, limit, identityColumns)
+			return command.Pages(ctx, k, "/v1/identities", q, limit, identityColumns)
 		},
 	})
 }
 
 func (a *app) identityShow() *cobra.Command {
-	return a.command(verb{
-		use: "show ID", short: "Show one identity with its credentials, grants, owners and what is normal for it",
-		example: `
+	return a.Command(command.Verb{
+		Use: "show ID", Short: "Show one identity with its credentials, grants, owners and what is normal for it",
+		Example: `
 muster identity show nhi_mzxw6ytboi2dgnbvgy3tqobzge
 muster identity show nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json --jq .reach`,
-		args: cobra.ExactArgs(1), prints: output.Fields[client.IdentityDetail](), talks: reads,
-		run: func(ctx context.Context, k *call, args []string) error {
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.IdentityDetail](), Talks: command.Reads,
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			var d client.IdentityDetail
-			if err := k.get(ctx, "/v1/identities/"+url.PathEscape(args[0]), nil, &d); err != nil {
+			if err := k.Get(ctx, "/v1/identities/"+url.PathEscape(args[0]), nil, &d); err != nil {
 				return err
 			}
-			if k.out.Structured() {
-				return k.out.Object(d)
+			if k.Out.Structured() {
+				return k.Out.Object(d)
 			}
 			return errors.Join(
-				output.One(k.out, d.Identity, identityColumns),
+				output.One(k.Out, d.Identity, identityColumns),
 				more(k, d.Credentials, credentialColumns),
 				more(k, d.Grants, output.Columns[client.Grant]("grant=name kind admin")),
 				more(k, d.Owners, output.Columns[client.OwnerEvidence]("owner source detail at")),
@@ -195,28 +196,28 @@ muster identity show nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json --jq .reach`,
 
 func (a *app) identityCreate() *cobra.Command {
 	var in client.CreateIdentity
-	return a.command(verb{
-		use: "create --name NAME --environment ENVIRONMENT", short: "Create an identity of Muster's own",
-		example: `
+	return a.Command(command.Verb{
+		Use: "create --name NAME --environment ENVIRONMENT", Short: "Create an identity of Muster's own",
+		Example: `
 muster identity create --name settler --environment prod --owner mara@example.com
 muster identity create --name nightly --environment staging --owner team:payments --kind ci-job -o json`,
-		prints: output.Fields[client.Identity](), talks: writes,
-		flags: func(c *cobra.Command) {
+		Prints: output.Fields[client.Identity](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(&in.Name, "name", "", "what people call it")
 			f.StringVar(&in.Environment, "environment", "", "`environment` it belongs to")
 			f.StringVar(&in.Owner, "owner", "", "`e-mail` address or team:x that answers for it")
 			f.StringVar(&in.Kind, "kind", ownKinds[0], "`kind`: "+strings.Join(ownKinds, ", "))
-			required(c, "name", "environment")
-			completes(c, "kind", ownKinds...)
+			command.Required(c, "name", "environment")
+			command.Completes(c, "kind", ownKinds...)
 		},
-		run: func(ctx context.Context, k *call, _ []string) error {
-			if err := oneOf("--kind", in.Kind, ownKinds); err != nil {
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			if err := command.OneOf("--kind", in.Kind, ownKinds); err != nil {
 				return err
 			}
-			return change(ctx, k, http.MethodPost, "/v1/identities", in, identityColumns, func(i client.Identity) {
+			return command.Change(ctx, k, http.MethodPost, "/v1/identities", in, identityColumns, func(i client.Identity) {
 				if in.Owner == "" {
-					a.say("nobody answers for it yet: muster identity set-owner %s OWNER", output.Visible(i.ID))
+					a.Say("nobody answers for it yet: muster identity set-owner %s OWNER", output.Visible(i.ID))
 				}
 			})
 		},
@@ -225,21 +226,21 @@ muster identity create --name nightly --environment staging --owner team:payment
 
 func (a *app) identityOwner() *cobra.Command {
 	var owner string
-	return a.command(verb{
-		use: "set-owner ID OWNER", short: "Say who answers for an identity",
-		example: `
+	return a.Command(command.Verb{
+		Use: "set-owner ID OWNER", Short: "Say who answers for an identity",
+		Example: `
 muster identity set-owner nhi_mzxw6ytboi2dgnbvgy3tqobzge mara@example.com
 muster identity set-owner nhi_mzxw6ytboi2dgnbvgy3tqobzge team:payments`,
-		args: cobra.RangeArgs(1, 2), prints: output.Fields[client.Identity](), talks: writes,
-		flags: func(c *cobra.Command) { c.Flags().StringVar(&owner, "owner", "", "the same as the second argument") },
-		run: func(ctx context.Context, k *call, args []string) error {
+		Args: cobra.RangeArgs(1, 2), Prints: output.Fields[client.Identity](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) { c.Flags().StringVar(&owner, "owner", "", "the same as the second argument") },
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			if len(args) == 2 {
 				owner = args[1]
 			}
 			if owner == "" {
-				return usagef("who? Give an e-mail address or team:x")
+				return command.Usagef("who? Give an e-mail address or team:x")
 			}
-			return change(ctx, k, http.MethodPut, "/v1/identities/"+url.PathEscape(args[0])+"/owner", client.SetOwner{Owner: owner}, identityColumns, nil)
+			return command.Change(ctx, k, http.MethodPut, "/v1/identities/"+url.PathEscape(args[0])+"/owner", client.SetOwner{Owner: owner}, identityColumns, nil)
 		},
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/output"
 )
@@ -17,13 +18,13 @@ func (a *app) logging() error {
 		return fmt.Errorf("load the leak rules: %w", err)
 	}
 	level := slog.LevelInfo
-	if a.debug {
+	if a.Debug {
 		level = slog.LevelDebug
 	}
 	set := &slog.HandlerOptions{Level: level, ReplaceAttr: func(_ []string, at slog.Attr) slog.Attr { return redacted(scanner, at) }}
-	var handler slog.Handler = slog.NewJSONHandler(a.std.Err, set)
-	if terminal(a.std.Err) {
-		handler = slog.NewTextHandler(a.std.Err, set)
+	var handler slog.Handler = slog.NewJSONHandler(a.Std.Err, set)
+	if command.Terminal(a.Std.Err) {
+		handler = slog.NewTextHandler(a.Std.Err, set)
 	}
 	slog.SetDefault(slog.New(handler))
 	return nil

@@ -17,6 +17,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/activity"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/server"
 )
@@ -33,29 +34,29 @@ var deliveredColumns = output.Columns[delivered]("file events unparsable refused
 
 func (a *app) replay() *cobra.Command {
 	var format string
-	r := &remote{app: a}
-	return a.command(verb{
-		use: "replay FILE...", short: "Learn from log files and say what was unusual in them",
-		long: "Read activity logs in their order, plain or gzip (- is standard input), learn what is normal for\neach identity, and print what would have been found. It needs no server and keeps nothing,\nunless --to names one: then the files are sent there. Sending a file again changes nothing.\nThe exit status is 1 when something was found.",
-		example: `
+	r := a.NewRemote()
+	return a.Command(command.Verb{
+		Use: "replay FILE...", Short: "Learn from log files and say what was unusual in them",
+		Long: "Read activity logs in their order, plain or gzip (- is standard input), learn what is normal for\neach identity, and print what would have been found. It needs no server and keeps nothing,\nunless --to names one: then the files are sent there. Sending a file again changes nothing.\nThe exit status is 1 when something was found.",
+		Example: `
 muster replay trail/*.json.gz
 muster replay trail.json -o json --jq '.findings[].sentence'
 MUSTER_TOKEN=$(cat trail.key) muster replay trail/*.json.gz --to https://muster.example.com`,
-		args: cobra.MinimumNArgs(1), prints: slices.Concat(output.Fields[server.ReplayReport](), output.Fields[delivered]()),
-		flags: func(c *cobra.Command) {
+		Args: cobra.MinimumNArgs(1), Prints: slices.Concat(output.Fields[server.ReplayReport](), output.Fields[delivered]()),
+		Flags: func(c *cobra.Command) {
 			c.Flags().StringVar(&format, "format", "cloudtrail", "`kind` of log: cloudtrail")
-			completes(c, "format", "cloudtrail")
-			r.serverFlag(c, "to", "send the files to the server at this `address` instead, as a source")
-			r.dryRunFlag(c)
+			command.Completes(c, "format", "cloudtrail")
+			r.ServerFlag(c, "to", "send the files to the server at this `address` instead, as a source")
+			r.DryRunFlag(c)
 		},
-		run: func(ctx context.Context, k *call, args []string) error {
-			if r.server != "" {
-				return a.deliver(ctx, k.out, r, format, args)
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			if r.Server != "" {
+				return a.deliver(ctx, k.Out, r, format, args)
 			}
-			if r.dryRun {
-				return usagef("--dry-run says what --to would send; without --to nothing is sent anyway")
+			if r.DryRun {
+				return command.Usagef("--dry-run says what --to would send; without --to nothing is sent anyway")
 			}
-			return a.runReplay(ctx, k.out, format, args)
+			return a.runReplay(ctx, k.Out, format, args)
 		},
 	})
 }
@@ -73,7 +74,7 @@ func (a *app) inputs(names []string) (files []server.ReplayFile, total int64, cl
 	for _, name := range names {
 		if name == "-" {
 			known = false
-			files = append(files, server.ReplayFile{Name: "standard input", Reader: a.std.In})
+			files = append(files, server.ReplayFile{Name: "standard input", Reader: a.Std.In})
 			continue
 		}
 		f, err := openFile(name)
@@ -104,7 +105,7 @@ func (a *app) runReplay(ctx context.Context, o *output.Form, format string, name
 		return fmt.Errorf("replay: %w", err)
 	}
 	defer closeAll()
-	bar := a.bar(total)
+	bar := a.Bar(total)
 	for i := range files {
 		files[i].Reader = bar.Reader(files[i].Reader)
 	}
@@ -115,15 +116,15 @@ func (a *app) runReplay(ctx context.Context, o *output.Form, format string, name
 		}
 		if pieces <= toldPieces {
 			bar.End()
-			a.say("%s", output.Visible(u.Error()))
+			a.Say("%s", output.Visible(u.Error()))
 		}
 	}}, files)
 	bar.End()
 	if err != nil {
-		return inputError{fmt.Errorf("replay: %w", err)}
+		return command.InputError{Err: fmt.Errorf("replay: %w", err)}
 	}
 	if report.Events == 0 && pieces > 0 {
-		return inputError{fmt.Errorf("replay: %s; is it %s at all?", first, format)}
+		return command.InputError{Err: fmt.Errorf("replay: %s; is it %s at all?", first, format)}
 	}
 	if o.Structured() {
 		err = o.Object(report)
@@ -133,45 +134,45 @@ func (a *app) runReplay(ctx context.Context, o *output.Form, format string, name
 	if err != nil {
 		return err
 	}
-	a.say("%s of %s in %.1f s, %s unparsable, %s", output.Count(report.Events, "event", "events"), output.Count(report.Identities, "identity", "identities"),
+	a.Say("%s of %s in %.1f s, %s unparsable, %s", output.Count(report.Events, "event", "events"), output.Count(report.Identities, "identity", "identities"),
 		report.Seconds, strconv.Itoa(report.Unparsable), output.Count(len(report.Findings), "finding", "findings"))
 	if len(report.Findings) > 0 {
-		return errFound
+		return command.ErrFound
 	}
 	return nil
 }
 
 // deliver sends files to a server, one after the other, and prints what it
 // acknowledged.
-func (a *app) deliver(ctx context.Context, o *output.Form, r *remote, format string, names []string) error {
+func (a *app) deliver(ctx context.Context, o *output.Form, r *command.Remote, format string, names []string) error {
 	files, total, closeAll, err := a.inputs(names)
 	if err != nil {
 		return fmt.Errorf("replay: %w", err)
 	}
 	defer closeAll()
-	if r.dryRun {
+	if r.DryRun {
 		for _, f := range files {
-			if err := r.plan(http.MethodPost, "/receive/logs/"+format, "content of "+f.Name); err != nil {
+			if err := r.Plan(http.MethodPost, "/receive/logs/"+format, "content of "+f.Name); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	c, err := r.asSource(ctx, format)
+	c, err := r.AsSource(ctx, format)
 	if err != nil {
 		return err
 	}
-	bar := a.bar(total)
+	bar := a.Bar(total)
 	rows := output.Follow(o, deliveredColumns)
 	refused := 0
 	for _, f := range files {
 		reply, err := a.deliverOne(ctx, c, format, f, bar)
 		bar.End()
 		if err != nil {
-			return inputError{fmt.Errorf("replay %s: %w", f.Name, err)}
+			return command.InputError{Err: fmt.Errorf("replay %s: %w", f.Name, err)}
 		}
 		if reply.Events+reply.Refused == 0 && reply.Unparsable > 0 {
-			return inputError{fmt.Errorf("replay %s: nothing in it is a record; is it %s at all?", f.Name, format)}
+			return command.InputError{Err: fmt.Errorf("replay %s: nothing in it is a record; is it %s at all?", f.Name, format)}
 		}
 		refused += reply.Refused
 		if err := rows.Add(delivered{f.Name, reply}); err != nil {
@@ -179,7 +180,7 @@ func (a *app) deliver(ctx context.Context, o *output.Form, r *remote, format str
 		}
 	}
 	if refused > 0 {
-		a.say("%s about accounts that this source may not speak for; see `muster source list`", output.Count(refused, "record was refused: it is", "records were refused: they are"))
+		a.Say("%s about accounts that this source may not speak for; see `muster source list`", output.Count(refused, "record was refused: it is", "records were refused: they are"))
 	}
 	return nil
 }
@@ -200,7 +201,7 @@ func (a *app) deliverOne(ctx context.Context, c *client.Client, format string, f
 			return reply, err // a pipe: what was read is gone
 		}
 		bar.Done = before
-		a.say("%s: %s; trying again", output.Visible(f.Name), output.Visible(err.Error()))
+		a.Say("%s: %s; trying again", output.Visible(f.Name), output.Visible(err.Error()))
 		select {
 		case <-ctx.Done():
 			return reply, ctx.Err()

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/server"
@@ -19,27 +20,29 @@ var leakColumns = append([]output.Column[leak.Record]{
 }, output.Columns[leak.Record]("rule provider public_id confidence | fingerprint end_line end_column")...)
 
 func (a *app) scan() *cobra.Command {
-	r := &remote{app: a}
-	return a.command(verb{
-		use: "scan PATH", short: "Find leaked keys in a folder or file",
-		long: "Find keys, tokens and private keys in a folder, a file, or standard input (-). It needs no server\nand sends nothing, unless --report-to names one: then each secret is proven there by a blind\nfingerprint, from which nobody can compute the secret, and what is confirmed is contained.\nThe exit status is 1 when something was found.",
-		example: `
+	r := a.NewRemote()
+	return a.Command(command.Verb{
+		Use: "scan PATH", Short: "Find leaked keys in a folder or file",
+		Long: "Find keys, tokens and private keys in a folder, a file, or standard input (-). It needs no server\nand sends nothing, unless --report-to names one: then each secret is proven there by a blind\nfingerprint, from which nobody can compute the secret, and what is confirmed is contained.\nThe exit status is 1 when something was found.",
+		Example: `
 muster scan .
 muster scan ~/src -o json | jq .public_id
 git diff | muster scan -
 MUSTER_TOKEN=$(cat scanner.key) muster scan . --report-to https://muster.example.com`,
-		args: cobra.ExactArgs(1), prints: output.Fields[leak.Record](),
-		flags: func(c *cobra.Command) {
-			r.serverFlag(c, "report-to", "prove what is found to the server at this `address`, and have it contained")
-			r.dryRunFlag(c)
+		Args: cobra.ExactArgs(1), Prints: output.Fields[leak.Record](),
+		Flags: func(c *cobra.Command) {
+			r.ServerFlag(c, "report-to", "prove what is found to the server at this `address`, and have it contained")
+			r.DryRunFlag(c)
 		},
-		run: func(ctx context.Context, k *call, args []string) error { return a.runScan(ctx, k.out, r, args[0]) },
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			return a.runScan(ctx, k.Out, r, args[0])
+		},
 	})
 }
 
-func (a *app) runScan(ctx context.Context, o *output.Form, r *remote, path string) error {
+func (a *app) runScan(ctx context.Context, o *output.Form, r *command.Remote, path string) error {
 	if path == "-" {
-		if a.std.In != os.Stdin {
+		if a.Std.In != os.Stdin {
 			return fmt.Errorf("scan -: standard input is not a file of this process")
 		}
 		path = "/dev/stdin"
@@ -47,7 +50,7 @@ func (a *app) runScan(ctx context.Context, o *output.Form, r *remote, path strin
 	if _, err := os.Stat(path); err != nil {
 		return fmt.Errorf("scan: %w", err)
 	}
-	bar := a.bar(0)
+	bar := a.Bar(0)
 	rows, n, failed := output.Follow(o, leakColumns), 0, 0
 	set := server.ScanSettings{
 		Path: path,
@@ -60,11 +63,11 @@ func (a *app) runScan(ctx context.Context, o *output.Form, r *remote, path strin
 		Failed: func(err error) {
 			failed++
 			bar.End()
-			a.say("not read: %s", output.Visible(err.Error()))
+			a.Say("not read: %s", output.Visible(err.Error()))
 		},
 	}
-	if r.server != "" && !r.dryRun {
-		c, err := r.asSource(ctx, "scanner")
+	if r.Server != "" && !r.DryRun {
+		c, err := r.AsSource(ctx, "scanner")
 		if err != nil {
 			return err
 		}
@@ -75,16 +78,16 @@ func (a *app) runScan(ctx context.Context, o *output.Form, r *remote, path strin
 	if err != nil {
 		return fmt.Errorf("scan %s: %w", path, err)
 	}
-	a.say("%s in %s, %s; not looked into: %s, %s, %s", output.Count(n, "secret", "secrets"), output.Count(sum.Files, "file", "files"), output.Size(sum.Bytes),
+	a.Say("%s in %s, %s; not looked into: %s, %s, %s", output.Count(n, "secret", "secrets"), output.Count(sum.Files, "file", "files"), output.Size(sum.Bytes),
 		output.Count(sum.Binaries, "binary", "binaries"), output.Count(sum.Links, "link", "links"), output.Count(sum.GitObjects, "git object store", "git object stores"))
 	switch {
-	case r.dryRun && r.server != "":
-		a.say("dry run: nothing was sent to %s", r.server)
-	case n > 0 && r.server == "":
-		a.say("next: --report-to URL has a server tell whose they are, and contains them")
+	case r.DryRun && r.Server != "":
+		a.Say("dry run: nothing was sent to %s", r.Server)
+	case n > 0 && r.Server == "":
+		a.Say("next: --report-to URL has a server tell whose they are, and contains them")
 	}
 	if n > 0 {
-		return errFound
+		return command.ErrFound
 	}
 	if failed > 0 {
 		return fmt.Errorf("scan %s: nothing was found, but %s could not be read", path, output.Count(failed, "file", "files"))
@@ -110,5 +113,5 @@ func (a *app) verdict(rec leak.Record, reply client.SightingReply) {
 			words = append(words, "undo with `muster action undo "+act.ID+"`")
 		}
 	}
-	a.say("%s", output.Visible(fmt.Sprintf("%s:%d: %s", rec.File, rec.Line, strings.Join(words, ", "))))
+	a.Say("%s", output.Visible(fmt.Sprintf("%s:%d: %s", rec.File, rec.Line, strings.Join(words, ", "))))
 }

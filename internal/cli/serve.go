@@ -16,6 +16,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/demo"
 	"github.com/muster-id/muster/internal/output"
@@ -25,15 +26,15 @@ import (
 func (a *app) serve() *cobra.Command {
 	var data, file, listen, opsListen, publicURL, cert, key string
 	var renew bool
-	return a.command(verb{
-		use: "serve --data DIR", short: "Run the server",
-		long: "Run the server until it is interrupted. Everything it keeps lies in one folder, which one\nserver at a time uses. Without a file of settings the defaults make a server that works,\nreachable from this machine only.",
-		example: `
+	return a.Command(command.Verb{
+		Use: "serve --data DIR", Short: "Run the server",
+		Long: "Run the server until it is interrupted. Everything it keeps lies in one folder, which one\nserver at a time uses. Without a file of settings the defaults make a server that works,\nreachable from this machine only.",
+		Example: `
 muster serve --data /var/lib/muster
 muster serve --data ./data --listen 127.0.0.1:9700 --ops-listen 127.0.0.1:9701
 muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
     --public-url https://muster.example.com --tls-cert cert.pem --tls-key key.pem`,
-		flags: func(c *cobra.Command) {
+		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(&data, "data", "", "`folder` for everything the server keeps; made if it is not there")
 			f.StringVar(&file, "config", "", "YAML `file` of settings")
@@ -43,15 +44,15 @@ muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
 			f.StringVar(&cert, "tls-cert", "", "`file` of the TLS certificate, in PEM")
 			f.StringVar(&key, "tls-key", "", "`file` of its private key, in PEM")
 			f.BoolVar(&renew, "renew-admin-token", false, "write a new admin.token when no administrator's token is alive")
-			required(c, "data")
+			command.Required(c, "data")
 		},
-		run: func(ctx context.Context, _ *call, _ []string) error {
+		Run: func(ctx context.Context, _ *command.Call, _ []string) error {
 			cfg, err := config.Load(file)
 			if err != nil {
 				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
 					return err
 				}
-				return documentError{err}
+				return command.DocumentError{Err: err}
 			}
 			for _, f := range []struct {
 				to   *string
@@ -62,9 +63,9 @@ muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
 				}
 			}
 			if err := cfg.Check(); err != nil {
-				return usageError{err}
+				return command.UsageError{Err: err}
 			}
-			return a.runServer(ctx, server.Settings{Data: data, Config: cfg, Version: a.version, RenewToken: renew})
+			return a.runServer(ctx, server.Settings{Data: data, Config: cfg, Version: a.Version, RenewToken: renew})
 		},
 	})
 }
@@ -78,13 +79,13 @@ func (a *app) runServer(ctx context.Context, set server.Settings) error {
 	if err != nil {
 		return fmt.Errorf("start on %s: %w", set.Data, err)
 	}
-	a.say("muster %s serves %s", a.version, s.URL())
-	a.say("health and metrics at %s", s.OpsURL())
-	a.say("sign in: muster login --server %s --token-file %s", s.URL(), filepath.Join(set.Data, "admin.token"))
+	a.Say("muster %s serves %s", a.Version, s.URL())
+	a.Say("health and metrics at %s", s.OpsURL())
+	a.Say("sign in: muster login --server %s --token-file %s", s.URL(), filepath.Join(set.Data, "admin.token"))
 	if err := s.Run(ctx); err != nil {
 		return fmt.Errorf("serve %s: %w", set.Data, err)
 	}
-	a.say("stopped")
+	a.Say("stopped")
 	return nil
 }
 
@@ -96,43 +97,43 @@ func noCoreDumps() {
 func (a *app) demo() *cobra.Command {
 	var set demo.Settings
 	var story, asJSON bool
-	return a.command(verb{
-		use: "demo", short: "Show a living fictional company in the browser",
-		long: "Start everything in one process on this machine: a company of some thousand identities with\ntheir history, traffic, and thieves who steal a key again and again. Nothing is sent anywhere;\nCtrl-C removes everything.",
-		example: `
+	return a.Command(command.Verb{
+		Use: "demo", Short: "Show a living fictional company in the browser",
+		Long: "Start everything in one process on this machine: a company of some thousand identities with\ntheir history, traffic, and thieves who steal a key again and again. Nothing is sent anywhere;\nCtrl-C removes everything.",
+		Example: `
 muster demo
 muster demo --no-open --seed 7
 muster demo --story --json      one story, measured; exit status 1 if the thief got through`,
-		flags: func(c *cobra.Command) {
+		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.BoolVar(&set.NoOpen, "no-open", false, "do not open the browser")
 			f.Uint64Var(&set.Seed, "seed", 1, "what the company and its thieves are drawn from")
 			f.BoolVar(&story, "story", false, "play one story without a browser and print its figures")
 			f.BoolVar(&asJSON, "json", false, "print the figures of --story as JSON, which is the only form there is")
 		},
-		run: func(ctx context.Context, _ *call, _ []string) error {
+		Run: func(ctx context.Context, _ *command.Call, _ []string) error {
 			noCoreDumps()
 			if asJSON && !story {
-				return usagef("--json prints the figures of one story: say --story too")
+				return command.Usagef("--json prints the figures of one story: say --story too")
 			}
 			if err := a.logging(); err != nil {
 				return err
 			}
 			if !story {
-				set.Out = a.std.Out
+				set.Out = a.Std.Out
 				return demo.Run(ctx, set)
 			}
-			set.Out = a.std.Err
+			set.Out = a.Std.Err
 			report, err := demo.Story(ctx, set)
 			if err != nil {
 				return err
 			}
-			if err := a.json(report); err != nil {
+			if err := a.JSON(report); err != nil {
 				return err
 			}
 			if report.Hindered() {
-				a.say("the thief got through, or the workload was hindered")
-				return errFound
+				a.Say("the thief got through, or the workload was hindered")
+				return command.ErrFound
 			}
 			return nil
 		},
@@ -141,22 +142,22 @@ muster demo --story --json      one story, measured; exit status 1 if the thief 
 
 func (a *app) login() *cobra.Command {
 	var noOpen bool
-	return a.command(verb{
-		use: "login", short: "Sign in to the console by a one-time link",
-		long: "Print a link that signs one browser in, once, and open it when this is a terminal.",
-		example: `
+	return a.Command(command.Verb{
+		Use: "login", Short: "Sign in to the console by a one-time link",
+		Long: "Print a link that signs one browser in, once, and open it when this is a terminal.",
+		Example: `
 muster login --token-file /var/lib/muster/admin.token
 muster login --no-open --server https://muster.example.com`,
-		talks: writes,
-		flags: func(c *cobra.Command) { c.Flags().BoolVar(&noOpen, "no-open", false, "do not open the browser") },
-		run: func(ctx context.Context, k *call, _ []string) error {
-			link, sent, err := send[client.Link](ctx, k, http.MethodPost, "/v1/links", nil)
+		Talks: command.Writes,
+		Flags: func(c *cobra.Command) { c.Flags().BoolVar(&noOpen, "no-open", false, "do not open the browser") },
+		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			link, sent, err := command.Send[client.Link](ctx, k, http.MethodPost, "/v1/links", nil)
 			if !sent {
 				return err
 			}
-			fmt.Fprintln(a.std.Out, output.Visible(link.URL))
-			a.say("the link works once, until %s", output.When(link.Expires))
-			if !noOpen && terminal(a.std.Out) {
+			fmt.Fprintln(a.Std.Out, output.Visible(link.URL))
+			a.Say("the link works once, until %s", output.When(link.Expires))
+			if !noOpen && command.Terminal(a.Std.Out) {
 				open(ctx, link.URL)
 			}
 			return nil
@@ -183,13 +184,13 @@ type build struct {
 }
 
 func (a *app) versions() *cobra.Command {
-	return a.command(verb{
-		use: "version", short: "Say which version this is", prints: output.Fields[build](),
-		example: `
+	return a.Command(command.Verb{
+		Use: "version", Short: "Say which version this is", Prints: output.Fields[build](),
+		Example: `
 muster version
 muster version -o json`,
-		run: func(_ context.Context, k *call, _ []string) error {
-			b := build{Version: a.version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
+		Run: func(_ context.Context, k *command.Call, _ []string) error {
+			b := build{Version: a.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {
 					if s.Key == "vcs.revision" {
@@ -197,7 +198,7 @@ muster version -o json`,
 					}
 				}
 			}
-			return output.One(k.out, b, output.Columns[build]("version go platform | revision"))
+			return output.One(k.Out, b, output.Columns[build]("version go platform | revision"))
 		},
 	})
 }
@@ -205,14 +206,14 @@ muster version -o json`,
 // openapi prints the description of the API; the build compares it with the
 // committed one.
 func (a *app) openapi() *cobra.Command {
-	c := a.command(verb{
-		use: "openapi", short: "Print the description of the API", example: `muster openapi > openapi.yaml`,
-		run: func(context.Context, *call, []string) error {
+	c := a.Command(command.Verb{
+		Use: "openapi", Short: "Print the description of the API", Example: `muster openapi > openapi.yaml`,
+		Run: func(context.Context, *command.Call, []string) error {
 			_, text, err := api.New(api.Deps{})
 			if err != nil {
 				return err
 			}
-			_, err = a.std.Out.Write(text)
+			_, err = a.Std.Out.Write(text)
 			return err
 		},
 	})
