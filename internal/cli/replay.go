@@ -19,10 +19,10 @@ import (
 	"github.com/muster-id/muster/internal/activity"
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
-	"github.com/muster-id/muster/internal/server"
+	"github.com/muster-id/muster/internal/server/offline"
 )
 
-var replayColumns = output.Columns[server.ReplayFinding]("first_seen severity score rule sentence | identity credential")
+var replayColumns = output.Columns[offline.ReplayFinding]("first_seen severity score rule sentence | identity credential")
 
 // A delivered is what a server acknowledged of one file.
 type delivered struct {
@@ -42,7 +42,7 @@ func (a *app) replay() *cobra.Command {
 muster replay trail/*.json.gz
 muster replay trail.json -o json --jq '.findings[].sentence'
 MUSTER_TOKEN=$(cat trail.key) muster replay trail/*.json.gz --to https://muster.example.com`,
-		Args: cobra.MinimumNArgs(1), Prints: slices.Concat(output.Fields[server.ReplayReport](), output.Fields[delivered]()),
+		Args: cobra.MinimumNArgs(1), Prints: slices.Concat(output.Fields[offline.ReplayReport](), output.Fields[delivered]()),
 		Flags: func(c *cobra.Command) {
 			c.Flags().StringVar(&format, "format", "cloudtrail", "`kind` of log: cloudtrail")
 			command.Completes(c, "format", "cloudtrail")
@@ -63,7 +63,7 @@ MUSTER_TOKEN=$(cat trail.key) muster replay trail/*.json.gz --to https://muster.
 
 // inputs opens every file before any is read, so that a misspelt name is told
 // at once. total is the size of all, 0 when nobody knows.
-func (a *app) inputs(names []string) (files []server.ReplayFile, total int64, closeAll func(), err error) {
+func (a *app) inputs(names []string) (files []offline.ReplayFile, total int64, closeAll func(), err error) {
 	var opened []*os.File
 	closeAll = func() {
 		for _, f := range opened {
@@ -74,7 +74,7 @@ func (a *app) inputs(names []string) (files []server.ReplayFile, total int64, cl
 	for _, name := range names {
 		if name == "-" {
 			known = false
-			files = append(files, server.ReplayFile{Name: "standard input", Reader: a.Std.In})
+			files = append(files, offline.ReplayFile{Name: "standard input", Reader: a.Std.In})
 			continue
 		}
 		f, err := openFile(name)
@@ -88,7 +88,7 @@ func (a *app) inputs(names []string) (files []server.ReplayFile, total int64, cl
 		if known {
 			total += info.Size()
 		}
-		files = append(files, server.ReplayFile{Name: name, Reader: f})
+		files = append(files, offline.ReplayFile{Name: name, Reader: f})
 	}
 	if !known {
 		total = 0
@@ -110,7 +110,7 @@ func (a *app) runReplay(ctx context.Context, o *output.Form, format string, name
 		files[i].Reader = bar.Reader(files[i].Reader)
 	}
 	pieces, first := 0, ""
-	report, err := server.Replay(ctx, server.ReplaySettings{Format: format, Unparsable: func(u activity.Unparsable) {
+	report, err := offline.Replay(ctx, offline.ReplaySettings{Format: format, Unparsable: func(u activity.Unparsable) {
 		if pieces++; pieces == 1 {
 			first = u.Error()
 		}
@@ -189,7 +189,7 @@ func (a *app) deliver(ctx context.Context, o *output.Form, r *command.Remote, fo
 // what it has already taken in.
 const attempts = 4
 
-func (a *app) deliverOne(ctx context.Context, c *client.Client, format string, f server.ReplayFile, bar *output.Bar) (client.Received, error) {
+func (a *app) deliverOne(ctx context.Context, c *client.Client, format string, f offline.ReplayFile, bar *output.Bar) (client.Received, error) {
 	seeker, again := f.Reader.(io.Seeker)
 	before := bar.Done
 	for n := 1; ; n++ {

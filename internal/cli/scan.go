@@ -12,7 +12,7 @@ import (
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/output"
-	"github.com/muster-id/muster/internal/server"
+	"github.com/muster-id/muster/internal/server/offline"
 )
 
 var leakColumns = append([]output.Column[leak.Record]{
@@ -52,7 +52,7 @@ func (a *app) runScan(ctx context.Context, o *output.Form, r *command.Remote, pa
 	}
 	bar := a.Bar(0)
 	rows, n, failed := output.Follow(o, leakColumns), 0, 0
-	set := server.ScanSettings{
+	set := offline.ScanSettings{
 		Path: path,
 		Found: func(rec leak.Record) error {
 			n++
@@ -71,9 +71,9 @@ func (a *app) runScan(ctx context.Context, o *output.Form, r *command.Remote, pa
 		if err != nil {
 			return err
 		}
-		set.Reporter = &server.Reporter{Client: c, Replied: a.verdict}
+		set.Reporter = &offline.Reporter{Client: c, Replied: a.verdict}
 	}
-	sum, err := server.Scan(ctx, set)
+	sum, err := offline.Scan(ctx, set)
 	bar.End()
 	if err != nil {
 		return fmt.Errorf("scan %s: %w", path, err)

@@ -41,6 +41,7 @@ import (
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/server"
+	"github.com/muster-id/muster/internal/server/offline"
 	"github.com/muster-id/muster/internal/world"
 )
 
@@ -261,7 +262,7 @@ func (s *Stage) point(ctx context.Context, name string, dialect nhi.Dialect) (st
 // the server answered to each secret.
 func (s *Stage) report(ctx context.Context, folder string) ([]client.SightingReply, error) {
 	var replies []client.SightingReply
-	_, err := server.Scan(ctx, server.ScanSettings{Path: folder, Reporter: &server.Reporter{
+	_, err := offline.Scan(ctx, offline.ScanSettings{Path: folder, Reporter: &offline.Reporter{
 		Client: s.scanner, Replied: func(_ leak.Record, r client.SightingReply) { replies = append(replies, r) },
 	}})
 	return replies, err

@@ -8,6 +8,7 @@ import (
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/document"
 	"github.com/muster-id/muster/internal/store"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
@@ -76,19 +77,19 @@ func loadDocuments(ctx context.Context, tx *store.Tx, settings *inventory.Settin
 		}
 		return d.Body, err
 	}
-	body, err := read(routesFile)
+	body, err := read(document.RoutesFile)
 	if err != nil {
 		return err
 	}
-	routes, err := parseRoutes(body)
+	routes, err := document.ParseRoutes(body)
 	if err != nil {
 		return err
 	}
 	l.Routes(routes, max(tx.Generation(), 1))
-	if body, err = read(resourcesFile); err != nil {
+	if body, err = read(document.ResourcesFile); err != nil {
 		return err
 	}
-	resources, err := parseResources(body, settings)
+	resources, err := document.ParseResources(body, settings)
 	if err != nil {
 		return err
 	}

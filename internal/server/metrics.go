@@ -77,9 +77,9 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("decisions_unlogged_total", "Decisions that could not be recorded. Should stay 0.", func() float64 { return float64(s.log.Unlogged()) })
 	counter("decisions_panics_total", "Decisions that ended in a panic and denied. Should stay 0.", func() float64 { return float64(s.decider.Panics()) })
 	counter("policy_errors_total", "Policies that erred while they were evaluated. Should stay 0.", func() float64 { return float64(s.decider.PolicyErrors()) })
-	counter("events_total", "Events taken in.", func() float64 { return float64(s.intake.events.Load()) })
-	counter("events_unparsable_total", "Pieces of logs that are no records.", func() float64 { return float64(s.intake.unparsable.Load()) })
-	counter("events_refused_total", "Events about accounts that their source may not speak for.", func() float64 { return float64(s.intake.refused.Load()) })
+	counter("events_total", "Events taken in.", func() float64 { return float64(s.intake.Events()) })
+	counter("events_unparsable_total", "Pieces of logs that are no records.", func() float64 { return float64(s.intake.Unparsable()) })
+	counter("events_refused_total", "Events about accounts that their source may not speak for.", func() float64 { return float64(s.intake.Refused()) })
 	for _, o := range []string{"allow", "step_up", "deny", "would_refuse"} {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "muster_decisions_total", Help: "Decisions by outcome.", ConstLabels: prometheus.Labels{"outcome": o},

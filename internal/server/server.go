@@ -1,7 +1,7 @@
 // Package server is the composition root: it builds every part, joins the
 // interfaces that they ask for, runs them and stops them. It decides nothing
-// itself. It also composes the offline commands, [Scan] and [Replay], which
-// need no listener and no data folder.
+// itself. Rooms of its own hold the larger parts: intake, document, and offline,
+// which composes the commands that need no server.
 //
 // The order of a start says what depends on what:
 //
@@ -32,7 +32,6 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/access"
-	"github.com/muster-id/muster/internal/activity"
 	"github.com/muster-id/muster/internal/api"
 	"github.com/muster-id/muster/internal/attest"
 	"github.com/muster-id/muster/internal/attest/oidc"
@@ -59,6 +58,8 @@ import (
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/respond"
 	"github.com/muster-id/muster/internal/seal"
+	"github.com/muster-id/muster/internal/server/document"
+	"github.com/muster-id/muster/internal/server/intake"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
@@ -101,7 +102,7 @@ type Server struct {
 	decider  counting
 	outcomes *outcomes
 	issuing  *issuer.Keys
-	intake   *intake
+	intake   *intake.Intake
 	learner  *learning.Learner
 	router   *notify.Router
 	health   *health
@@ -239,15 +240,15 @@ func (s *Server) compose(ctx context.Context) error {
 	if err := s.learning(ctx, mind, known, inv, found); err != nil {
 		return err
 	}
-	s.intake = &intake{
-		db: s.db, stream: s.stream, inventory: inv, respond: s.respond, oprf: oprf, scanner: s.scanner, keys: s.keys, acts: acts,
-		attribute: &attribution{of: activity.NewAttributor()}, limit: newLimiter(6000, 3000), leaked: func(id nhi.CredentialID) { known.learn(id) },
-		sources: func(ctx context.Context) ([]nhi.Source, error) { return s.access.Sources(ctx) },
-		living: func(id nhi.ID) bool {
+	s.intake = intake.New(intake.Deps{
+		DB: s.db, Stream: s.stream, Inventory: inv, Respond: s.respond, OPRF: oprf, Scanner: s.scanner, Keys: s.keys, Acts: acts,
+		Leaked:  func(id nhi.CredentialID) { known.learn(id) },
+		Sources: func(ctx context.Context) ([]nhi.Source, error) { return s.access.Sources(ctx) },
+		Living: func(id nhi.ID) bool {
 			i, ok := s.facts.Identity(id)
 			return ok && !i.Shadow
 		},
-	}
+	})
 	docs, err := s.deciding(ctx, &settings, inv, acts, mind)
 	if err != nil {
 		return err
@@ -309,36 +310,36 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known
 	return s.learner.Load(ctx)
 }
 
-func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv *inventory.Service, acts *recorder, mind *learning.Mind) (*documents, error) {
-	docs := &documents{db: s.db, settings: settings, inventory: inv, acts: acts, clean: s.scanner.RedactString}
-	policies, err := docs.body(ctx, policyFile)
+func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv *inventory.Service, acts *recorder, mind *learning.Mind) (*document.Documents, error) {
+	docs := &document.Documents{DB: s.db, Settings: settings, Inventory: inv, Acts: acts, Clean: s.scanner.RedactString}
+	policies, err := docs.Body(ctx, document.PolicyFile)
 	if err != nil {
 		return nil, err
 	}
 	files := map[string]string{}
 	if len(policies) > 0 {
-		files[policyFile] = string(policies)
+		files[document.PolicyFile] = string(policies)
 	}
-	if docs.policies, err = policy.NewHolder(s.settings.Config.Guards, files); err != nil {
+	if docs.Policies, err = policy.NewHolder(s.settings.Config.Guards, files); err != nil {
 		return nil, err
 	}
-	trust, err := docs.body(ctx, trustFile)
+	trust, err := docs.Body(ctx, document.TrustFile)
 	if err != nil {
 		return nil, err
 	}
-	rules, err := oidc.Parse(trustFile, trust)
+	rules, err := oidc.Parse(document.TrustFile, trust)
 	if err != nil {
 		return nil, err
 	}
-	if docs.trust, err = oidc.New(rules, oidc.Options{}); err != nil {
+	if docs.Trust, err = oidc.New(rules, oidc.Options{}); err != nil {
 		return nil, err
 	}
 	// A crash may have come between the rules and what follows from them.
-	if err := inv.MarkAttestable(ctx, docs.trust.Identities()); err != nil {
+	if err := inv.MarkAttestable(ctx, docs.Trust.Identities()); err != nil {
 		return nil, err
 	}
 	service, err := decision.NewService(decision.Config{
-		Facts: s.facts, Policies: docs.policies, Log: s.log, Places: s.table, Settings: s.settings.Config.Decisions,
+		Facts: s.facts, Policies: docs.Policies, Log: s.log, Places: s.table, Settings: s.settings.Config.Decisions,
 		Behaviour: &decision.Scorer{Peers: mind.Normal.Prior, Names: mind.Normal},
 	})
 	if err != nil {
@@ -348,7 +349,7 @@ func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv
 	return docs, nil
 }
 
-func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *recorder, docs *documents, found *storerespond.Store, mind *learning.Mind) error {
+func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *recorder, docs *document.Documents, found *storerespond.Store, mind *learning.Mind) error {
 	var err error
 	if s.issuing, err = issuer.OpenKeys(ctx, storeissuer.New(s.db), s.keys); err != nil {
 		return err
@@ -359,7 +360,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	points := enforce.NewPoints(s.facts)
 	verifier := attest.New(attest.Deps{Credentials: s.facts, Keys: s.issuing, Issuer: s.url}, builtin.Methods...)
 	tokens, err := issuer.New(issuer.Config{
-		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.trust}, Decider: s.decider, Audit: issuerAudit{acts},
+		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.Trust}, Decider: s.decider, Audit: issuerAudit{acts},
 		Revocations: storeissuer.New(s.db), Status: s.facts, Points: points, Admin: s.admin, Log: slog.Default(),
 	})
 	if err != nil {

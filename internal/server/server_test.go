@@ -15,6 +15,7 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/server/offline"
 )
 
 // A running server for a test. It is stopped, and its stop checked, when the
@@ -230,9 +231,9 @@ func TestALeakedKeyIsContainedUndoneAndProven(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rep := &Reporter{Client: reporting}
-	replies := rep.collect()
-	if _, err := Scan(t.Context(), ScanSettings{Path: folder, Reporter: rep}); err != nil {
+	rep := &offline.Reporter{Client: reporting}
+	replies := collect(rep)
+	if _, err := offline.Scan(t.Context(), offline.ScanSettings{Path: folder, Reporter: rep}); err != nil {
 		t.Fatal(err)
 	}
 	if len(*replies) != 1 || (*replies)[0].Verdict != "confirmed" || (*replies)[0].Action == nil {
@@ -261,7 +262,7 @@ func TestALeakedKeyIsContainedUndoneAndProven(t *testing.T) {
 }
 
 // collect gathers every answer to a report.
-func (r *Reporter) collect() *[]client.SightingReply {
+func collect(r *offline.Reporter) *[]client.SightingReply {
 	var got []client.SightingReply
 	r.Replied = func(_ leak.Record, reply client.SightingReply) { got = append(got, reply) }
 	return &got

@@ -17,6 +17,7 @@ import (
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/learning"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/intake"
 	"github.com/muster-id/muster/internal/store"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
@@ -52,7 +53,7 @@ type state struct {
 	findings  *storerespond.Store
 	audit     *audit.Log
 	log       *decision.Log
-	intake    *intake
+	intake    *intake.Intake
 	mind      *learning.Mind
 	table     *geo.Table
 	changed   *wakeup
@@ -75,7 +76,7 @@ func (s *state) Overview(ctx context.Context) (client.Overview, error) {
 	}
 	return client.Overview{
 		Identities: c.Identities, Shadow: c.Shadow, Unowned: c.Unowned, Credentials: c.Credentials, Static: static, Contained: contained,
-		Findings: open, Critical: critical, Events: s.intake.events.Load(), Unparsable: s.intake.unparsable.Load(),
+		Findings: open, Critical: critical, Events: s.intake.Events(), Unparsable: s.intake.Unparsable(),
 		PerSecond: s.perSecond(time.Now()), WouldRefuse: s.refused(), Unlogged: uint64(max(s.log.Unlogged(), 0)), Generation: uint64(s.db.Generation()),
 		GeoBuilt: s.table.Built().UTC(), GeoStale: s.table.Stale(time.Now()), Attribution: s.table.Attribution(),
 	}, nil

@@ -22,7 +22,7 @@ import (
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/server"
+	"github.com/muster-id/muster/internal/server/offline"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
 	"github.com/muster-id/muster/internal/store/sqlite"
@@ -268,7 +268,7 @@ func (k *chaos) containing(ctx context.Context) error {
 		return err
 	}
 	var replies []client.SightingReply
-	_, err = server.Scan(ctx, server.ScanSettings{Path: dir, Reporter: &server.Reporter{
+	_, err = offline.Scan(ctx, offline.ScanSettings{Path: dir, Reporter: &offline.Reporter{
 		Client: k.scanner, Replied: func(_ leak.Record, r client.SightingReply) { replies = append(replies, r) },
 	}})
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/leak"
-	"github.com/muster-id/muster/internal/server"
+	"github.com/muster-id/muster/internal/server/offline"
 )
 
 // An answer is what a request with the leaked key got.
@@ -110,7 +110,7 @@ func (co *company) notBelow(t *testing.T, a answer, acknowledged time.Time, gene
 func (co *company) report(t *testing.T, dir, credential string) client.Action {
 	t.Helper()
 	var action client.Action
-	_, err := server.Scan(t.Context(), server.ScanSettings{Path: dir, Reporter: &server.Reporter{
+	_, err := offline.Scan(t.Context(), offline.ScanSettings{Path: dir, Reporter: &offline.Reporter{
 		Client: co.scanner, Replied: func(_ leak.Record, r client.SightingReply) {
 			if r.Credential == credential && r.Action != nil {
 				action = *r.Action

@@ -31,7 +31,7 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/key"
 	"github.com/muster-id/muster/internal/leak"
-	"github.com/muster-id/muster/internal/server"
+	"github.com/muster-id/muster/internal/server/offline"
 )
 
 // A garden is full of secrets: what is planted in it must not come up anywhere.
@@ -349,14 +349,14 @@ func (s *tester) fileDoors(t *testing.T, round int) {
 	if err := os.WriteFile(file, []byte(s.plant("file")+"\n"+s.plantPEM("file")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err := server.Scan(t.Context(), server.ScanSettings{
+	_, err := offline.Scan(t.Context(), offline.ScanSettings{
 		Path: dir,
 		Found: func(r leak.Record) error {
 			out, err := json.Marshal(r)
 			s.print(out, filepath.Base(file))
 			return err
 		},
-		Reporter: &server.Reporter{Client: s.scanner, Replied: func(_ leak.Record, r client.SightingReply) {
+		Reporter: &offline.Reporter{Client: s.scanner, Replied: func(_ leak.Record, r client.SightingReply) {
 			_ = json.NewEncoder(&s.answers).Encode(r)
 		}},
 	})

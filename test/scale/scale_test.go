@@ -20,7 +20,7 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/demo"
 	"github.com/muster-id/muster/internal/geo"
-	"github.com/muster-id/muster/internal/server"
+	"github.com/muster-id/muster/internal/server/offline"
 	"github.com/muster-id/muster/internal/world"
 )
 
@@ -67,7 +67,7 @@ func TestAMonthOfTheCompanyIsReplayed(t *testing.T) {
 		if _, err := file.Seek(0, io.SeekStart); err != nil {
 			t.Fatal(err)
 		}
-		r, err := server.Replay(t.Context(), server.ReplaySettings{Format: "cloudtrail"}, []server.ReplayFile{{Name: "history", Reader: file}})
+		r, err := offline.Replay(t.Context(), offline.ReplaySettings{Format: "cloudtrail"}, []offline.ReplayFile{{Name: "history", Reader: file}})
 		if err != nil {
 			t.Fatal(err)
 		}

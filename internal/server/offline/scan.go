@@ -1,4 +1,8 @@
-package server
+// Package offline composes the commands that need no server and no data folder:
+// [Scan] finds leaked secrets in a folder and can report them to a server
+// without sending one; [Replay] learns from logs as a live server would have,
+// and says what would have been found.
+package offline
 
 import (
 	"context"

@@ -1,4 +1,13 @@
-package server
+// Package intake takes in what the world reports: logs of activity, texts that
+// may hold leaked secrets, sightings of leaks found elsewhere, and exports of a
+// provider's inventory.
+//
+// Everything that it acknowledges is durable: events in the stream, pieces that
+// are no events sealed in the store, sightings with what was done about them.
+// Of an input that ends badly nothing is taken in, so that a sender can mend it
+// and send it again. A source is believed only about the accounts that are
+// declared for it.
+package intake
 
 import (
 	"context"
@@ -29,30 +38,52 @@ import (
 	"github.com/muster-id/muster/internal/stream"
 )
 
-// intake takes in what the world reports. Everything that it acknowledges is
-// durable: events in the stream, pieces that are no events sealed in the store,
-// sightings with what was done about them.
-type intake struct {
-	db        *store.DB
-	stream    stream.Stream
-	inventory *inventory.Service
-	respond   *respond.Service
-	oprf      *fingerprint.Evaluator
-	scanner   *leak.Scanner
-	keys      *seal.Keys
-	acts      *recorder
+// Acts records what was done, durably, before it returns.
+type Acts interface {
+	Record(ctx context.Context, act nhi.Act) error
+}
+
+// Deps are what an Intake works with.
+type Deps struct {
+	DB        *store.DB
+	Stream    stream.Stream
+	Inventory *inventory.Service
+	Respond   *respond.Service
+	OPRF      *fingerprint.Evaluator
+	Scanner   *leak.Scanner
+	Keys      *seal.Keys
+	Acts      Acts
+	Leaked    func(nhi.CredentialID) // told of each confirmed leak that stands
+	// Sources lists all sources; Living says whether an identity is known
+	// otherwise than from what it does.
+	Sources func(context.Context) ([]nhi.Source, error)
+	Living  func(nhi.ID) bool
+}
+
+// An Intake implements api.Intake. It is safe for concurrent use.
+type Intake struct {
+	d         Deps
 	attribute *attribution
 	limit     *limiter
-	leaked    func(nhi.CredentialID) // told of each confirmed leak that stands
-	// sources lists all sources; living says whether an identity is known
-	// otherwise than from what it does.
-	sources func(context.Context) ([]nhi.Source, error)
-	living  func(nhi.ID) bool
 
 	events     atomic.Uint64
 	unparsable atomic.Uint64
 	refused    atomic.Uint64
 }
+
+// New returns an Intake.
+func New(d Deps) *Intake {
+	return &Intake{d: d, attribute: &attribution{of: activity.NewAttributor()}, limit: newLimiter(6000, 3000)}
+}
+
+// Events counts what was taken in since the start.
+func (in *Intake) Events() uint64 { return in.events.Load() }
+
+// Unparsable counts the pieces that were no records.
+func (in *Intake) Unparsable() uint64 { return in.unparsable.Load() }
+
+// Refused counts the events about accounts that their source may not speak for.
+func (in *Intake) Refused() uint64 { return in.refused.Load() }
 
 // maxPieces bounds what one request may leave behind as unparsable: beyond it
 // the input is simply not a log of this format.
@@ -90,7 +121,7 @@ func (a *attribution) learn(l activity.Link) {
 
 // Logs implements api.Intake. Nothing of an input that ends badly is taken in,
 // so a sender can mend it and send it again.
-func (in *intake) Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error) {
+func (in *Intake) Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error) {
 	f := builtin.Format(format)
 	if f == nil {
 		return client.Received{}, fmt.Errorf("log format %.40q: %w", format, nhi.ErrNotFound)
@@ -101,7 +132,7 @@ func (in *intake) Logs(ctx context.Context, source nhi.Source, format string, bo
 		return client.Received{}, err
 	}
 	_, err = f.Decode(ctx, body, activity.Options{
-		Name: source.Name, Source: source.ID, Arrived: time.Now(), MaxTotal: maxPlain, Redact: in.scanner.RedactString, Link: d.link,
+		Name: source.Name, Source: source.ID, Arrived: time.Now(), MaxTotal: maxPlain, Redact: in.d.Scanner.RedactString, Link: d.link,
 	}, d.event, d.piece)
 	if err != nil {
 		return client.Received{}, err
@@ -111,7 +142,7 @@ func (in *intake) Logs(ctx context.Context, source nhi.Source, format string, bo
 
 // A delivery is one input on its way in.
 type delivery struct {
-	in      *intake
+	in      *Intake
 	source  nhi.Source
 	open    []nhi.Event
 	batches [][]byte
@@ -124,8 +155,8 @@ type delivery struct {
 
 // foreign lists the accounts that other sources are declared for and this one
 // is not.
-func (in *intake) foreign(ctx context.Context, source nhi.Source) (map[string]bool, error) {
-	all, err := in.sources(ctx)
+func (in *Intake) foreign(ctx context.Context, source nhi.Source) (map[string]bool, error) {
+	all, err := in.d.Sources(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read who speaks for which account: %w", err)
 	}
@@ -150,7 +181,7 @@ func (d *delivery) hearsay(ev *nhi.Event) bool {
 	if home == "" || d.source.MayTestify(home) {
 		return false
 	}
-	return d.foreign[home] || d.in.living(ev.Identity)
+	return d.foreign[home] || d.in.d.Living(ev.Identity)
 }
 
 // link takes only what a log tells about its own accounts.
@@ -209,7 +240,7 @@ func (d *delivery) piece(u activity.Unparsable) error {
 	sum.Write(u.Raw)
 	d.pieces = append(d.pieces, kept.Piece{
 		ID: hex.EncodeToString(sum.Sum(nil)[:16]), Source: d.source.ID, At: time.Now(), Reason: u.Reason, Line: u.Line, Size: u.Size,
-		Sealed: d.in.keys.Seal("unparsable", u.Raw),
+		Sealed: d.in.d.Keys.Seal("unparsable", u.Raw),
 	})
 	d.reply.Unparsable++
 	return nil
@@ -221,13 +252,13 @@ func (d *delivery) commit(ctx context.Context) (client.Received, error) {
 	if err := d.close(); err != nil {
 		return client.Received{}, err
 	}
-	if err := kept.Keep(ctx, d.in.db, d.pieces); err != nil {
+	if err := kept.Keep(ctx, d.in.d.DB, d.pieces); err != nil {
 		return client.Received{}, err
 	}
 	known := 0
 	for _, b := range d.batches {
 		sum := sha256.Sum256(append([]byte(d.source.ID), b...))
-		_, duplicate, err := d.in.stream.Publish(ctx, stream.ActivityBatch, hex.EncodeToString(sum[:16]), b)
+		_, duplicate, err := d.in.d.Stream.Publish(ctx, stream.ActivityBatch, hex.EncodeToString(sum[:16]), b)
 		if errors.Is(err, stream.ErrFull) {
 			return client.Received{}, fmt.Errorf("keep the events: the disk is full, send them again later (%w): %w", nhi.ErrBusy, err)
 		}
@@ -248,7 +279,7 @@ func (d *delivery) commit(ctx context.Context) (client.Received, error) {
 }
 
 // Import implements api.Intake.
-func (in *intake) Import(ctx context.Context, by string, files map[string]io.Reader) (client.ImportResult, error) {
+func (in *Intake) Import(ctx context.Context, by string, files map[string]io.Reader) (client.ImportResult, error) {
 	input := connector.Input{At: time.Now()}
 	for _, form := range builtin.Connector("aws").Forms {
 		if r := files[form.Name]; r != nil {
@@ -260,8 +291,8 @@ func (in *intake) Import(ctx context.Context, by string, files map[string]io.Rea
 		return client.ImportResult{}, err
 	}
 	seen := report.Observation
-	redactObservation(in.scanner, &seen)
-	res, generation, err := in.inventory.Apply(ctx, seen)
+	redactObservation(in.d.Scanner, &seen)
+	res, generation, err := in.d.Inventory.Apply(ctx, seen)
 	if err != nil {
 		return client.ImportResult{}, err
 	}
@@ -270,12 +301,12 @@ func (in *intake) Import(ctx context.Context, by string, files map[string]io.Rea
 		Changed: res.Created + res.Updated, Retired: res.Retired, Problems: []string{}, Generation: uint64(generation),
 	}
 	for _, p := range report.Problems {
-		out.Problems = append(out.Problems, in.scanner.RedactString(p.String()))
+		out.Problems = append(out.Problems, in.d.Scanner.RedactString(p.String()))
 	}
 	if report.More > 0 {
 		out.Problems = append(out.Problems, fmt.Sprintf("and %d more", report.More))
 	}
-	return out, in.acts.Record(ctx, nhi.Act{
+	return out, in.d.Acts.Record(ctx, nhi.Act{
 		At: time.Now(), Actor: by, Act: "inventory.import", Target: seen.Provider + ":" + seen.Account, Outcome: "done",
 		Reason: fmt.Sprintf("%d identities, %d credentials, %d grants", out.Identities, out.Credentials, out.Grants),
 	})
@@ -283,19 +314,19 @@ func (in *intake) Import(ctx context.Context, by string, files map[string]io.Rea
 
 // Evaluate implements api.Intake. An open evaluation would be an oracle for
 // guessing secrets, so each source has a budget.
-func (in *intake) Evaluate(_ context.Context, source nhi.Source, blinded [][]byte) (client.EvaluatedFingerprints, error) {
+func (in *Intake) Evaluate(_ context.Context, source nhi.Source, blinded [][]byte) (client.EvaluatedFingerprints, error) {
 	if !in.limit.allow(string(source.ID), len(blinded), time.Now()) {
 		return client.EvaluatedFingerprints{}, fmt.Errorf("too many fingerprints for one source; wait a minute: %w", nhi.ErrBusy)
 	}
-	evaluated, err := in.oprf.Evaluate(blinded)
+	evaluated, err := in.d.OPRF.Evaluate(blinded)
 	if err != nil {
 		return client.EvaluatedFingerprints{}, nhi.Invalidf("blinded elements: %v", err)
 	}
-	return client.EvaluatedFingerprints{Version: in.oprf.Version(), Evaluated: evaluated}, nil
+	return client.EvaluatedFingerprints{Version: in.d.OPRF.Version(), Evaluated: evaluated}, nil
 }
 
 // Sighting implements api.Intake.
-func (in *intake) Sighting(ctx context.Context, source nhi.Source, r client.ReportSighting) (client.SightingReply, error) {
+func (in *Intake) Sighting(ctx context.Context, source nhi.Source, r client.ReportSighting) (client.SightingReply, error) {
 	if r.PublicID == "" && r.Fingerprint == "" {
 		return client.SightingReply{}, nhi.Invalidf("a sighting needs a public_id or a fingerprint")
 	}
@@ -313,7 +344,7 @@ func (in *intake) Sighting(ctx context.Context, source nhi.Source, r client.Repo
 	if !in.limit.allow("sightings of "+string(source.ID), 1, time.Now()) {
 		return client.SightingReply{}, fmt.Errorf("too many sightings from one source; wait a minute: %w", nhi.ErrBusy)
 	}
-	free := func(s string, n int) string { return clip(in.scanner.RedactString(s), n) }
+	free := func(s string, n int) string { return clip(in.d.Scanner.RedactString(s), n) }
 	return in.sighted(ctx, "", nhi.Sighting{
 		Rule: free(r.Rule, 100), Provider: free(r.Provider, 100), Kind: free(r.Kind, 100), PublicID: free(r.PublicID, 256), Fingerprint: proof,
 		Place: nhi.Place{
@@ -326,20 +357,20 @@ func (in *intake) Sighting(ctx context.Context, source nhi.Source, r client.Repo
 // sighted matches and responds. The id of a sighting is what was seen and
 // where, so the same report twice is one sighting. within tells apart what has
 // no place of its own.
-func (in *intake) sighted(ctx context.Context, within string, s nhi.Sighting) (client.SightingReply, error) {
+func (in *Intake) sighted(ctx context.Context, within string, s nhi.Sighting) (client.SightingReply, error) {
 	s.ID = nhi.DerivedID("sgt_", s.Rule, s.PublicID, s.Fingerprint, s.Place.Kind, s.Place.Name, s.Place.Commit, fmt.Sprint(s.Place.Line), within)
-	matched, err := in.inventory.Match(ctx, s)
+	matched, err := in.d.Inventory.Match(ctx, s)
 	if err != nil {
 		return client.SightingReply{}, fmt.Errorf("match sighting: %w", err)
 	}
-	out, err := in.respond.Sighted(ctx, matched)
+	out, err := in.d.Respond.Sighted(ctx, matched)
 	if err != nil {
 		return client.SightingReply{}, err
 	}
 	// A containment that somebody lifted is not brought back by the same
 	// sighting, and so its use is no longer that of a leaked key.
 	if matched.Verdict == nhi.Confirmed && out.Action.Status == nhi.ActionDone {
-		in.leaked(matched.Credential)
+		in.d.Leaked(matched.Credential)
 	}
 	reply := client.SightingReply{
 		ID: s.ID, Verdict: string(matched.Verdict), Identity: string(matched.Identity), Credential: string(matched.Credential), Finding: out.Finding,
@@ -353,7 +384,7 @@ func (in *intake) sighted(ctx context.Context, within string, s nhi.Sighting) (c
 
 // Text implements api.Intake. The secret itself is in our hands here, so its
 // fingerprint is computed at once and the text is wiped.
-func (in *intake) Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error) {
+func (in *Intake) Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error) {
 	if !in.limit.allow("texts of "+string(source.ID), 1, time.Now()) {
 		return nil, fmt.Errorf("too many texts from one source; wait a minute: %w", nhi.ErrBusy)
 	}
@@ -374,14 +405,14 @@ func (in *intake) Text(ctx context.Context, source nhi.Source, contentType strin
 	}
 	var out []client.SightingReply
 	var failed error
-	post.Scan(in.scanner, func(m *leak.Match) bool {
+	post.Scan(in.d.Scanner, func(m *leak.Match) bool {
 		defer m.Wipe()
 		if len(out) >= 1000 {
 			failed = fmt.Errorf("the text holds more than 1000 secrets: %w", nhi.ErrTooLarge)
 			return false
 		}
 		var r client.SightingReply
-		if r, failed = in.sighted(ctx, within, in.fromMatch(m, post.Place(in.scanner), source.ID)); failed != nil {
+		if r, failed = in.sighted(ctx, within, in.fromMatch(m, post.Place(in.d.Scanner), source.ID)); failed != nil {
 			return false
 		}
 		out = append(out, r)
@@ -391,12 +422,12 @@ func (in *intake) Text(ctx context.Context, source nhi.Source, contentType strin
 }
 
 // fromMatch turns a secret in our hands into a sighting without it.
-func (in *intake) fromMatch(m *leak.Match, place nhi.Place, source nhi.ID) nhi.Sighting {
+func (in *Intake) fromMatch(m *leak.Match, place nhi.Place, source nhi.ID) nhi.Sighting {
 	s := nhi.Sighting{Rule: m.Rule, Provider: m.Provider, Kind: m.Kind, PublicID: m.PublicID, Place: place, Source: source, At: time.Now()}
 	s.Place.Line, s.Place.Public = m.Line, true
 	if secret := m.Secret(); secret != nil {
 		if canonical, err := fingerprint.Canonical(m.Class, secret); err == nil {
-			s.Fingerprint, _ = in.oprf.Of(m.Class, canonical) // what has no fingerprint stays unproven
+			s.Fingerprint, _ = in.d.OPRF.Of(m.Class, canonical) // what has no fingerprint stays unproven
 			clear(canonical)
 		}
 	}

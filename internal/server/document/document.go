@@ -1,7 +1,12 @@
-package server
+// Package document keeps the files that are applied as a whole: routes,
+// resources, trust rules and policies. A document is checked, stored and put
+// into force in one go; a wrong one is refused with its line, and the one in
+// force stays.
+package document
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,30 +27,34 @@ import (
 
 // The documents that are applied as a whole.
 const (
-	routesFile    = "routes.yaml"
-	resourcesFile = "resources.yaml"
-	trustFile     = "trust.yaml"
-	policyFile    = "policies.cedar"
+	RoutesFile    = "routes.yaml"
+	ResourcesFile = "resources.yaml"
+	TrustFile     = "trust.yaml"
+	PolicyFile    = "policies.cedar"
 )
 
-var documentNames = []string{routesFile, resourcesFile, trustFile, policyFile}
+var documentNames = []string{RoutesFile, ResourcesFile, TrustFile, PolicyFile}
 
-// documents checks a document, stores it and puts it into force. A wrong one
-// is refused with its line, and the old one stays.
-type documents struct {
-	db        *store.DB
-	settings  *inventory.Settings
-	inventory *inventory.Service
-	policies  *policy.Holder
-	trust     *oidc.Trust
-	acts      *recorder
-	clean     func(string) string
+// Acts records what was done, durably, before it returns.
+type Acts interface {
+	Record(ctx context.Context, act nhi.Act) error
+}
+
+// Documents implements api.Documents. It is safe for concurrent use.
+type Documents struct {
+	DB        *store.DB
+	Settings  *inventory.Settings
+	Inventory *inventory.Service
+	Policies  *policy.Holder
+	Trust     *oidc.Trust
+	Acts      Acts
+	Clean     func(string) string // takes secrets out of text
 
 	mu sync.Mutex // one document is applied at a time
 }
 
 // Apply implements api.Documents.
-func (d *documents) Apply(ctx context.Context, by, name string, body []byte) error {
+func (d *Documents) Apply(ctx context.Context, by, name string, body []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := d.plain(name, body); err != nil {
@@ -53,13 +62,13 @@ func (d *documents) Apply(ctx context.Context, by, name string, body []byte) err
 	}
 	var err error
 	switch name {
-	case routesFile:
+	case RoutesFile:
 		err = d.applyRoutes(ctx, body)
-	case resourcesFile:
+	case ResourcesFile:
 		err = d.applyResources(ctx, body)
-	case trustFile:
+	case TrustFile:
 		err = d.applyTrust(ctx, body)
-	case policyFile:
+	case PolicyFile:
 		err = d.applyPolicies(ctx, body)
 	default:
 		return fmt.Errorf("there is no document %.60q, only %s: %w", name, strings.Join(documentNames, ", "), nhi.ErrNotFound)
@@ -67,18 +76,18 @@ func (d *documents) Apply(ctx context.Context, by, name string, body []byte) err
 	if err != nil {
 		return invalid(err)
 	}
-	return d.acts.Record(ctx, nhi.Act{At: time.Now(), Actor: by, Act: "document.apply", Target: name, Outcome: "done"})
+	return d.Acts.Record(ctx, nhi.Act{At: time.Now(), Actor: by, Act: "document.apply", Target: name, Outcome: "done"})
 }
 
 // plain refuses a document with a secret in it: documents are stored and shown
 // as they are. The error names the line, as far as the secret stands on one.
-func (d *documents) plain(name string, body []byte) error {
-	if !slices.Contains(documentNames, name) || d.clean(string(body)) == string(body) {
+func (d *Documents) plain(name string, body []byte) error {
+	if !slices.Contains(documentNames, name) || d.Clean(string(body)) == string(body) {
 		return nil
 	}
 	n := 0
 	for line := range strings.Lines(string(body)) {
-		if n++; d.clean(line) != line {
+		if n++; d.Clean(line) != line {
 			return nhi.Invalidf("%s:%d: the line holds a secret; take it out, and consider it lost", name, n)
 		}
 	}
@@ -93,23 +102,24 @@ func invalid(err error) error {
 	return err
 }
 
-func parseRoutes(body []byte) ([]nhi.Route, error) {
+// ParseRoutes reads a document of routes. The error names the line.
+func ParseRoutes(body []byte) ([]nhi.Route, error) {
 	var routes []nhi.Route
-	if err := strictyaml.Decode(routesFile, body, &routes); err != nil {
+	if err := strictyaml.Decode(RoutesFile, body, &routes); err != nil {
 		return nil, err
 	}
 	if _, err := enforce.Compile(routes); err != nil {
-		return nil, fmt.Errorf("%s: %w", routesFile, err)
+		return nil, fmt.Errorf("%s: %w", RoutesFile, err)
 	}
 	return routes, nil
 }
 
-func (d *documents) applyRoutes(ctx context.Context, body []byte) error {
-	routes, err := parseRoutes(body)
+func (d *Documents) applyRoutes(ctx context.Context, body []byte) error {
+	routes, err := ParseRoutes(body)
 	if err != nil {
 		return err
 	}
-	return d.keep(ctx, routesFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectRoutes, routesFile, routes) })
+	return d.keep(ctx, RoutesFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectRoutes, RoutesFile, routes) })
 }
 
 // A resourceLine is one entry of resources.yaml.
@@ -122,18 +132,20 @@ type resourceLine struct {
 	Jurisdiction string `yaml:"jurisdiction"`
 }
 
-func parseResources(body []byte, settings *inventory.Settings) (map[string]nhi.Resource, error) {
+// ParseResources reads a document of resources, by name. Environments that
+// settings name get their class.
+func ParseResources(body []byte, settings *inventory.Settings) (map[string]nhi.Resource, error) {
 	var lines []resourceLine
-	if err := strictyaml.Decode(resourcesFile, body, &lines); err != nil {
+	if err := strictyaml.Decode(ResourcesFile, body, &lines); err != nil {
 		return nil, err
 	}
 	out := make(map[string]nhi.Resource, len(lines))
 	for i, l := range lines {
 		if l.ID == "" || len(l.ID) > 256 {
-			return nil, nhi.Invalidf("%s: entry %d: id must have 1 to 256 characters", resourcesFile, i+1)
+			return nil, nhi.Invalidf("%s: entry %d: id must have 1 to 256 characters", ResourcesFile, i+1)
 		}
 		if _, twice := out[l.ID]; twice {
-			return nil, nhi.Invalidf("%s: %s stands twice", resourcesFile, l.ID)
+			return nil, nhi.Invalidf("%s: %s stands twice", ResourcesFile, l.ID)
 		}
 		r := nhi.Resource{
 			ID: nhi.NewResourceID("muster", "default", l.ID), Name: l.ID, Environment: settings.Environment(l.Environment),
@@ -146,7 +158,7 @@ func parseResources(body []byte, settings *inventory.Settings) (map[string]nhi.R
 		case l.Sensitivity == nil:
 			r.Sensitivity, r.Assumed = nhi.AssumedSensitivity(r.Environment.Class), true
 		case *l.Sensitivity < 0 || *l.Sensitivity > nhi.MaxSensitivity:
-			return nil, nhi.Invalidf("%s: %s: sensitivity %d is not between 0 and %d", resourcesFile, l.ID, *l.Sensitivity, nhi.MaxSensitivity)
+			return nil, nhi.Invalidf("%s: %s: sensitivity %d is not between 0 and %d", ResourcesFile, l.ID, *l.Sensitivity, nhi.MaxSensitivity)
 		default:
 			r.Sensitivity = *l.Sensitivity
 		}
@@ -155,8 +167,8 @@ func parseResources(body []byte, settings *inventory.Settings) (map[string]nhi.R
 	return out, nil
 }
 
-func (d *documents) applyResources(ctx context.Context, body []byte) error {
-	next, err := parseResources(body, d.settings)
+func (d *Documents) applyResources(ctx context.Context, body []byte) error {
+	next, err := ParseResources(body, d.Settings)
 	if err != nil {
 		return err
 	}
@@ -164,7 +176,7 @@ func (d *documents) applyResources(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
-	return d.keep(ctx, resourcesFile, body, func(tx *store.Tx) error {
+	return d.keep(ctx, ResourcesFile, body, func(tx *store.Tx) error {
 		for _, name := range slices.Sorted(maps.Keys(next)) {
 			if old[name] != next[name] {
 				if err := tx.Change(nhi.SubjectResource, name, next[name]); err != nil {
@@ -184,50 +196,50 @@ func (d *documents) applyResources(ctx context.Context, body []byte) error {
 }
 
 // resources returns the resources in force.
-func (d *documents) resources(ctx context.Context) (map[string]nhi.Resource, error) {
-	body, err := d.body(ctx, resourcesFile)
+func (d *Documents) resources(ctx context.Context) (map[string]nhi.Resource, error) {
+	body, err := d.Body(ctx, ResourcesFile)
 	if err != nil || body == nil {
 		return nil, err
 	}
-	return parseResources(body, d.settings)
+	return ParseResources(body, d.Settings)
 }
 
-func (d *documents) applyTrust(ctx context.Context, body []byte) error {
-	rules, err := oidc.Parse(trustFile, body)
+func (d *Documents) applyTrust(ctx context.Context, body []byte) error {
+	rules, err := oidc.Parse(TrustFile, body)
 	if err != nil {
 		return err
 	}
 	for _, r := range rules {
-		if _, err := d.inventory.Identity(ctx, r.Identity); err != nil {
-			return nhi.Invalidf("%s: rule %s: identity %s: %v", trustFile, r.Name, r.Identity, err)
+		if _, err := d.Inventory.Identity(ctx, r.Identity); err != nil {
+			return nhi.Invalidf("%s: rule %s: identity %s: %v", TrustFile, r.Name, r.Identity, err)
 		}
 	}
-	if err := d.keep(ctx, trustFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectTrust, trustFile, len(rules)) }); err != nil {
+	if err := d.keep(ctx, TrustFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectTrust, TrustFile, len(rules)) }); err != nil {
 		return err
 	}
-	if err := d.trust.Set(rules); err != nil {
+	if err := d.Trust.Set(rules); err != nil {
 		return err
 	}
-	return d.inventory.MarkAttestable(ctx, d.trust.Identities())
+	return d.Inventory.MarkAttestable(ctx, d.Trust.Identities())
 }
 
-func (d *documents) applyPolicies(ctx context.Context, body []byte) error {
+func (d *Documents) applyPolicies(ctx context.Context, body []byte) error {
 	files := map[string]string{}
 	if len(body) > 0 {
-		files[policyFile] = string(body)
+		files[PolicyFile] = string(body)
 	}
 	// Checked before it is stored, because what is stored must load.
-	if _, err := policy.Load(d.policies.Set().Settings(), files); err != nil {
+	if _, err := policy.Load(d.Policies.Set().Settings(), files); err != nil {
 		return err
 	}
-	if err := d.keep(ctx, policyFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectPolicy, policyFile, len(body)) }); err != nil {
+	if err := d.keep(ctx, PolicyFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectPolicy, PolicyFile, len(body)) }); err != nil {
 		return err
 	}
-	return d.policies.Replace(files)
+	return d.Policies.Replace(files)
 }
 
-func (d *documents) keep(ctx context.Context, name string, body []byte, and func(*store.Tx) error) error {
-	_, err := d.db.Write(ctx, func(tx *store.Tx) error {
+func (d *Documents) keep(ctx context.Context, name string, body []byte, and func(*store.Tx) error) error {
+	_, err := d.DB.Write(ctx, func(tx *store.Tx) error {
 		if _, err := tx.PutDocument(ctx, name, body); err != nil {
 			return err
 		}
@@ -236,8 +248,8 @@ func (d *documents) keep(ctx context.Context, name string, body []byte, and func
 	return err
 }
 
-// body returns a stored document, nil when there is none.
-func (d *documents) body(ctx context.Context, name string) ([]byte, error) {
+// Body returns a stored document, nil when there is none.
+func (d *Documents) Body(ctx context.Context, name string) ([]byte, error) {
 	doc, err := d.Document(ctx, name)
 	if doc.Updated.IsZero() {
 		return nil, err
@@ -246,14 +258,14 @@ func (d *documents) body(ctx context.Context, name string) ([]byte, error) {
 }
 
 // Document implements api.Documents. One that was never applied is empty.
-func (d *documents) Document(ctx context.Context, name string) (client.Document, error) {
+func (d *Documents) Document(ctx context.Context, name string) (client.Document, error) {
 	if !slices.Contains(documentNames, name) {
 		return client.Document{}, fmt.Errorf("there is no document %.60q, only %s: %w", name, strings.Join(documentNames, ", "), nhi.ErrNotFound)
 	}
 	out := client.Document{Name: name}
-	err := d.db.Read(ctx, func(tx *store.Tx) error {
+	err := d.DB.Read(ctx, func(tx *store.Tx) error {
 		doc, err := tx.Document(ctx, name)
-		if isNotFound(err) {
+		if errors.Is(err, nhi.ErrNotFound) {
 			return nil
 		}
 		out.Body, out.Updated = string(doc.Body), doc.Updated
