@@ -402,15 +402,6 @@ type Entry struct {
 	Detail  json.RawMessage `json:"detail,omitempty"`
 }
 
-// Me says who the caller is.
-type Me struct {
-	Kind    string    `json:"kind" enum:"operator,session,source,point"`
-	Name    string    `json:"name"`
-	Expires time.Time `json:"expires"`
-	Demo    bool      `json:"demo"`
-	Version string    `json:"version"`
-}
-
 // Link is a one-time sign-in link.
 type Link struct {
 	URL     string    `json:"url"`

@@ -30,15 +30,6 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// A Right is something that a caller may do.
-type Right string
-
-// The rights.
-const (
-	Administer Right = "administer" // everything under /v1 and the console
-	Report     Right = "report"     // /receive, /v1/sightings, fingerprint evaluation
-)
-
 // A Kind says how a caller proved itself.
 type Kind string
 
@@ -58,19 +49,12 @@ type Caller struct {
 	Source   *nhi.Source // set for sources
 	Point    *nhi.Point  // set for points
 	Expires  time.Time   // when this proof ends; zero: not by itself
+	Grants   []Grant     // the roles of a person or token
+	Permits  Permits     // what all that allows
 }
 
-// May reports whether the caller has a right.
-func (c Caller) May(right Right) bool {
-	switch c.Kind {
-	case Operator, Session:
-		return right == Administer || right == Report
-	case Source:
-		return right == Report
-	default:
-		return false
-	}
-}
+// May reports whether the caller has a right, be it only within a scope.
+func (c Caller) May(right Right) bool { return c.Permits.May(right) }
 
 // Directory finds enrolled callers by the public part of their keys. It reads
 // memory only.

@@ -132,7 +132,7 @@ func (b *bench) signedIn(t testing.TB) *http.Cookie {
 
 func (b *bench) link(t testing.TB) string {
 	t.Helper()
-	link, err := b.NewLink(t.Context(), access.Caller{Kind: access.Operator, Name: "ada"})
+	link, err := b.NewLink(t.Context(), access.Caller{Kind: access.Operator, Name: "ada", Permits: access.PermitsOf([]access.Grant{{Role: access.Admin}})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -61,7 +61,7 @@ func (s *Service) authenticate(r *http.Request, address netip.Addr, at time.Time
 	case err != nil:
 		return Caller{}, err
 	}
-	return Caller{Kind: Session, Name: login.Name, Identity: login.Identity, Expires: login.Created.Add(sessionLife)}, nil
+	return Caller{Kind: Session, Name: login.Name, Identity: login.Identity, Expires: login.Created.Add(sessionLife), Grants: everywhere, Permits: PermitsOf(everywhere)}, nil
 }
 
 // nobody is compared with when a key id is unknown, so that an unknown id
@@ -94,7 +94,7 @@ func (s *Service) byKey(r *http.Request, header string, address netip.Addr, at t
 	case key.Source:
 		source, known := s.c.Directory.SourceByKeyID(parsed.ID)
 		if proves(source.Verifier, known, secret) && !source.Disabled {
-			return Caller{Kind: Source, Name: source.Name, Identity: source.ID, Source: &source}, nil
+			return Caller{Kind: Source, Name: source.Name, Identity: source.ID, Source: &source, Permits: Permits{{Rights: []Right{Report}}}}, nil
 		}
 	case key.Point:
 		point, known := s.c.Directory.PointByKeyID(parsed.ID)
@@ -115,7 +115,7 @@ func (s *Service) byToken(r *http.Request, keyID, secret string, address netip.A
 	if !proves(token.Verifier, known, secret) || !at.Before(token.Expires) || token.Loopback && !fromHere(r, address) {
 		return Caller{}, fmt.Errorf("the key is unknown, wrong or not good here: %w", nhi.ErrDenied)
 	}
-	return Caller{Kind: Operator, Name: token.Name, Identity: token.Identity, Expires: token.Expires}, nil
+	return Caller{Kind: Operator, Name: token.Name, Identity: token.Identity, Expires: token.Expires, Grants: everywhere, Permits: PermitsOf(everywhere)}, nil
 }
 
 // forwarding are headers that a proxy adds: behind one, the address of the

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/muster-id/muster/internal/key"
@@ -67,6 +68,16 @@ func (s *Service) FirstToken(ctx context.Context, dir string, renew bool) (First
 		Sentence: "Whoever can read " + TokenFile + " in the data folder can administer Muster from this host until " + token.Expires.Format(time.RFC3339) + "; sign in, make your own access and remove it.",
 	}
 	return first, nil
+}
+
+// FirstAlive reports whether a first administrator token could still be used.
+func (s *Service) FirstAlive(ctx context.Context) (bool, error) {
+	tokens, err := s.c.Tokens.Tokens(ctx)
+	if err != nil {
+		return false, fmt.Errorf("look for a first administrator token: %w", err)
+	}
+	at := now()
+	return slices.ContainsFunc(tokens, func(t Token) bool { return t.Name == firstName && at.Before(t.Expires) }), nil
 }
 
 // writeOwn creates a file for its owner only, and never follows or reuses one

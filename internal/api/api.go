@@ -3,8 +3,9 @@
 // logs and texts in.
 //
 // A request passes three doors. The gate says who calls: an operator (token or
-// session), a source, or nobody (401). The scope says whether such a caller may
-// use this route at all: a source may only report (403). The handler then calls
+// session), a source, or nobody (401). The rule of the route says which right it
+// needs and where (rights.go): who lacks it is refused (403), and what lies
+// outside a caller's scope does not exist for it (404). The handler then calls
 // one domain and maps what comes back to the types of package client; nothing
 // else in the product knows HTTP status codes (see problem.go) or those types
 // (see mapping.go).
@@ -18,13 +19,13 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/respond"
@@ -37,6 +38,8 @@ type Caller struct {
 	Identity nhi.ID
 	Source   nhi.Source // of a source
 	Expires  time.Time
+	Grants   []access.Grant
+	Permits  access.Permits
 }
 
 // Operator reports whether the caller is a person or their token.
@@ -62,6 +65,8 @@ type Access interface {
 	AddSource(ctx context.Context, by string, s client.AddSource) (client.Enrolled, error)
 	Sources(ctx context.Context) ([]nhi.Source, error)
 	NewLink(ctx context.Context, by Caller) (string, time.Time, error)
+	// SignIn says how a person can sign in.
+	SignIn(ctx context.Context) (client.SignIn, error)
 }
 
 // Intake takes in what the world reports.
@@ -196,7 +201,8 @@ const (
 // New returns the handler of /v1, /receive and /openapi.json, and the
 // description it serves, as YAML.
 func New(d Deps) (http.Handler, []byte, error) {
-	mux := http.NewServeMux()
+	s := &server{d}
+	mux := &gated{ServeMux: http.NewServeMux(), server: s}
 	cfg := huma.DefaultConfig("Muster", "1")
 	cfg.Info.Description = "The management interface of Muster: zero trust for non-human identities. Errors are problem details (RFC 9457). Lists have an order, a limit and a page_token."
 	cfg.DocsPath = ""    // the framework's page loads scripts from elsewhere
@@ -210,12 +216,12 @@ func New(d Deps) (http.Handler, []byte, error) {
 	cfg.Security = []map[string][]string{{"token": {}}, {"session": {}}}
 	cfg.Transformers = append(cfg.Transformers, withoutValues)
 	h := humago.New(mux, cfg)
-	s := &server{d}
 	s.identities(h)
 	s.credentials(h)
 	s.findings(h)
 	s.decisions(h)
 	s.enrolment(h)
+	s.people(h)
 	s.intake(h)
 	s.documents(h)
 	s.overview(h)
@@ -223,6 +229,9 @@ func New(d Deps) (http.Handler, []byte, error) {
 	mux.HandleFunc("POST /v1/inventory/imports/aws", s.importAWS)
 	mux.HandleFunc("POST /receive/logs/{format}", s.receiveLogs)
 	mux.HandleFunc("POST /receive/text", s.receiveText)
+	if err := mux.check(); err != nil {
+		return nil, nil, err
+	}
 	yaml, err := h.OpenAPI().YAML()
 	if err != nil {
 		return nil, nil, err
@@ -248,40 +257,4 @@ type callerKey struct{}
 func callerOf(ctx context.Context) Caller {
 	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
-}
-
-// reporting are the routes that a source may use; every other one is for
-// operators.
-func reporting(r *http.Request) bool {
-	switch {
-	case r.Method != http.MethodPost:
-		return r.URL.Path == "/v1/me"
-	case strings.HasPrefix(r.URL.Path, "/receive/"):
-		return true
-	}
-	return r.URL.Path == "/v1/sightings" || r.URL.Path == "/v1/fingerprints/evaluate"
-}
-
-// guard lets only known callers in, and each only where it belongs.
-func (s *server) guard(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Cache-Control", "no-store")
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		if r.URL.Path == "/openapi.json" || r.URL.Path == "/openapi.yaml" {
-			next.ServeHTTP(w, r)
-			return
-		}
-		caller, err := s.Gate.Authenticate(r)
-		if err != nil {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="muster"`)
-			writeProblem(w, problem(err, http.StatusUnauthorized))
-			return
-		}
-		source := caller.Kind == "source"
-		if (source && !reporting(r)) || (!source && strings.HasPrefix(r.URL.Path, "/receive/")) || (!source && !caller.Operator()) {
-			writeProblem(w, &huma.ErrorModel{Status: http.StatusForbidden, Title: "Forbidden", Detail: "a " + caller.Kind + " may not use " + r.URL.Path})
-			return
-		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
-	})
 }

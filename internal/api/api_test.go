@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -76,6 +77,11 @@ func TestTheCommittedDescriptionIsWhatIsServed(t *testing.T) {
 	}
 }
 
+var (
+	admin    = access.PermitsOf([]access.Grant{{Role: access.Admin}})
+	reporter = access.Permits{{Rights: []access.Right{access.Report}}}
+)
+
 // door lets everybody in as one caller.
 type door struct{ caller Caller }
 
@@ -89,7 +95,7 @@ func (d door) Authenticate(*http.Request) (Caller, error) {
 func same(s string) string { return s }
 
 func TestARefusalNeverEchoesWhatWasSent(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{Caller{Kind: "operator", Name: "test"}}, Clean: same})
+	h, _, err := New(Deps{Gate: door{Caller{Kind: "operator", Name: "test", Permits: admin}}, Clean: same})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +119,7 @@ func TestARefusalNeverEchoesWhatWasSent(t *testing.T) {
 }
 
 func TestASourceMayOnlyReport(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{Caller{Kind: "source", Source: nhi.Source{Format: "text"}}}})
+	h, _, err := New(Deps{Gate: door{Caller{Kind: "source", Permits: reporter, Source: nhi.Source{Format: "text"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +181,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestABodyWithoutEndIsRefusedAsTooLarge(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{Caller{Kind: "source", Source: nhi.Source{Format: "cloudtrail"}}}, Intake: swallow{}})
+	h, _, err := New(Deps{Gate: door{Caller{Kind: "source", Permits: reporter, Source: nhi.Source{Format: "cloudtrail"}}}, Intake: swallow{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -80,9 +80,4 @@ func (s *server) enrolment(h huma.API) {
 			}
 			return &body[client.Link]{client.Link{URL: url, Expires: expires}}, nil
 		})
-	huma.Register(h, op(http.MethodGet, "/v1/me", "get-me", "access", "Say who calls"),
-		func(ctx context.Context, _ *struct{}) (*body[client.Me], error) {
-			c := callerOf(ctx)
-			return &body[client.Me]{client.Me{Kind: c.Kind, Name: c.Name, Expires: c.Expires.UTC(), Demo: s.Demo, Version: s.Version}}, nil
-		})
 }

@@ -48,7 +48,7 @@ func (g gate) Authenticate(r *http.Request) (api.Caller, error) {
 	if err != nil {
 		return api.Caller{}, err
 	}
-	out := api.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Expires: c.Expires}
+	out := api.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}
 	if c.Source != nil {
 		out.Source = *c.Source
 	}
@@ -178,7 +178,7 @@ func (e *enrolment) AddSource(ctx context.Context, by string, n client.AddSource
 func (e *enrolment) Sources(ctx context.Context) ([]nhi.Source, error) { return e.service.Sources(ctx) }
 
 func (e *enrolment) NewLink(ctx context.Context, by api.Caller) (string, time.Time, error) {
-	secret, err := e.service.NewLink(ctx, access.Caller{Kind: access.Kind(by.Kind), Name: by.Name, Identity: by.Identity})
+	secret, err := e.service.NewLink(ctx, access.Caller{Kind: access.Kind(by.Kind), Name: by.Name, Identity: by.Identity, Permits: by.Permits})
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -186,6 +186,12 @@ func (e *enrolment) NewLink(ctx context.Context, by api.Caller) (string, time.Ti
 		return "", time.Time{}, err
 	}
 	return e.url + "/signin?link=" + url.QueryEscape(secret), time.Now().Add(10 * time.Minute).UTC(), nil
+}
+
+// SignIn implements api.Access.
+func (e *enrolment) SignIn(ctx context.Context) (client.SignIn, error) {
+	alive, err := e.service.FirstAlive(ctx)
+	return client.SignIn{FirstAdministrator: alive}, err
 }
 
 // subjects implements issuer.Subjects over the trust rules.

@@ -337,7 +337,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say who calls */
+        /** Say who calls, and what the caller may do */
         get: operations["get-me"];
         put?: never;
         post?: never;
@@ -410,6 +410,23 @@ export interface paths {
         put?: never;
         /** Report that a secret was seen; only a proven one acts by itself */
         post: operations["report-sighting"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say how a person can sign in; needs no sign-in */
+        get: operations["get-signin"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -756,6 +773,11 @@ export interface components {
             /** @enum {string} */
             kind: "operator" | "session" | "source" | "point";
             name: string;
+            /** @description id of the person, when there is one */
+            person?: string;
+            /** @description every right that is held somewhere: read, triage, respond, administer, audit, report */
+            rights: string[] | null;
+            roles: components["schemas"]["Role"][] | null;
             version: string;
         };
         NewCredential: {
@@ -983,6 +1005,14 @@ export interface components {
             public_id?: string;
             rule: string;
         };
+        Role: {
+            /** @description only identities of this environment */
+            environment?: string;
+            /** @enum {string} */
+            role: "viewer" | "analyst" | "responder" | "admin" | "auditor";
+            /** @description only identities that this team owns */
+            team?: string;
+        };
         SetFinding: {
             reason?: string;
             /** @enum {string} */
@@ -1010,6 +1040,17 @@ export interface components {
             identity?: string;
             /** @enum {string} */
             verdict: "confirmed" | "forged" | "unproven" | "unknown";
+        };
+        SignIn: {
+            /** @description the token of the first administrator is alive: use muster login on the server itself */
+            first_administrator: boolean;
+            sso?: components["schemas"]["SingleSignOn"];
+        };
+        SingleSignOn: {
+            /** @description what the button says */
+            name: string;
+            /** @description where signing in begins; takes ?next=/path */
+            url: string;
         };
         Source: {
             accounts: string[] | null;
@@ -1944,6 +1985,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SightingReply"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-signin": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SignIn"];
                 };
             };
             /** @description Error */
