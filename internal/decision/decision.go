@@ -71,7 +71,8 @@ type Settings struct {
 	Recent int `yaml:"recent" json:"recent"`
 }
 
-func (s Settings) withDefaults() Settings {
+// WithDefaults returns s with what is zero at its default.
+func (s Settings) WithDefaults() Settings {
 	if s.MaxFactsAge == 0 {
 		s.MaxFactsAge = 10 * time.Minute
 	}

@@ -28,7 +28,7 @@ type Log struct {
 // memory (0 means 4,096).
 func NewLog(journal Journal, recent int) *Log {
 	if recent <= 0 {
-		recent = Settings{}.withDefaults().Recent
+		recent = Settings{}.WithDefaults().Recent
 	}
 	l := &Log{journal: journal, ring: make([]atomic.Pointer[nhi.Decision], recent)}
 	l.buffers.New = func() any { b := make([]byte, 0, 1024); return &b }

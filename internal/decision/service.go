@@ -43,7 +43,7 @@ func NewService(c Config) (*Service, error) {
 	if err := c.Settings.Validate(); err != nil {
 		return nil, err
 	}
-	c.Settings = c.Settings.withDefaults()
+	c.Settings = c.Settings.WithDefaults()
 	return &Service{c: c}, nil
 }
 

@@ -1,64 +1,9 @@
 package server
 
 import (
-	"encoding/json"
-	"net/http"
-	"sync/atomic"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
-	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
-
-// A check is one line of /readyz?verbose.
-type check struct {
-	name string
-	fail func() error // nil: good
-}
-
-// health answers whether the process lives and whether it can serve.
-type health struct {
-	checks   []check
-	started  atomic.Bool // caught up with everything that is stored
-	stopping atomic.Bool
-}
-
-// ops serves /livez, /readyz and /metrics.
-func (h *health) ops(registry *prometheus.Registry) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte("ok\n"))
-	})
-	mux.HandleFunc("GET /readyz", h.ready)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
-	return mux
-}
-
-func (h *health) ready(w http.ResponseWriter, r *http.Request) {
-	type line struct {
-		Name  string `json:"name"`
-		OK    bool   `json:"ok"`
-		Error string `json:"error,omitempty"`
-	}
-	ok := h.started.Load() && !h.stopping.Load()
-	lines := []line{{Name: "started", OK: h.started.Load()}, {Name: "not stopping", OK: !h.stopping.Load()}}
-	for _, c := range h.checks {
-		l := line{Name: c.name, OK: true}
-		if err := c.fail(); err != nil {
-			l.OK, l.Error, ok = false, err.Error(), false
-		}
-		lines = append(lines, l)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	if !ok {
-		w.WriteHeader(http.StatusServiceUnavailable)
-	}
-	if !r.URL.Query().Has("verbose") {
-		_ = json.NewEncoder(w).Encode(map[string]bool{"ready": ok})
-		return
-	}
-	_ = json.NewEncoder(w).Encode(map[string]any{"ready": ok, "checks": lines})
-}
 
 // metrics are what Prometheus reads; every number is one that is kept anyway.
 func (s *Server) metrics() *prometheus.Registry {

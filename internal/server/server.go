@@ -46,6 +46,7 @@ import (
 	"github.com/muster-id/muster/internal/enforce/forwardauth"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/geo"
+	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/issuer/jwt"
@@ -105,7 +106,8 @@ type Server struct {
 	intake   *intake.Intake
 	learner  *learning.Learner
 	router   *notify.Router
-	health   *health
+	health   *health.Register
+	clock    health.Clock
 	changed  *wakeup
 	respond  *respond.Service
 	access   *access.Service
@@ -123,7 +125,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health{}, facts: decision.NewFacts(), ending: make(chan struct{})}
+	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health.Register{}, facts: decision.NewFacts(), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.Close())
@@ -421,20 +423,8 @@ func (s *Server) settle(ctx context.Context) error {
 	if err := s.respond.Reconcile(ctx); err != nil {
 		return err
 	}
-	s.health.checks = []check{
-		{"facts", func() error {
-			if why := s.facts.Stale(); why != "" {
-				return errors.New(why)
-			}
-			return nil
-		}},
-		{"audit log", func() error { return s.audit.Health().Err }},
-		{"decision journal", func() error { return s.journal.Health().Err }},
-		{"stream", func() error { return s.stream.Health() }},
-		{"routes", func() error { return s.routes.Err() }},
-		{"learning", s.learner.Err},
-	}
-	s.health.started.Store(true)
+	s.register()
+	s.health.Started()
 	return nil
 }
 
@@ -461,7 +451,7 @@ func (s *Server) Run(ctx context.Context) error {
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 	main.RegisterOnShutdown(func() { close(s.ending) })
-	ops := &http.Server{Handler: s.health.ops(s.metrics()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
+	ops := &http.Server{Handler: s.operations(s.metrics()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	failed := make(chan error, 8)
@@ -480,7 +470,7 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case cause = <-failed:
 	}
-	s.health.stopping.Store(true)
+	s.health.Stopping()
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
 	defer done()
 	// What is not answered after a while is cut.
@@ -526,7 +516,8 @@ func (s *Server) pulse(ctx context.Context) error {
 				slog.Warn("old sightings could not be forgotten; tried again in an hour", "error", err)
 			}
 		case now := <-tick.C:
-			s.facts.Heartbeat(now)
+			s.clock.Look(now)
+			s.confirm(ctx, now)
 			if s.audit.Health().OnReserve {
 				_ = s.audit.Rearm() // tried again at the next beat
 			}

@@ -155,7 +155,7 @@ func TestAnOpenStreamDoesNotHoldUpTheStop(t *testing.T) {
 		for range l.events { // ends, or the test hangs
 		}
 	}
-	if !r.health.stopping.Load() {
+	if r.health.Report(t.Context()).Ready {
 		t.Error("readiness does not know of the stop")
 	}
 }

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/muster-id/muster/internal/geo"
+	"github.com/muster-id/muster/internal/health"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/store"
+)
+
+// operations serves /livez, /readyz and /metrics.
+func (s *Server) operations(registry *prometheus.Registry) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("ok\n"))
+	})
+	mux.Handle("GET /readyz", s.health)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	return mux
+}
+
+// register hands in the checks of the parts that every server has. A part that
+// is not always there, or that knows more about itself, adds its own line with
+// s.health.Add, where it is made.
+func (s *Server) register() {
+	s.health.Add(
+		health.Check{Name: "store", State: s.storeState},
+		health.Check{Name: "stream", State: func(context.Context) health.State {
+			return failing(s.stream.Health(), "events are refused and wait at their senders, decisions go on; make room on the disk, or bring the stream's nodes back")
+		}},
+		health.Check{Name: "facts", Vital: true, State: func(context.Context) health.State { return s.factsState(time.Now()) }},
+		health.Check{Name: "journal", Vital: true, State: func(context.Context) health.State { return s.journalState() }},
+		health.Check{Name: "audit", Vital: true, State: func(context.Context) health.State { return s.auditState() }},
+		health.Check{Name: "routes", Vital: true, State: func(context.Context) health.State {
+			return failing(s.routes.Err(), "apply a routes.yaml that is right: muster resource apply routes.yaml")
+		}},
+		health.Check{Name: "learning", State: func(context.Context) health.State {
+			return failing(s.learner.Err(), "decisions use what was learned before; events are kept and learned once the cause is gone")
+		}},
+		health.Check{Name: "clock", State: func(context.Context) health.State { return s.clock.State(time.Now()) }},
+		health.Check{Name: "disk", State: func(context.Context) health.State {
+			room, err := health.RoomOf(s.settings.Data)
+			if err != nil {
+				return failing(err, "look whether the data folder is still there and mounted")
+			}
+			return room.State(s.settings.Data)
+		}},
+		health.Check{Name: "network data", State: func(context.Context) health.State { return s.networkState(time.Now()) }},
+	)
+}
+
+// failing is the failed state that an error means.
+func failing(err error, cure string) health.State {
+	if err == nil {
+		return health.OK()
+	}
+	return health.Failed(err.Error(), cure)
+}
+
+func (s *Server) storeState(ctx context.Context) health.State {
+	err := s.db.Read(ctx, func(*store.Tx) error { return nil })
+	return failing(err, "decisions go on from memory, and nothing can be changed; bring the database back")
+}
+
+// factsState tells how old what decisions know is. Beyond the limit decisions
+// deny what is sensitive, see [decision.Settings].
+func (s *Server) factsState(now time.Time) health.State {
+	if why := s.facts.Stale(); why != "" {
+		return health.Failed(why, "restart the server: it reads all facts again")
+	}
+	age, limit := s.facts.Age(now), s.settings.Config.Decisions.WithDefaults().MaxFactsAge
+	const cure = "bring the store back: see its line, and the log"
+	switch {
+	case age > limit:
+		return health.Failed(fmt.Sprintf("the facts are %v old, which is over %v: what is sensitive is denied", age.Round(time.Second), limit), cure)
+	case age > 6*beat:
+		return health.Degraded(fmt.Sprintf("the facts are %v old; after %v what is sensitive is denied", age.Round(time.Second), limit), cure)
+	}
+	return health.OK()
+}
+
+const fullDisk = "make room on the disk; the server takes its reserve back by itself"
+
+func (s *Server) journalState() health.State {
+	h := s.journal.Health()
+	switch n := s.log.Unlogged(); {
+	case h.Err != nil:
+		return health.Failed("decisions cannot be recorded, so what must be recorded first is denied: "+h.Err.Error(), fullDisk)
+	case h.OnReserve:
+		return health.Degraded(fmt.Sprintf("the disk is full: decisions are recorded on the reserve, of which %d MB are left", h.Reserve>>20), fullDisk)
+	case n > 0:
+		return health.Degraded(fmt.Sprintf("%d decisions since the start could not be recorded", n), "see the log for when and why; the count starts again with the process")
+	}
+	return health.OK()
+}
+
+func (s *Server) auditState() health.State {
+	h := s.audit.Health()
+	switch {
+	case h.Err != nil:
+		return health.Failed("acts cannot be recorded, so none is done: "+h.Err.Error(), fullDisk)
+	case h.Sign != nil:
+		return health.Degraded("the last checkpoint could not be signed: "+h.Sign.Error(), "see the line of the keys; the next act tries again")
+	case h.OnReserve:
+		return health.Degraded("the disk is full: acts are recorded on the reserve", fullDisk)
+	}
+	return health.OK()
+}
+
+func (s *Server) networkState(now time.Time) health.State {
+	if s.table.Stale(now) {
+		return health.Degraded(fmt.Sprintf("the table of networks is from %s, over %d days ago: countries and networks may have moved",
+			s.table.Built().Format(time.DateOnly), int(geo.MaxAge.Hours()/24)), "update to a newer release")
+	}
+	return health.OK()
+}
+
+// confirm tells the facts that they are current, if they are: the store answers
+// and knows no change that they lack. Without the store they grow old, and past
+// the limit what is sensitive is denied.
+func (s *Server) confirm(ctx context.Context, now time.Time) {
+	ctx, cancel := context.WithTimeout(ctx, beat)
+	defer cancel()
+	var newest nhi.Generation
+	err := s.db.Read(ctx, func(tx *store.Tx) error {
+		newest = tx.Generation()
+		return nil
+	})
+	if err == nil && s.facts.Generation() >= newest {
+		s.facts.Heartbeat(now)
+	}
+}
