@@ -62,7 +62,7 @@ func Decode(file string, data []byte, into any) (err error) {
 	}
 	tree, err := parser.ParseBytes(data, 0)
 	if err != nil {
-		return explain(file, err, into)
+		return explain(file, data, err, into)
 	}
 	if bad := findAlias(tree); bad != nil {
 		return &Error{File: file, Line: bad.Line, Column: bad.Column, Reason: "aliases (*name) are not accepted; write the value again"}
@@ -72,7 +72,7 @@ func Decode(file string, data []byte, into any) (err error) {
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data), yaml.Strict())
 	if err := dec.Decode(into); err != nil {
-		return explain(file, err, into)
+		return explain(file, data, err, into)
 	}
 	return nil
 }
@@ -140,7 +140,7 @@ func findAlias(tree *ast.File) *position {
 	return f.found
 }
 
-func explain(file string, err error, into any) error {
+func explain(file string, data []byte, err error, into any) error {
 	e := &Error{File: file, Reason: firstLine(err.Error())}
 	var at yaml.Error
 	if errors.As(err, &at) {
@@ -149,9 +149,11 @@ func explain(file string, err error, into any) error {
 			e.Line, e.Column = t.Position.Line, t.Position.Column
 			var unknown *yaml.UnknownFieldError
 			if errors.As(err, &unknown) {
-				e.Reason = fmt.Sprintf("there is no setting %q", t.Value)
-				if near := Nearest(t.Value, fieldNames(reflect.TypeOf(into), nil)); near != "" {
-					e.Reason += fmt.Sprintf("; did you mean %q?", near)
+				e.Reason = fmt.Sprintf("there is no setting %.80q", t.Value)
+				for _, u := range Unknown(file, data, into) {
+					if u.Line == e.Line && u.Column == e.Column {
+						e.Reason = u.Reason
+					}
 				}
 			}
 		}
@@ -179,16 +181,8 @@ func fieldNames(t reflect.Type, seen []reflect.Type) []string {
 	}
 	seen = append(seen, t)
 	var names []string
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if name == "-" || !f.IsExported() {
-			continue
-		}
-		if name == "" {
-			name = strings.ToLower(f.Name)
-		}
-		names = append(names, name)
+	for _, f := range Fields(t) {
+		names = append(names, f.Key)
 		names = append(names, fieldNames(f.Type, seen)...)
 	}
 	return names

@@ -3,6 +3,8 @@ package strictyaml
 import (
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 type sample struct {
@@ -61,5 +63,33 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var s sample
 		_ = Decode("f.yaml", data, &s)
+		_ = Unknown("f.yaml", data, &s)
+		_ = Places(data)
 	})
+}
+
+func TestEveryUnknownKeyIsToldWithWhatWasMeant(t *testing.T) {
+	in := "listn: a\nrisk_deny: 3\nguards:\n  risk_deny: 4\n  lisst: b\n  zzzzzzzzzz: 1\n"
+	var s sample
+	var got []string
+	for _, e := range Unknown("m.yaml", []byte(in), &s) {
+		got = append(got, e.Error())
+	}
+	want := []string{
+		`m.yaml:1:1: there is no setting "listn"; did you mean "listen"?`,
+		`m.yaml:2:1: there is no setting "risk_deny" here; did you mean "guards.risk_deny"?`,
+		`m.yaml:5:3: there is no setting "lisst"; did you mean "list"?`,
+		`m.yaml:6:3: there is no setting "zzzzzzzzzz"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPlacesOfSettings(t *testing.T) {
+	got := Places([]byte("a: 1\nb:\n  - c: 2\n    d: {e: 3}\n"))
+	want := map[string]Place{"a": {1, 1}, "b": {2, 1}, "b[0].c": {3, 5}, "b[0].d": {4, 5}, "b[0].d.e": {4, 9}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
 }
