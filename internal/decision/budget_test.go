@@ -1,6 +1,6 @@
 //go:build !race
 
-package decision
+package decision_test
 
 import (
 	"context"

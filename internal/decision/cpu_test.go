@@ -1,4 +1,4 @@
-package decision
+package decision_test
 
 import (
 	"syscall"

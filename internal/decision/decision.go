@@ -1,11 +1,11 @@
 // Package decision answers questions: may this identity do that, here and now?
 //
-// It has three parts. [Facts] holds everything a decision reads, in memory,
-// as immutable snapshots that follow one sequence of changes. [Service] takes
-// one snapshot per question, fills in what is known of it, has the behaviour
-// of the identity judged, asks policy, and applies the mode of the enforcement
-// point. [Log] makes every answer a record: in the journal, in a ring of recent
-// decisions, in counters.
+// It has three parts. [Facts] is everything a decision reads, in memory, as
+// immutable snapshots that follow one sequence of changes; package facts below
+// keeps them. [Service] has one snapshot tell what is known of a question, has
+// the behaviour of the identity judged, asks policy, and applies the mode of
+// the enforcement point. [Record] makes every answer a record: in the journal,
+// in a ring of recent decisions, in counters; package logbook below does it.
 //
 // Deciding touches memory only: no lock that waits, no disk, no network. The
 // one exception is deliberate. An allow at high sensitivity, and every allow
@@ -52,11 +52,37 @@ type Behaviour interface {
 	Assess(q *nhi.Question, page *surprise.Page, place geo.Place)
 }
 
-// Journal keeps records for good. Append returns when the record is durable,
-// AppendAsync when it is in line. Both copy the record.
-type Journal interface {
-	Append(record []byte) error
-	AppendAsync(record []byte) error
+// Facts is what is known, in memory. *facts.Facts is one.
+type Facts interface {
+	// Know fills in of q.Known what is known of who asks, of what was presented
+	// and of what is accessed, all of it from one generation, and how old it is.
+	// An identity that was merged is followed to the one that lives on, which
+	// becomes the subject. It must not block.
+	Know(q *nhi.Question, now time.Time) Standing
+	// Generation returns the number of the last change that is known.
+	Generation() nhi.Generation
+}
+
+// A Standing is what a question stands on besides its Known.
+type Standing struct {
+	Generation nhi.Generation
+	Point      nhi.Point // the zero Point when PointKnown is false
+	PointKnown bool
+}
+
+// Pages has what was learned about each identity. Page returns nil for one
+// that nothing was learned about. It must not block.
+type Pages interface {
+	Page(nhi.ID) *surprise.Page
+}
+
+// Record puts decisions on record. *logbook.Log is one. Both methods copy d.
+type Record interface {
+	// Add does not wait. What cannot be recorded is counted.
+	Add(d *nhi.Decision)
+	// AddDurably returns when d is on disk. After an error nothing of it is on
+	// record.
+	AddDurably(d *nhi.Decision) error
 }
 
 // Settings of a Service. The zero value is the default.
@@ -101,6 +127,3 @@ func (s Settings) Validate() error {
 
 // staleSensitivity is the sensitivity from which old facts deny.
 const staleSensitivity = 2
-
-// assumedResource is the sensitivity of a resource that nobody named.
-var assumedResource = nhi.AssumedSensitivity(nhi.ClassUnknown)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/facts"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
 )
@@ -22,8 +24,8 @@ func Example() {
 	key := nhi.Credential{ID: nhi.NewCredentialID("muster", "", "k1"), Identity: who.ID, State: nhi.CredentialActive}
 	point := nhi.Point{ID: "nhi_edge", Mode: nhi.Observe}
 
-	facts := decision.NewFacts()
-	if err := facts.Load(41, decision.State{
+	known := facts.New()
+	if err := known.Load(41, facts.State{
 		Identities: []nhi.Identity{who}, Credentials: []nhi.Credential{key}, Points: []nhi.Point{point},
 	}); err != nil {
 		fmt.Println(err)
@@ -34,7 +36,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	service, err := decision.NewService(decision.Config{Facts: facts, Policies: policies, Log: decision.NewLog(forgetful{}, 0)})
+	service, err := decision.NewService(decision.Config{Facts: known, Policies: policies, Log: logbook.New(forgetful{}, 0)})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -48,7 +50,7 @@ func Example() {
 	}
 	ask()
 	payload := fmt.Sprintf(`{"id":%q,"identity":%q,"state":"suspended"}`, key.ID, who.ID)
-	if err := facts.Apply([]nhi.Change{{Seq: 42, Subject: nhi.SubjectCredential, Key: string(key.ID), Version: 1, Payload: []byte(payload)}}); err != nil {
+	if err := known.Apply([]nhi.Change{{Seq: 42, Subject: nhi.SubjectCredential, Key: string(key.ID), Version: 1, Payload: []byte(payload)}}); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -8,16 +8,18 @@ import (
 
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/surprise"
 	"github.com/muster-id/muster/internal/useragent"
 )
 
 // Config is what a Service is made of. Facts, Policies and Log are required.
 type Config struct {
-	Facts    *Facts
+	Facts    Facts
 	Policies Policies
-	Log      *Log
-	// Places and Behaviour add what they know; nil knows nothing.
+	Log      Record
+	// Places, Pages and Behaviour add what they know; nil knows nothing.
 	Places    Places
+	Pages     Pages
 	Behaviour Behaviour
 	Settings  Settings
 }
@@ -85,13 +87,12 @@ func (s *Service) decide(q *nhi.Question, now time.Time) (d nhi.Decision) {
 			d.Reasons = []nhi.Reason{reason("internal-error", "Something went wrong while deciding, so it is denied.")}
 		}
 	}()
-	snap := s.c.Facts.Snapshot()
 	sanitise(q, now)
-	s.know(snap, q, now)
+	stands := s.know(q, now)
 	ruling := s.rule(q)
-	d = describe(q, snap, &ruling)
+	d = describe(q, &stands, &ruling)
 	d.ID, d.At = newDecisionID(now), now
-	applyMode(snap, q, &d)
+	applyMode(&stands, q, &d)
 	return d
 }
 
@@ -119,13 +120,10 @@ func cut(s string, n int) string {
 	return s
 }
 
-// know fills in q.Known from one snapshot, the identity's page, and geography.
-func (s *Service) know(snap *Snapshot, q *nhi.Question, now time.Time) {
+// know fills in q.Known from the facts, the identity's page, and geography.
+func (s *Service) know(q *nhi.Question, now time.Time) Standing {
+	stands := s.c.Facts.Know(q, now)
 	k := &q.Known
-	k.FactsAge = s.c.Facts.Age(now)
-	slot, hasPage := snap.knowIdentity(q)
-	snap.knowCredential(q, now)
-	snap.knowResource(q)
 	var place geo.Place
 	if s.c.Places != nil && q.Address.IsValid() {
 		place = s.c.Places.Lookup(q.Address)
@@ -133,9 +131,14 @@ func (s *Service) know(snap *Snapshot, q *nhi.Question, now time.Time) {
 	}
 	k.AgentFamily = useragent.Family(q.Agent)
 	k.Interactive = useragent.Human(k.AgentFamily)
-	if s.c.Behaviour != nil && hasPage {
-		s.c.Behaviour.Assess(q, s.c.Facts.pages.get(slot), place)
+	if s.c.Behaviour != nil && k.Identity {
+		var page *surprise.Page
+		if s.c.Pages != nil {
+			page = s.c.Pages.Page(q.Subject.Identity)
+		}
+		s.c.Behaviour.Assess(q, page, place)
 	}
+	return stands
 }
 
 // rule asks policy and adds what policy cannot judge.
@@ -186,10 +189,10 @@ func dead(k *nhi.Known) bool {
 }
 
 // describe makes the decision that a ruling amounts to.
-func describe(q *nhi.Question, snap *Snapshot, ruling *nhi.Ruling) nhi.Decision {
+func describe(q *nhi.Question, stands *Standing, ruling *nhi.Ruling) nhi.Decision {
 	k := &q.Known
 	d := nhi.Decision{
-		Outcome: ruling.Outcome, Reasons: ruling.Reasons, Generation: snap.generation, Policy: ruling.Digest,
+		Outcome: ruling.Outcome, Reasons: ruling.Reasons, Generation: stands.Generation, Policy: ruling.Digest,
 		Point: q.Point, Identity: q.Subject.Identity, Credential: q.Subject.Credential, KeyID: q.Subject.KeyID,
 		Method: q.Subject.Method, Assurance: q.Subject.Assurance, SenderBound: q.Subject.SenderBound, Asserted: q.Subject.Asserted, Consumer: k.ConsumerProven,
 		Action: q.Action, Operation: q.Operation, Resource: q.Resource, Sensitivity: k.Sensitivity,
@@ -206,12 +209,11 @@ func describe(q *nhi.Question, snap *Snapshot, ruling *nhi.Ruling) nhi.Decision 
 
 // applyMode lets a point that observes pass what it would have refused, unless
 // it is dead. A question without a known point is enforced.
-func applyMode(snap *Snapshot, q *nhi.Question, d *nhi.Decision) {
+func applyMode(stands *Standing, q *nhi.Question, d *nhi.Decision) {
 	if d.Outcome == nhi.Allow || dead(&q.Known) {
 		return
 	}
-	point, known := snap.points[q.Point]
-	if !known || point.Disabled || enforces(&point, q.Subject.Identity) {
+	if !stands.PointKnown || stands.Point.Disabled || enforces(&stands.Point, q.Subject.Identity) {
 		return
 	}
 	d.Outcome, d.WouldRefuse, d.Obligations = nhi.Allow, true, nil
@@ -239,10 +241,10 @@ func enforces(p *nhi.Point, who nhi.ID) bool {
 // is not becomes a denial.
 func (s *Service) record(ctx context.Context, d *nhi.Decision) {
 	if d.Outcome != nhi.Allow || !s.logFirst(d) {
-		s.c.Log.add(d)
+		s.c.Log.Add(d)
 		return
 	}
-	if ctx.Err() == nil && s.c.Log.addDurably(d) == nil {
+	if ctx.Err() == nil && s.c.Log.AddDurably(d) == nil {
 		return
 	}
 	if d.WouldRefuse { // the point only observes: it is told, not stopped
@@ -251,7 +253,7 @@ func (s *Service) record(ctx context.Context, d *nhi.Decision) {
 		d.Outcome = nhi.Deny
 		d.Reasons = append(d.Reasons, reason("log-unavailable", "The decision could not be put on record first, so it is denied."))
 	}
-	s.c.Log.add(d)
+	s.c.Log.Add(d)
 }
 
 // logFirst reports whether an allow must be durable before it is given.

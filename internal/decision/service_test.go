@@ -1,4 +1,4 @@
-package decision
+package decision_test
 
 import (
 	"context"
@@ -6,6 +6,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -18,7 +19,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/facts"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/geo"
+	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/surprise"
@@ -53,12 +58,48 @@ type nowhere struct{}
 func (nowhere) Append([]byte) error      { return nil }
 func (nowhere) AppendAsync([]byte) error { return nil }
 
+// pages are decision.Pages in a map.
+type pages map[nhi.ID]*surprise.Page
+
+func (p pages) Page(id nhi.ID) *surprise.Page { return p[id] }
+
+func change(t testing.TB, seq nhi.Generation, subject nhi.Subject, key string, v any) nhi.Change {
+	t.Helper()
+	payload, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nhi.Change{Seq: seq, Subject: subject, Key: key, Version: 1, Payload: payload}
+}
+
+func apply(t testing.TB, f *facts.Facts, changes ...nhi.Change) {
+	t.Helper()
+	if err := f.Apply(changes); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func identityN(n int) nhi.ID { return nhi.IdentityID("aws", "1", fmt.Sprint("i", n)) }
+
+func credentialN(n int) nhi.CredentialID { return nhi.NewCredentialID("aws", "1", fmt.Sprint("c", n)) }
+
+func someCredential(n, of int) nhi.Credential {
+	verifier := make([]byte, 32)
+	verifier[0], verifier[1], verifier[2], verifier[3] = byte(n), byte(n>>8), byte(n>>16), byte(n>>24)
+	return nhi.Credential{
+		ID: credentialN(n), Identity: identityN(of), Kind: nhi.CredentialAPIKey, PublicID: fmt.Sprintf("key%09d", n),
+		Verifier: verifier, State: nhi.CredentialActive,
+	}
+}
+
 // world is a Service over a small company.
 type world struct {
-	facts   *Facts
+	facts   *facts.Facts
 	journal *memory
-	log     *Log
-	service *Service
+	log     *logbook.Log
+	service *decision.Service
+	config  decision.Config
+	pages   pages
 }
 
 var (
@@ -72,15 +113,15 @@ type everywhere geo.Place
 
 func (e everywhere) Lookup(netip.Addr) geo.Place { return geo.Place(e) }
 
-func newWorld(t testing.TB, change func(*Config)) *world {
+func newWorld(t testing.TB, change func(*decision.Config)) *world {
 	t.Helper()
-	w := &world{facts: NewFacts(), journal: &memory{}}
+	w := &world{facts: facts.New(), journal: &memory{}, pages: pages{}}
 	owned := func(n int) nhi.Identity {
 		return nhi.Identity{ID: identityN(n), Kind: nhi.KindWorkload, State: nhi.Active, Environment: production, Owner: nhi.Owner{Ref: "team:pay"}}
 	}
 	merged := owned(3)
 	merged.Alias = identityN(1)
-	err := w.facts.Load(1, State{
+	err := w.facts.Load(1, facts.State{
 		Identities:  []nhi.Identity{owned(1), owned(2), merged},
 		Credentials: []nhi.Credential{someCredential(1, 1), someCredential(2, 2), someCredential(3, 3)},
 		Resources: []nhi.Resource{
@@ -97,12 +138,13 @@ func newWorld(t testing.TB, change func(*Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.log = NewLog(w.journal, 64)
-	c := Config{Facts: w.facts, Policies: policies, Log: w.log, Places: everywhere{Country: "DE", ASN: 64500, Organization: "Example"}}
+	w.log = logbook.New(w.journal, 64)
+	c := decision.Config{Facts: w.facts, Policies: policies, Log: w.log, Pages: w.pages, Places: everywhere{Country: "DE", ASN: 64500, Organization: "Example"}}
 	if change != nil {
 		change(&c)
 	}
-	if w.service, err = NewService(c); err != nil {
+	w.config = c
+	if w.service, err = decision.NewService(c); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -178,7 +220,7 @@ func TestDecide(t *testing.T) {
 			if len(w.journal.records) != 1 {
 				t.Fatalf("%d records in the journal", len(w.journal.records))
 			}
-			read, err := Decode(w.journal.records[0])
+			read, err := logbook.Decode(w.journal.records[0])
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -231,34 +273,6 @@ func TestAPointThatObservesLetsPassWhatIsNotDead(t *testing.T) {
 				t.Errorf("let pass with reasons %v and obligations %v", d.Reasons, d.Obligations)
 			}
 		})
-	}
-}
-
-func TestAPercentOfCallersIsStable(t *testing.T) {
-	p := enforcing
-	bites := map[int]int{}
-	for _, percent := range []int{0, 25, 50, 100} {
-		p.Percent = percent
-		for n := range 2000 {
-			if enforces(&p, identityN(n)) {
-				bites[percent]++
-				for _, more := range []int{50, 100} { // whoever is in stays in
-					if q := p; more > percent {
-						q.Percent = more
-						if !enforces(&q, identityN(n)) {
-							t.Fatalf("%s is in at %d%% and out at %d%%", identityN(n), percent, more)
-						}
-					}
-				}
-			}
-		}
-	}
-	if bites[0] != 0 || bites[100] != 2000 || bites[25] < 400 || bites[25] > 600 || bites[50] < 900 || bites[50] > 1100 {
-		t.Errorf("of 2000 callers: %v", bites)
-	}
-	p.Mode = "shadow"
-	if !enforces(&p, identityN(1)) {
-		t.Error("an unknown mode lets pass")
 	}
 }
 
@@ -433,10 +447,10 @@ func (panicking) Assess(*nhi.Question, *surprise.Page, geo.Place) { panic("secre
 func (panicking) Lookup(netip.Addr) geo.Place                     { panic("secret") }
 
 func TestAPanicInsideDenies(t *testing.T) {
-	for name, change := range map[string]func(*Config){
-		"policy":    func(c *Config) { c.Policies = panicking{} },
-		"behaviour": func(c *Config) { c.Behaviour = panicking{} },
-		"places":    func(c *Config) { c.Places = panicking{} },
+	for name, change := range map[string]func(*decision.Config){
+		"policy":    func(c *decision.Config) { c.Policies = panicking{} },
+		"behaviour": func(c *decision.Config) { c.Behaviour = panicking{} },
+		"places":    func(c *decision.Config) { c.Places = panicking{} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, change)
@@ -455,7 +469,7 @@ func TestAPanicInsideDenies(t *testing.T) {
 
 func TestAnOutcomeThatIsNotKnownDenies(t *testing.T) {
 	for _, o := range []nhi.Outcome{"", "maybe", "ALLOW"} {
-		w := newWorld(t, func(c *Config) { c.Policies = ruling{Outcome: o} })
+		w := newWorld(t, func(c *decision.Config) { c.Policies = ruling{Outcome: o} })
 		if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Deny {
 			t.Errorf("outcome %q became %s", o, d.Outcome)
 		}
@@ -463,7 +477,7 @@ func TestAnOutcomeThatIsNotKnownDenies(t *testing.T) {
 }
 
 func TestPolicyCannotReviveTheDead(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Policies = ruling{Outcome: nhi.Allow} })
+	w := newWorld(t, func(c *decision.Config) { c.Policies = ruling{Outcome: nhi.Allow} })
 	c, _ := w.facts.Credential(credentialN(1))
 	c.State = nhi.CredentialSuspended
 	apply(t, w.facts, change(t, 2, nhi.SubjectCredential, "", c))
@@ -473,21 +487,21 @@ func TestPolicyCannotReviveTheDead(t *testing.T) {
 }
 
 func TestAThiefOfAStaticKeyIsStoppedAtTheFirstUnusualUse(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Behaviour = &Scorer{} })
+	w := newWorld(t, func(c *decision.Config) { c.Behaviour = &decision.Scorer{} })
 	page := &surprise.Page{}
 	place := geo.Place{Country: "DE", ASN: 64500, Organization: "Example"}
 	start := time.Now().Add(-30 * 24 * time.Hour)
 	for i := range 3000 {
 		q := ask(func(q *nhi.Question) { q.At = start.Add(time.Duration(i) * 14 * time.Minute) })
 		q.Known.AgentFamily = "curl"
-		call := Call(q, place)
+		call := decision.Call(q, place)
 		page.Learn(call.Observation())
 	}
-	w.facts.SetPage(identityN(1), page)
+	w.pages[identityN(1)] = page
 	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Allow {
 		t.Fatalf("the workload itself: %s %v, surprise %d %v", d.Outcome, d.Reasons, d.Surprise, d.Features)
 	}
-	abroad := newThief(w)
+	abroad := newThief(t, w)
 	d := abroad.Decide(context.Background(), ask(func(q *nhi.Question) { q.Address, q.Agent = netip.MustParseAddr("203.0.113.9"), "python-requests/2" }))
 	if d.Outcome != nhi.StepUp || !slices.Contains(because(d), "new-country") || !slices.Contains(because(d), "new-network") {
 		t.Errorf("the thief: %s %v, surprise %d", d.Outcome, d.Reasons, d.Surprise)
@@ -506,16 +520,21 @@ func TestAThiefOfAStaticKeyIsStoppedAtTheFirstUnusualUse(t *testing.T) {
 }
 
 // newThief is the same service as seen from another country.
-func newThief(w *world) *Service {
-	c := w.service.c
+func newThief(t *testing.T, w *world) *decision.Service {
+	t.Helper()
+	c := w.config
 	c.Places = everywhere{Country: "KP", ASN: 64999, Organization: "Elsewhere"}
-	return &Service{c: c}
+	service, err := decision.NewService(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return service
 }
 
 func TestNewServiceSaysWhatIsMissing(t *testing.T) {
-	for _, c := range []Config{{}, {Facts: NewFacts()}, {Facts: NewFacts(), Policies: ruling{}},
-		{Facts: NewFacts(), Policies: ruling{}, Log: NewLog(nowhere{}, 1), Settings: Settings{LogFirst: 9}}} {
-		if _, err := NewService(c); !errors.Is(err, nhi.ErrInvalid) {
+	for _, c := range []decision.Config{{}, {Facts: facts.New()}, {Facts: facts.New(), Policies: ruling{}},
+		{Facts: facts.New(), Policies: ruling{}, Log: logbook.New(nowhere{}, 1), Settings: decision.Settings{LogFirst: 9}}} {
+		if _, err := decision.NewService(c); !errors.Is(err, nhi.ErrInvalid) {
 			t.Errorf("error = %v", err)
 		}
 	}
@@ -603,7 +622,7 @@ func TestOneDecisionIsOneGeneration(t *testing.T) {
 		}
 		return nhi.Ruling{Outcome: nhi.Allow}
 	}
-	w := newWorld(t, func(c *Config) { c.Policies = policyFunc(agree) })
+	w := newWorld(t, func(c *decision.Config) { c.Policies = policyFunc(agree) })
 	i, _ := w.facts.Identity(identityN(1))
 	c, _ := w.facts.Credential(credentialN(1))
 	gen := w.facts.Generation()
@@ -647,6 +666,57 @@ func TestOneDecisionIsOneGeneration(t *testing.T) {
 	}
 }
 
+// onDisk is a Journal as production has it.
+type onDisk struct{ *journal.Journal }
+
+func (o onDisk) Append(record []byte) error {
+	_, err := o.Journal.Append(record)
+	return err
+}
+
+func TestDecisionsAreReadBackFromDisk(t *testing.T) {
+	dir := t.TempDir()
+	j, err := journal.Open(dir, journal.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	w := newWorld(t, func(c *decision.Config) { c.Log = logbook.New(onDisk{j}, 16) })
+	for i := range 20 {
+		q := ask()
+		if i%2 == 0 { // these wait for the disk
+			q.Resource, q.Subject.SenderBound, q.Subject.Assurance = "high", true, nhi.AssuranceAttested
+		}
+		d := w.service.Decide(t.Context(), q)
+		if d.Outcome != nhi.Allow {
+			t.Fatalf("not allowed: %v", d.Reasons)
+		}
+		want = append(want, d.ID)
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for entry, err := range journal.Read(dir, 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := logbook.Decode(entry.Payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, d.ID)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("on disk (-decided +read):\n%s", diff)
+	}
+	if d := w.service.Decide(t.Context(), ask(func(q *nhi.Question) {
+		q.Resource, q.Subject.SenderBound, q.Subject.Assurance = "high", true, nhi.AssuranceAttested
+	})); d.Outcome != nhi.Deny {
+		t.Errorf("allowed although the journal is closed")
+	}
+}
+
 type policyFunc func(*nhi.Question) nhi.Ruling
 
 func (f policyFunc) Evaluate(q *nhi.Question) nhi.Ruling { return f(q) }
@@ -659,8 +729,8 @@ func BenchmarkDecide(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	w := newWorld(b, func(c *Config) {
-		c.Places, c.Behaviour, c.Log = table, &Scorer{}, NewLog(nowhere{}, 0)
+	w := newWorld(b, func(c *decision.Config) {
+		c.Places, c.Behaviour, c.Log = table, &decision.Scorer{}, logbook.New(nowhere{}, 0)
 	})
 	l := w.facts.Begin()
 	questions := make([]*nhi.Question, people)
@@ -683,10 +753,10 @@ func BenchmarkDecide(b *testing.B) {
 		for k := range 40 {
 			q := *questions[n]
 			q.At, q.Known.AgentFamily = time.Now().Add(time.Duration(k-40)*time.Hour), "curl"
-			call := Call(&q, table.Lookup(q.Address))
+			call := decision.Call(&q, table.Lookup(q.Address))
 			page.Learn(call.Observation())
 		}
-		w.facts.SetPage(identityN(n), page)
+		w.pages[identityN(n)] = page
 	}
 	b.Run("warm", func(b *testing.B) {
 		b.ReportAllocs()

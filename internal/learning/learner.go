@@ -38,7 +38,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/activity"
-	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/issuer"
@@ -213,7 +213,7 @@ func (l *Learner) readDecisions(ctx context.Context) error {
 			return errors.Join(flush(), err)
 		}
 		last = r.Seq
-		d, err := decision.Decode(r.Payload)
+		d, err := logbook.Decode(r.Payload)
 		if err != nil {
 			slog.Error("a decision on record cannot be read and is passed over", "seq", r.Seq, "error", err)
 			continue

@@ -13,7 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-id/muster/internal/baseline"
-	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/inventory"
@@ -309,7 +309,7 @@ func TestDecisionsAreLearnedOnlyOnceTheyAreDurableAndOnlyOfWhoProvedHimself(t *t
 		{ID: "b", At: at, Outcome: nhi.Allow, Identity: user, Asserted: true, Action: nhi.Read, Resource: "r"},
 		{ID: "c", At: at, Outcome: nhi.Deny, Identity: user, Action: nhi.Read, Resource: "r"},
 	} {
-		if err := b.journal.AppendAsync(decision.AppendRecord(nil, &d)); err != nil {
+		if err := b.journal.AppendAsync(logbook.Append(nil, &d)); err != nil {
 			t.Fatalf("%d: %v", i, err)
 		}
 	}
@@ -330,11 +330,11 @@ func TestAWorkloadThatProvesItselfBesideItsLeakedKeyIsNoFinding(t *testing.T) {
 	b := newBench(t)
 	l, stop := b.start()
 	d := nhi.Decision{ID: "a", At: time.Now().UTC(), Outcome: nhi.Allow, Identity: user, Credential: userKey, KeyID: "k", Consumer: true, Action: nhi.Read, Resource: "r"}
-	if _, err := b.journal.Append(decision.AppendRecord(nil, &d)); err != nil {
+	if _, err := b.journal.Append(logbook.Append(nil, &d)); err != nil {
 		t.Fatal(err)
 	}
 	d.ID, d.Consumer, d.Outcome = "b", false, nhi.StepUp // somebody else, with the key alone
-	if _, err := b.journal.Append(decision.AppendRecord(nil, &d)); err != nil {
+	if _, err := b.journal.Append(logbook.Append(nil, &d)); err != nil {
 		t.Fatal(err)
 	}
 	b.until("the decisions to be read", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.decisions == 2 })

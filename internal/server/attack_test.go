@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/client"
-	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/key"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -153,7 +153,7 @@ func TestWithoutAPointNobodyIsAsked(t *testing.T) {
 			t.Errorf("%s: AuthZEN answers %d, want 401", name, status)
 		}
 	}
-	if got := r.log.Recent(decision.Filter{}, 10); len(got) != 0 {
+	if got := r.log.Recent(logbook.Filter{}, 10); len(got) != 0 {
 		t.Errorf("decided %d times for nobody's question", len(got))
 	}
 	disabled := true
@@ -169,7 +169,7 @@ func TestASpoofedForwardedForDoesNotMoveTheCaller(t *testing.T) {
 	if got := r.ask(point, "Bearer "+cred.Key, "GET", "/payments/1", "10.1.2.3, 192.0.2.1, 203.0.113.7"); got != http.StatusOK {
 		t.Errorf("with a client's own entries: %d, want 200", got)
 	}
-	if got := r.log.Recent(decision.Filter{}, 1)[0].Address.String(); got != "203.0.113.7" {
+	if got := r.log.Recent(logbook.Filter{}, 1)[0].Address.String(); got != "203.0.113.7" {
 		t.Errorf("decided for %s, want the entry that the point appended", got)
 	}
 	if got := r.ask(point, "Bearer "+cred.Key, "GET", "/payments/1", "203.0.113.7", "X-Real-Ip", "10.1.2.3"); got != http.StatusForbidden {

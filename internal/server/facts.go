@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/facts"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/server/document"
@@ -15,10 +15,10 @@ import (
 	storeissuer "github.com/muster-id/muster/internal/store/issuer"
 )
 
-// loadFacts fills facts from one snapshot of the store. The hook that applies
+// loadFacts fills into from one snapshot of the store. The hook that applies
 // later changes must be registered before the first write after it.
-func loadFacts(ctx context.Context, db *store.DB, settings *inventory.Settings, facts *decision.Facts) error {
-	l := facts.Begin()
+func loadFacts(ctx context.Context, db *store.DB, settings *inventory.Settings, into *facts.Facts) error {
+	l := into.Begin()
 	defer l.Abandon()
 	var generation nhi.Generation
 	// Nothing writes yet, so these lists and the snapshot agree.
@@ -69,7 +69,7 @@ func loadFacts(ctx context.Context, db *store.DB, settings *inventory.Settings, 
 	return l.Commit(generation)
 }
 
-func loadDocuments(ctx context.Context, tx *store.Tx, settings *inventory.Settings, l *decision.Loading) error {
+func loadDocuments(ctx context.Context, tx *store.Tx, settings *inventory.Settings, l *facts.Loading) error {
 	read := func(name string) ([]byte, error) {
 		d, err := tx.Document(ctx, name)
 		if isNotFound(err) {

@@ -41,6 +41,8 @@ import (
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/console"
 	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/facts"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/enforce/authzen"
 	"github.com/muster-id/muster/internal/enforce/forwardauth"
@@ -98,8 +100,8 @@ type Server struct {
 	journal  *journal.Journal
 	stream   *nats.Stream
 	table    *geo.Table
-	facts    *decision.Facts
-	log      *decision.Log
+	facts    *facts.Facts
+	log      *logbook.Log
 	decider  counting
 	outcomes *outcomes
 	issuing  *issuer.Keys
@@ -125,7 +127,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health.Register{}, facts: decision.NewFacts(), ending: make(chan struct{})}
+	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health.Register{}, facts: facts.New(), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.Close())
@@ -238,7 +240,7 @@ func (s *Server) compose(ctx context.Context) error {
 	found := storerespond.New(s.db)
 	known := &known{facts: s.facts, ask: func(id nhi.ID) (nhi.Identity, error) { return inv.Identity(context.WithoutCancel(ctx), id) }}
 	s.respond = respond.New(found, inv, acts, judge{known, func() *learning.Learner { return s.learner }}, s.scanner.RedactString)
-	mind := learning.NewMind(baseline.Settings{Places: s.table, Established: s.settings.Config.Learning, OnPage: s.facts.SetPage, MayTestify: s.mayTestify}, known)
+	mind := learning.NewMind(baseline.Settings{Places: s.table, Established: s.settings.Config.Learning, MayTestify: s.mayTestify}, known)
 	if err := s.learning(ctx, mind, known, inv, found); err != nil {
 		return err
 	}
@@ -303,7 +305,7 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known
 		Mind: mind, Dir: s.settings.Data, DB: s.db, Stream: s.stream, Decisions: s.journal, Inventory: inv,
 		Notices: respond.NoticesOf, Wake: s.router.Wake, Decided: decided,
 	}
-	s.log = decision.NewLog(decisionJournal{s.journal, func() {
+	s.log = logbook.New(decisionJournal{s.journal, func() {
 		select {
 		case decided <- struct{}{}:
 		default:
@@ -341,7 +343,7 @@ func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv
 		return nil, err
 	}
 	service, err := decision.NewService(decision.Config{
-		Facts: s.facts, Policies: docs.Policies, Log: s.log, Places: s.table, Settings: s.settings.Config.Decisions,
+		Facts: s.facts, Policies: docs.Policies, Log: s.log, Places: s.table, Pages: mind.Normal, Settings: s.settings.Config.Decisions,
 		Behaviour: &decision.Scorer{Peers: mind.Normal.Prior, Names: mind.Normal},
 	})
 	if err != nil {

@@ -11,7 +11,8 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api"
 	"github.com/muster-id/muster/internal/audit"
-	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/facts"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/inventory"
@@ -52,7 +53,7 @@ type state struct {
 	inventory *inventory.Service
 	findings  *storerespond.Store
 	audit     *audit.Log
-	log       *decision.Log
+	log       *logbook.Log
 	intake    *intake.Intake
 	mind      *learning.Mind
 	table     *geo.Table
@@ -167,10 +168,10 @@ func encode(v any) json.RawMessage {
 }
 
 // decisions implements api.Decisions over the decision log.
-type decisions struct{ log *decision.Log }
+type decisions struct{ log *logbook.Log }
 
 func (d decisions) Recent(f api.DecisionFilter, limit int) []nhi.Decision {
-	return d.log.Recent(decision.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before}, limit)
+	return d.log.Recent(logbook.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before}, limit)
 }
 
 func (d decisions) Decision(id string) (nhi.Decision, bool) { return d.log.Get(id) }
@@ -203,7 +204,7 @@ func (f findings) Findings(ctx context.Context, q api.FindingFilter) ([]nhi.Find
 // known implements detect.Inventory over the facts that decisions use, so a
 // detection costs no query.
 type known struct {
-	facts  *decision.Facts
+	facts  *facts.Facts
 	names  sync.Map // nhi.ID to string: facts hold no names
 	ask    func(nhi.ID) (nhi.Identity, error)
 	leaked atomic.Pointer[map[nhi.CredentialID]bool]

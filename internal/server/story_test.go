@@ -17,7 +17,7 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/audit"
 	"github.com/muster-id/muster/internal/config"
-	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/key"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify/webhook"
@@ -540,7 +540,7 @@ func TestWhatAPointAssertsIsCleanedBeforeItIsRecorded(t *testing.T) {
 	if got, body := do(t, req); got != http.StatusOK || !strings.Contains(body, `"decision":false`) {
 		t.Errorf("AuthZEN: %d %s", got, body)
 	}
-	if recent := r.log.Recent(decision.Filter{}, 1); len(recent) != 1 || strings.Contains(recent[0].Resource+recent[0].Operation, secret) {
+	if recent := r.log.Recent(logbook.Filter{}, 1); len(recent) != 1 || strings.Contains(recent[0].Resource+recent[0].Operation, secret) {
 		t.Errorf("recorded %+v", recent)
 	}
 	r.halt()

@@ -18,7 +18,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/baseline"
-	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/nhi"
@@ -485,7 +485,7 @@ func (k *chaos) decided(t *testing.T) (ids map[string]int, allowed map[nhi.ID]in
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := decision.Decode(r.Payload)
+		d, err := logbook.Decode(r.Payload)
 		if err != nil {
 			t.Fatal(err)
 		}

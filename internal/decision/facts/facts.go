@@ -1,4 +1,20 @@
-package decision
+// Package facts keeps what decisions read, in memory: identities, credentials,
+// resources, points, sources, routes and revocations.
+//
+// [Facts] follows the one sequence of changes. Readers take a [Snapshot],
+// which is one generation of everything and never changes, and wait for
+// nobody. [Facts.Apply] copies the few of the 4,096 shards that a batch of
+// changes touches, and the array of shards, and swaps one pointer; so a
+// decision sees all of a batch or nothing of it, and when Apply has returned
+// every later decision sees it.
+//
+// Records hold no pointers where there are many of them: ids are 16 bytes,
+// words that repeat are numbers, and what is of unusual shape is kept aside.
+// A million identities with three million credentials are some 500 MB that
+// the garbage collector does not look through.
+//
+// What was learned about an identity is not here: see decision.Pages.
+package facts
 
 import (
 	"fmt"
@@ -9,34 +25,24 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/surprise"
 )
 
 // payloadVersion is the newest format of a change's payload that is
 // understood.
 const payloadVersion = 1
 
-// Facts is what decisions read: identities, credentials, resources, points,
-// sources, routes and revocations, in memory, versioned by generation.
-//
-// Readers take a [Snapshot], which never changes, and wait for nobody. One
-// writer at a time applies changes: it copies the shards they touch and the
-// array of shards, then swaps one pointer, so that a decision sees all of a
-// batch or nothing of it. When Apply has returned, every snapshot taken from
-// then on has the batch in it.
+// Facts is what decisions read, versioned by generation.
 //
 // Facts keeps only what decisions need. Names, paths, labels and dates of the
 // identities it returns are empty: the store has them.
 type Facts struct {
 	seed  maphash.Seed
 	root  atomic.Pointer[Snapshot]
-	pages pageTable
 	beat  atomic.Int64           // Unix nanoseconds of the last change or heartbeat, 0: never
 	stale atomic.Pointer[string] // why a change could not be applied; nil: current
 
-	mu       sync.Mutex                // serialises writers; guards what follows
-	interned map[string]word           // into root.words
-	homeless map[nhi.ID]*surprise.Page // pages of identities that are not known yet
+	mu       sync.Mutex      // serialises writers; guards what follows
+	interned map[string]word // into root.words
 }
 
 // A Snapshot is Facts at one generation. It never changes and may be used by
@@ -66,10 +72,10 @@ type Counts struct {
 	Revocations int `json:"revocations"`
 }
 
-// NewFacts returns empty Facts at generation 0. They are stale until Load,
+// New returns empty Facts at generation 0. They are stale until Load,
 // Apply or Heartbeat.
-func NewFacts() *Facts {
-	f := &Facts{seed: maphash.MakeSeed(), homeless: map[nhi.ID]*surprise.Page{}}
+func New() *Facts {
+	f := &Facts{seed: maphash.MakeSeed()}
 	f.root.Store(f.empty())
 	return f
 }

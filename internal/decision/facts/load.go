@@ -1,4 +1,4 @@
-package decision
+package facts
 
 import (
 	"cmp"
@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/surprise"
 )
 
 // A State is everything that Facts holds, as a store returns it.
@@ -21,7 +20,7 @@ type State struct {
 }
 
 // Load replaces the facts by state, which is that of generation gen, and
-// makes them current. The pages that were set stay with their identities.
+// makes them current.
 func (f *Facts) Load(gen nhi.Generation, state State) error {
 	l := f.Begin()
 	defer l.Abandon()
@@ -54,16 +53,14 @@ func (f *Facts) Load(gen nhi.Generation, state State) error {
 type Loading struct {
 	batch    *batch
 	interned map[string]word // to go back to
-	homeless map[nhi.ID]*surprise.Page
 	done     bool
 }
 
 // Begin starts to load the facts anew.
 func (f *Facts) Begin() *Loading {
 	f.mu.Lock()
-	l := &Loading{interned: f.interned, homeless: f.homeless}
+	l := &Loading{interned: f.interned}
 	next := f.empty()
-	f.homeless = map[nhi.ID]*surprise.Page{}
 	l.batch = &batch{facts: f, next: next, bulk: true, ownsShards: true, ownsPoints: true, ownsSources: true}
 	return l
 }
@@ -96,7 +93,7 @@ func (l *Loading) Abandon() {
 	}
 	l.done = true
 	f := l.batch.facts
-	f.interned, f.homeless = l.interned, l.homeless
+	f.interned = l.interned
 	f.mu.Unlock()
 }
 
@@ -117,7 +114,6 @@ func (l *Loading) Commit(gen nhi.Generation) error {
 	b := l.batch
 	b.next.generation = gen
 	b.finish()
-	l.movePages(old)
 	f.stale.Store(nil)
 	b.commit()
 	return nil
@@ -174,33 +170,4 @@ func sortUnique[T any](records []T, key func(*T) id) []T {
 		out = append(out, records[i])
 	}
 	return slices.Clip(slices.Clone(out))
-}
-
-// movePages carries the pages of the old facts over to the new slots.
-func (l *Loading) movePages(old *Snapshot) {
-	f, next := l.batch.facts, l.batch.next
-	settle := func(name nhi.ID, page *surprise.Page) {
-		if _, r := next.lookIdentity(name); r != nil {
-			f.pages.at(r.slot).CompareAndSwap(nil, page)
-		} else {
-			f.homeless[name] = page
-		}
-	}
-	for _, sh := range old.shards {
-		for i := range sh.identities {
-			r := &sh.identities[i]
-			page := f.pages.get(r.slot)
-			if page == nil {
-				continue
-			}
-			name := r.key.format(identityPrefix)
-			if r.flags&flagOdd != 0 {
-				name = sh.oddIdentities[r.key].id
-			}
-			settle(nhi.ID(name), page)
-		}
-	}
-	for name, page := range l.homeless {
-		settle(name, page)
-	}
 }

@@ -1,4 +1,4 @@
-package decision
+package facts
 
 import (
 	"encoding/json"
@@ -14,7 +14,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/surprise"
 )
 
 func change(t testing.TB, seq nhi.Generation, subject nhi.Subject, key string, v any) nhi.Change {
@@ -84,14 +83,14 @@ func TestFactsReturnWhatWasLoadedAndApplied(t *testing.T) {
 	source := nhi.Source{ID: "nhi_source", KeyID: "sk"}
 	routes := []nhi.Route{{Host: "h", Path: "/", Resource: "payments/api"}}
 
-	loaded := NewFacts()
+	loaded := New()
 	if err := loaded.Load(7, State{
 		Identities: identities, Credentials: credentials, Resources: []nhi.Resource{resource},
 		Points: []nhi.Point{point}, Sources: []nhi.Source{source}, Routes: routes,
 	}); err != nil {
 		t.Fatal(err)
 	}
-	applied := NewFacts()
+	applied := New()
 	apply(t, applied,
 		change(t, 1, nhi.SubjectIdentity, "", identities[0]), change(t, 2, nhi.SubjectIdentity, "", identities[1]),
 		change(t, 3, nhi.SubjectIdentity, "", identities[2]), change(t, 4, nhi.SubjectCredential, "", credentials[0]),
@@ -159,7 +158,7 @@ func TestFactsReturnWhatWasLoadedAndApplied(t *testing.T) {
 func second[T any](_ T, ok bool) bool { return ok }
 
 func TestAChangeReplacesAndRemoves(t *testing.T) {
-	f := NewFacts()
+	f := New()
 	c := someCredential(1, 1)
 	apply(t, f, change(t, 1, nhi.SubjectIdentity, "", someIdentity(1)), change(t, 2, nhi.SubjectCredential, "", c))
 	before := f.Snapshot()
@@ -192,7 +191,7 @@ func TestAStrangersRecordNeitherHidesNorRevivesOurKey(t *testing.T) {
 	// Somebody imports a credential with the public id of one of our keys.
 	ours, theirs := someCredential(1, 1), someCredential(2, 2)
 	theirs.PublicID, theirs.Verifier = ours.PublicID, nil
-	f := NewFacts()
+	f := New()
 	if err := f.Load(1, State{Credentials: []nhi.Credential{theirs, ours}}); err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +217,7 @@ func TestWhatCannotBeAppliedMakesFactsStale(t *testing.T) {
 		{"a payload that is no JSON", []nhi.Change{{Seq: 2, Subject: nhi.SubjectCredential, Version: 1, Payload: []byte(`{`)}}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := NewFacts()
+			f := New()
 			apply(t, f, change(t, 1, nhi.SubjectIdentity, "", someIdentity(1)))
 			if err := f.Apply(tt.changes); !errors.Is(err, nhi.ErrInvalid) && !strings.Contains(fmt.Sprint(err), "payload") {
 				t.Fatalf("error = %v", err)
@@ -241,7 +240,7 @@ func TestWhatCannotBeAppliedMakesFactsStale(t *testing.T) {
 }
 
 func TestABatchMayBeDeliveredTwice(t *testing.T) {
-	f := NewFacts()
+	f := New()
 	batch := []nhi.Change{change(t, 1, nhi.SubjectIdentity, "", someIdentity(1)), change(t, 2, nhi.SubjectIdentity, "", someIdentity(2))}
 	apply(t, f, batch...)
 	apply(t, f, append(batch, change(t, 3, nhi.SubjectIdentity, "", someIdentity(3)))...)
@@ -251,7 +250,7 @@ func TestABatchMayBeDeliveredTwice(t *testing.T) {
 }
 
 func TestFactsNeverGoBack(t *testing.T) {
-	f := NewFacts()
+	f := New()
 	apply(t, f, change(t, 1, nhi.SubjectIdentity, "", someIdentity(1)), change(t, 2, nhi.SubjectHeartbeat, "", nil))
 	if err := f.Load(1, State{}); !errors.Is(err, nhi.ErrConflict) {
 		t.Errorf("loading an older generation: %v", err)
@@ -284,7 +283,7 @@ func TestRevocations(t *testing.T) {
 		{"a stored credential has its own state", nhi.Revocation{Identity: who.ID, At: later}, nhi.Attested{Identity: who.ID, Credential: credentialN(1)}, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f := NewFacts()
+			f := New()
 			tt.r.Expires = later.Add(time.Hour)
 			apply(t, f, change(t, 1, nhi.SubjectIdentity, "", who), change(t, 2, nhi.SubjectRevocation, "", tt.r))
 			if got := f.Revoked(tt.att); got != tt.want {
@@ -300,7 +299,7 @@ func TestRevocations(t *testing.T) {
 			}
 		})
 	}
-	f := NewFacts()
+	f := New()
 	who.NotBefore = later
 	apply(t, f, change(t, 1, nhi.SubjectIdentity, "", who))
 	if !f.Revoked(token) {
@@ -314,7 +313,7 @@ func TestRevocations(t *testing.T) {
 
 func TestALaterRevocationNeverWeakensAnEarlierOne(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	f := NewFacts()
+	f := New()
 	apply(t, f,
 		change(t, 1, nhi.SubjectRevocation, "", nhi.Revocation{Key: "k", At: at, Expires: at.Add(time.Hour)}),
 		change(t, 2, nhi.SubjectRevocation, "", nhi.Revocation{Key: "k", At: at.Add(-time.Hour), Expires: at.Add(time.Minute)}))
@@ -324,38 +323,12 @@ func TestALaterRevocationNeverWeakensAnEarlierOne(t *testing.T) {
 	}
 }
 
-func TestPagesStayWithTheirIdentity(t *testing.T) {
-	f := NewFacts()
-	first, early := &surprise.Page{}, &surprise.Page{}
-	f.SetPage(identityN(2), early) // not known yet
-	apply(t, f, change(t, 1, nhi.SubjectIdentity, "", someIdentity(1)), change(t, 2, nhi.SubjectIdentity, "", someIdentity(2)))
-	f.SetPage(identityN(1), first)
-	check := func(when string) {
-		t.Helper()
-		if f.Page(identityN(1)) != first || f.Page(identityN(2)) != early || f.Page(identityN(3)) != nil {
-			t.Errorf("pages are mixed up %s", when)
-		}
-	}
-	check("at first")
-	changed := someIdentity(1)
-	changed.Risk = 99
-	apply(t, f, change(t, 3, nhi.SubjectIdentity, "", changed))
-	check("after a change")
-	if err := f.Load(9, State{Identities: []nhi.Identity{someIdentity(2), someIdentity(3)}}); err != nil {
-		t.Fatal(err)
-	}
-	apply(t, f, change(t, 10, nhi.SubjectIdentity, "", someIdentity(1)))
-	check("after loading anew")
-	apply(t, f, change(t, 11, nhi.SubjectIdentity, string(identityN(1)), nil), change(t, 12, nhi.SubjectIdentity, "", someIdentity(1)))
-	check("after it was gone for a while")
-}
-
 // TestApplyAgreesWithLoad runs random changes and compares with the facts
 // loaded from the rows that they leave.
 func TestApplyAgreesWithLoad(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 2))
-	f := NewFacts()
+	f := New()
 	rows, ids := map[nhi.CredentialID]nhi.Credential{}, map[nhi.ID]nhi.Identity{}
 	for seq := nhi.Generation(1); seq <= 3000; seq++ {
 		n := r.IntN(200)
@@ -388,7 +361,7 @@ func TestApplyAgreesWithLoad(t *testing.T) {
 	for _, i := range ids {
 		state.Identities = append(state.Identities, i)
 	}
-	fresh := NewFacts()
+	fresh := New()
 	if err := fresh.Load(3000, state); err != nil {
 		t.Fatal(err)
 	}
@@ -421,7 +394,7 @@ func FuzzApply(f *testing.F) {
 	f.Add("routes", "", []byte(`[{"host":"h"}]`))
 	f.Add("point", "nhi_p", []byte(`null`))
 	f.Fuzz(func(t *testing.T, subject, key string, payload []byte) {
-		facts := NewFacts()
+		facts := New()
 		err := facts.Apply([]nhi.Change{
 			{Seq: 1, Subject: nhi.Subject(subject), Key: key, Version: 1, Payload: payload},
 			{Seq: 2, Subject: nhi.Subject(subject), Key: key, Version: 1, Payload: payload},
@@ -436,7 +409,7 @@ func FuzzApply(f *testing.F) {
 
 func largeFacts(b *testing.B, identities, perIdentity int) *Facts {
 	b.Helper()
-	f := NewFacts()
+	f := New()
 	l := f.Begin()
 	for i := range identities {
 		v := someIdentity(i)

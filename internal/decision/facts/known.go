@@ -1,21 +1,33 @@
-package decision
+package facts
 
 import (
 	"time"
 
+	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
 // maxAliases bounds a chain of merged identities.
 const maxAliases = 4
 
-// knowIdentity fills in what is known of who asks and returns the slot of its
-// page. A merged identity is followed to the one that lives on, which becomes
-// the subject.
-func (s *Snapshot) knowIdentity(q *nhi.Question) (slot uint32, found bool) {
+// Know implements decision.Facts with the current snapshot.
+func (f *Facts) Know(q *nhi.Question, now time.Time) decision.Standing {
+	s := f.Snapshot()
+	q.Known.FactsAge = f.Age(now)
+	s.knowIdentity(q)
+	s.knowCredential(q, now)
+	s.knowResource(q)
+	stands := decision.Standing{Generation: s.generation}
+	stands.Point, stands.PointKnown = s.points[q.Point]
+	return stands
+}
+
+// knowIdentity fills in what is known of who asks. A merged identity is
+// followed to the one that lives on, which becomes the subject.
+func (s *Snapshot) knowIdentity(q *nhi.Question) {
 	_, r := s.follow(&q.Subject.Identity)
 	if r == nil {
-		return 0, false
+		return
 	}
 	k := &q.Known
 	k.Identity = true
@@ -26,7 +38,6 @@ func (s *Snapshot) knowIdentity(q *nhi.Question) (slot uint32, found bool) {
 	if k.IdentityState == "" { // stored without a state
 		k.IdentityState = nhi.Active
 	}
-	return r.slot, true
 }
 
 // follow looks an identity up and goes on along its aliases. name becomes the
@@ -47,6 +58,9 @@ func (s *Snapshot) follow(name *nhi.ID) (*shard, *identityRecord) {
 	}
 	return nil, nil
 }
+
+// assumedResource is the sensitivity of a resource that nobody named.
+var assumedResource = nhi.AssumedSensitivity(nhi.ClassUnknown)
 
 // knowCredential fills in what is known of what was presented. A credential
 // that is named but not known, or that belongs to somebody else, has no state,

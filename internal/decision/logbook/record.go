@@ -1,4 +1,4 @@
-package decision
+package logbook
 
 import (
 	"encoding/json"
@@ -14,9 +14,9 @@ import (
 // maxRecord bounds a record that is read back, in bytes.
 const maxRecord = 1 << 20
 
-// AppendRecord appends d as JSON to b: what encoding/json would write for an
+// Append appends d as JSON to b: what encoding/json would write for an
 // nhi.Decision, without reflection, because every decision pays for it.
-func AppendRecord(b []byte, d *nhi.Decision) []byte {
+func Append(b []byte, d *nhi.Decision) []byte {
 	b = append(b, `{"id":`...)
 	b = appendString(b, d.ID)
 	b = append(b, `,"at":"`...)

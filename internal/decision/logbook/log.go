@@ -1,4 +1,11 @@
-package decision
+// Package logbook keeps decisions: each as one line of JSON in a journal, the
+// latest ones in memory, and counters by minute.
+//
+// A [Log] writes every decision to its [Journal] before anything else and
+// never makes deciding wait, except where the decision must be durable first
+// ([Log.AddDurably]). [Append] and [Decode] are the record itself: whoever
+// learns from decisions or shows old ones reads them back with Decode.
+package logbook
 
 import (
 	"slices"
@@ -6,8 +13,16 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/nhi"
 )
+
+// Journal keeps records for good. Append returns when the record is durable,
+// AppendAsync when it is in line. Both copy the record.
+type Journal interface {
+	Append(record []byte) error
+	AppendAsync(record []byte) error
+}
 
 // Log makes every decision a record: durable in the journal, and in memory a
 // ring of the most recent ones and counters by minute. All methods may be
@@ -24,28 +39,28 @@ type Log struct {
 	buffers  sync.Pool  // of *[]byte
 }
 
-// NewLog returns a Log that writes to journal and keeps recent decisions in
+// New returns a Log that writes to journal and keeps recent decisions in
 // memory (0 means 4,096).
-func NewLog(journal Journal, recent int) *Log {
+func New(journal Journal, recent int) *Log {
 	if recent <= 0 {
-		recent = Settings{}.WithDefaults().Recent
+		recent = decision.Settings{}.WithDefaults().Recent
 	}
 	l := &Log{journal: journal, ring: make([]atomic.Pointer[nhi.Decision], recent)}
 	l.buffers.New = func() any { b := make([]byte, 0, 1024); return &b }
 	return l
 }
 
-// add records d without waiting. What the journal cannot take is counted.
-func (l *Log) add(d *nhi.Decision) {
+// Add records d without waiting. What the journal cannot take is counted.
+func (l *Log) Add(d *nhi.Decision) {
 	if l.write(d, l.journal.AppendAsync) != nil {
 		l.unlogged.Add(1)
 	}
 	l.remember(d)
 }
 
-// addDurably records d and returns when it is on disk. If it cannot be, the
+// AddDurably records d and returns when it is on disk. If it cannot be, the
 // error says so and nothing is remembered.
-func (l *Log) addDurably(d *nhi.Decision) error {
+func (l *Log) AddDurably(d *nhi.Decision) error {
 	if err := l.write(d, l.journal.Append); err != nil {
 		return err
 	}
@@ -55,7 +70,7 @@ func (l *Log) addDurably(d *nhi.Decision) error {
 
 func (l *Log) write(d *nhi.Decision, to func([]byte) error) error {
 	buffer := l.buffers.Get().(*[]byte)
-	record := AppendRecord((*buffer)[:0], d)
+	record := Append((*buffer)[:0], d)
 	err := to(record)
 	*buffer = record
 	l.buffers.Put(buffer)

@@ -1,24 +1,22 @@
-package decision
+package logbook
 
 import (
 	"encoding/json"
 	"errors"
 	"net/netip"
-	"regexp"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
 // full is a decision with every field set.
 func full() nhi.Decision {
 	return nhi.Decision{
-		ID: newDecisionID(time.Now()), At: time.Date(2026, 5, 4, 3, 2, 1, 123456789, time.UTC), Outcome: nhi.StepUp, WouldRefuse: true,
+		ID: "01900000-0000-7000-8000-000000000001", At: time.Date(2026, 5, 4, 3, 2, 1, 123456789, time.UTC), Outcome: nhi.StepUp, WouldRefuse: true,
 		Obligations: []nhi.Obligation{{Kind: nhi.StepBind}, {Kind: nhi.StepApprove, Value: "x"}},
 		Reasons:     []nhi.Reason{{Policy: "p", Position: "f:1", Text: "t", Effect: "forbid"}, {Policy: "q", Effect: "error"}},
 		Generation:  1 << 60, Policy: "digest", Point: "nhi_p", Identity: "nhi_i", Credential: "crd_c", KeyID: "k", Method: "api-key",
@@ -28,11 +26,17 @@ func full() nhi.Decision {
 	}
 }
 
+// nowhere is a Journal that forgets.
+type nowhere struct{}
+
+func (nowhere) Append([]byte) error      { return nil }
+func (nowhere) AppendAsync([]byte) error { return nil }
+
 var exact = cmp.Options{cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
 
 func TestARecordIsWhatEncodingJSONReads(t *testing.T) {
 	for _, d := range []nhi.Decision{full(), {Outcome: nhi.Deny}} {
-		record := AppendRecord(nil, &d)
+		record := Append(nil, &d)
 		if strings.ContainsAny(string(record), "\n\x7f") {
 			t.Errorf("not one line: %s", record)
 		}
@@ -61,7 +65,7 @@ func TestHostileTextStaysInsideItsField(t *testing.T) {
 	d := full()
 	d.Operation = `x","outcome":"allow","y":"` + "\x00\xff\r\n"
 	d.Outcome = nhi.Deny
-	got, err := Decode(AppendRecord(nil, &d))
+	got, err := Decode(Append(nil, &d))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,44 +87,32 @@ func TestDecodeRefusesWhatIsNoDecision(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	d := full()
-	f.Add(AppendRecord(nil, &d))
+	f.Add(Append(nil, &d))
 	f.Add([]byte(`{"outcome":"deny","reasons":null,"unknown":{"a":[1]}}`))
 	f.Fuzz(func(t *testing.T, record []byte) {
 		d, err := Decode(record)
 		if err != nil {
 			return
 		}
-		again, err := Decode(AppendRecord(nil, &d))
+		again, err := Decode(Append(nil, &d))
 		if err != nil {
 			t.Fatalf("own record of %+v: %v", d, err)
 		}
-		if diff := cmp.Diff(AppendRecord(nil, &d), AppendRecord(nil, &again)); diff != "" {
+		if diff := cmp.Diff(Append(nil, &d), Append(nil, &again)); diff != "" {
 			t.Fatalf("not stable:\n%s", diff)
 		}
 	})
 }
 
-func TestIDsAreUUIDsOfVersion7InOrder(t *testing.T) {
-	shape := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
-	seen, last := map[string]bool{}, ""
-	for i := range 1000 {
-		id := newDecisionID(time.UnixMilli(int64(1_700_000_000_000 + i)))
-		if !shape.MatchString(id) || seen[id] || id <= last {
-			t.Fatalf("id %q after %q", id, last)
-		}
-		seen[id], last = true, id
-	}
-}
-
 func TestTheRingKeepsTheNewest(t *testing.T) {
-	l := NewLog(nowhere{}, 10)
+	l := New(nowhere{}, 10)
 	for i := range 25 {
 		d := full()
 		d.Risk, d.Outcome = i, nhi.Allow
 		if i%2 == 1 {
 			d.Outcome = nhi.Deny
 		}
-		l.add(&d)
+		l.Add(&d)
 	}
 	var risks []int
 	for _, d := range l.Recent(Filter{Outcome: nhi.Deny}, 3) {
@@ -138,29 +130,29 @@ func TestTheRingKeepsTheNewest(t *testing.T) {
 }
 
 func TestASlowSubscriberMissesDecisionsAndSlowsNobody(t *testing.T) {
-	l := NewLog(nowhere{}, 4)
+	l := New(nowhere{}, 4)
 	decisions, cancel := l.Subscribe()
 	for range subscription + 5 {
 		d := full()
-		l.add(&d)
+		l.Add(&d)
 	}
 	if l.Dropped() != 5 || len(decisions) != subscription {
 		t.Errorf("dropped %d, waiting %d", l.Dropped(), len(decisions))
 	}
 	cancel()
 	d := full()
-	l.add(&d)
+	l.Add(&d)
 	if l.Dropped() != 5 {
 		t.Error("still subscribed after cancel")
 	}
 }
 
 func TestRatesCountByMinute(t *testing.T) {
-	l := NewLog(nowhere{}, 4)
+	l := New(nowhere{}, 4)
 	at := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	add := func(at time.Time, o nhi.Outcome, would bool) {
 		d := nhi.Decision{At: at, Outcome: o, WouldRefuse: would}
-		l.add(&d)
+		l.Add(&d)
 	}
 	add(at.Add(-24*time.Hour), nhi.Allow, false) // its place is taken a day later
 	add(at, nhi.Allow, false)
@@ -179,13 +171,13 @@ func TestRatesCountByMinute(t *testing.T) {
 	}
 }
 
-func BenchmarkAppendRecord(b *testing.B) {
+func BenchmarkAppend(b *testing.B) {
 	d := full()
 	var buffer []byte
 	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			buffer = AppendRecord(buffer[:0], &d)
+			buffer = Append(buffer[:0], &d)
 		}
 	})
 	b.Run("encoding/json", func(b *testing.B) {
@@ -194,55 +186,4 @@ func BenchmarkAppendRecord(b *testing.B) {
 			buffer, _ = json.Marshal(d)
 		}
 	})
-}
-
-// onDisk is a Journal as production has it.
-type onDisk struct{ *journal.Journal }
-
-func (o onDisk) Append(record []byte) error {
-	_, err := o.Journal.Append(record)
-	return err
-}
-
-func TestDecisionsAreReadBackFromDisk(t *testing.T) {
-	dir := t.TempDir()
-	j, err := journal.Open(dir, journal.Settings{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []string
-	w := newWorld(t, func(c *Config) { c.Log = NewLog(onDisk{j}, 16) })
-	for i := range 20 {
-		q := ask()
-		if i%2 == 0 { // these wait for the disk
-			q.Resource, q.Subject.SenderBound, q.Subject.Assurance = "high", true, nhi.AssuranceAttested
-		}
-		d := w.service.Decide(t.Context(), q)
-		if d.Outcome != nhi.Allow {
-			t.Fatalf("not allowed: %v", d.Reasons)
-		}
-		want = append(want, d.ID)
-	}
-	if err := j.Close(); err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for r, err := range journal.Read(dir, 0) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		d, err := Decode(r.Payload)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, d.ID)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("on disk (-decided +read):\n%s", diff)
-	}
-	if d := w.service.Decide(t.Context(), ask(func(q *nhi.Question) {
-		q.Resource, q.Subject.SenderBound, q.Subject.Assurance = "high", true, nhi.AssuranceAttested
-	})); d.Outcome != nhi.Deny {
-		t.Errorf("allowed although the journal is closed")
-	}
 }

@@ -1,4 +1,4 @@
-package decision
+package facts
 
 import (
 	"encoding/json"
@@ -150,30 +150,16 @@ func (b *batch) putIdentity(v *nhi.Identity) {
 	}
 	sh.oddIdentities = setOdd(sh.oddIdentities, key, o)
 	if b.bulk {
-		r.slot = b.newSlot(v.ID)
 		sh.identities = append(sh.identities, r)
 		return
 	}
 	at, found := sh.findIdentity(key)
 	if found {
-		r.slot = sh.identities[at].slot
 		sh.identities[at] = r
 		return
 	}
-	r.slot = b.newSlot(v.ID)
 	sh.identities = slices.Insert(sh.identities, at, r)
 	b.next.counts.Identities++
-}
-
-// newSlot gives an identity a place for its page, with the page in it if that
-// came first.
-func (b *batch) newSlot(name nhi.ID) uint32 {
-	slot := b.facts.pages.allocate()
-	if page := b.facts.homeless[name]; page != nil {
-		b.facts.pages.at(slot).Store(page)
-		delete(b.facts.homeless, name)
-	}
-	return slot
 }
 
 func (b *batch) removeIdentity(name string) {
@@ -183,9 +169,6 @@ func (b *batch) removeIdentity(name string) {
 	key, _ := idOf(name, identityPrefix)
 	sh := b.shard(shardOf(key.hi), partIdentities)
 	at, _ := sh.findIdentity(key)
-	if page := b.facts.pages.get(sh.identities[at].slot); page != nil {
-		b.facts.homeless[nhi.ID(name)] = page // should it come back
-	}
 	sh.identities = slices.Delete(sh.identities, at, at+1)
 	delete(sh.oddIdentities, key)
 	b.next.counts.Identities--

@@ -1,4 +1,4 @@
-package decision
+package facts
 
 import (
 	"crypto/subtle"
@@ -36,7 +36,6 @@ type identityRecord struct {
 	key                                    id
 	notBefore                              int64 // microseconds since 1970, 0: never
 	kind, state, environment, class, owner word
-	slot                                   uint32 // of its page
 	risk                                   int8
 	flags                                  uint8
 }
