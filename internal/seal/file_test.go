@@ -12,12 +12,12 @@ import (
 
 func TestTheKeyFileOutlivesTheProcess(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
-	first, err := Open(path)
+	first, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
 	box, seed := first.Seal("test", []byte("kept")), first.Derive("seed", 32)
-	second, err := Open(path)
+	second, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestTheKeyFileOutlivesTheProcess(t *testing.T) {
 
 func TestARotatedKeyFileOpensOldAndNewBoxes(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "keys.json")
-	k, err := Open(path)
+	k, err := Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestARotatedKeyFileOpensOldAndNewBoxes(t *testing.T) {
 		t.Fatal(err)
 	}
 	fresh := k.Seal("test", []byte("new"))
-	k, err = Open(path)
+	k, err = Open(t.Context(), path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestAFailedRotationChangesNothing(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	k, err := Open(filepath.Join(dir, "keys.json"))
+	k, err := Open(t.Context(), filepath.Join(dir, "keys.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestSimultaneousFirstStartsShareOneKey(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range starts {
 		wg.Go(func() {
-			k, err := Open(path)
+			k, err := Open(t.Context(), path)
 			if err != nil {
 				t.Error(err)
 				return
@@ -108,13 +108,13 @@ func TestSimultaneousFirstStartsShareOneKey(t *testing.T) {
 func TestOpenRefusesAKeyFileThatOthersMayRead(t *testing.T) {
 	for _, mode := range []os.FileMode{0o640, 0o604, 0o644, 0o660, 0o620, 0o666, 0o601} {
 		path := filepath.Join(t.TempDir(), "keys.json")
-		if _, err := Open(path); err != nil {
+		if _, err := Open(t.Context(), path); err != nil {
 			t.Fatal(err)
 		}
 		if err := os.Chmod(path, mode); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Open(path)
+		_, err := Open(t.Context(), path)
 		if !errors.Is(err, ErrPermissions) || !strings.Contains(err.Error(), path) {
 			t.Errorf("mode %04o: %v, want ErrPermissions naming the file", mode, err)
 		}
@@ -132,7 +132,11 @@ func TestOpenRefusesWhatIsNoKeyFileOfThisRelease(t *testing.T) {
 		{"no format", `{}`, ErrFile},
 		{"format zero", `{"format":0}`, ErrFile},
 		{"cut in half", firstFile[:len(firstFile)/2], ErrFile},
-		{"a newer release", `{"format":2,"everything":"else"}`, ErrNewer},
+		{"a newer release", `{"format":3,"everything":"else"}`, ErrNewer},
+		{"sealed without a wrapping", `{"format":2,"body":` + key + `}`, ErrFile},
+		{"sealed and in clear at once", `{"format":2,"root":` + key + `,"wrapping":{"by":"x","wrapped":"AAAA"},"body":` + key + `}`, ErrFile},
+		{"in clear with a wrapping", `{"format":1,"root":` + key + `,"sealing":[{"version":1,"key":` + key + `}],"wrapping":{"by":"x","wrapped":"AAAA"}}`, ErrFile},
+		{"sealed by what nobody here knows", `{"format":2,"wrapping":{"by":"x","wrapped":"AAAA"},"body":` + key + `}`, ErrSealed},
 		{"no root", `{"format":1,"sealing":[{"version":1,"key":` + key + `}]}`, ErrFile},
 		{"no sealing key", `{"format":1,"root":` + key + `}`, ErrFile},
 		{"short sealing key", `{"format":1,"root":` + key + `,"sealing":[{"version":1,"key":"AAAA"}]}`, ErrFile},
@@ -147,7 +151,7 @@ func TestOpenRefusesWhatIsNoKeyFileOfThisRelease(t *testing.T) {
 			if err := os.WriteFile(path, []byte(tt.content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			_, err := Open(path)
+			_, err := Open(t.Context(), path)
 			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), path) {
 				t.Errorf("Open = %v, want %v naming the file", err, tt.want)
 			}
@@ -164,10 +168,10 @@ func TestOpenRefusesWhatIsNoKeyFileOfThisRelease(t *testing.T) {
 
 func TestOpenRefusesAFolderAndAMissingFolder(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Open(dir); !errors.Is(err, ErrFile) {
+	if _, err := Open(t.Context(), dir); !errors.Is(err, ErrFile) {
 		t.Errorf("Open of a folder: %v, want ErrFile", err)
 	}
-	if _, err := Open(filepath.Join(dir, "missing", "keys.json")); err == nil {
+	if _, err := Open(t.Context(), filepath.Join(dir, "missing", "keys.json")); err == nil {
 		t.Error("Open in a missing folder succeeded")
 	}
 }
@@ -176,11 +180,11 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(firstFile))
 	f.Add([]byte(`{"format":2}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		k, err := decode(data)
+		k, err := decode(t.Context(), data, nil)
 		if err != nil {
 			return
 		}
-		again, err := decode(k.encode())
+		again, err := decode(t.Context(), k.encode(), nil)
 		if err != nil {
 			t.Fatalf("what we write we cannot read: %v", err)
 		}

@@ -26,6 +26,12 @@
 // keys. The newest seals; all of them unseal, so [Keys.Rotate] needs no
 // re-encryption. Whoever loses the file loses every box: back it up, apart
 // from the database. Whoever reads both, reads everything.
+//
+// So the file itself may be sealed (format 2): its keys are encrypted under one
+// small key, and a [Wrapper] protects that one, by a passphrase ([Passphrase])
+// or by what the folders below know: an age identity, a PKCS#11 token, a cloud's
+// key service. [Keys.Rewrap] changes or removes the protection; no box is
+// encrypted anew, because the keys inside stay.
 package seal
 
 import (
@@ -69,7 +75,8 @@ var (
 type Keys struct {
 	path string // where Rotate writes; empty for New
 
-	mu      sync.RWMutex // guards current and sealing
+	mu      sync.RWMutex // guards current, sealing and cover
+	cover   *cover       // how the file is sealed; nil if it lies in clear
 	current uint32
 	sealing map[uint32]secret // by version
 
@@ -213,7 +220,13 @@ func aesBlock(key []byte) cipher.Block {
 }
 
 func newSecret() secret {
-	s := new([keySize]byte)
-	rand.Read(s[:])
-	return s
+	return secret(random(keySize))
+}
+
+// random returns n random bytes. crypto/rand never fails: it ends the program
+// instead.
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
 }

@@ -190,7 +190,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.db = db
 	s.onClose(db.Close)
-	if s.keys, err = seal.Open(filepath.Join(data, "keys.json")); err != nil {
+	if s.keys, err = seal.Open(ctx, filepath.Join(data, "keys.json")); err != nil {
 		return err
 	}
 	signer, err := vault.New(db, s.keys).Signer(ctx, "audit")
