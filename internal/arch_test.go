@@ -46,6 +46,7 @@ func (l layer) String() string { return names[l] }
 var house = map[string]layer{
 	"nhi": library, "key": library, "jose": library, "seal": library, "fingerprint": library, "journal": library,
 	"geo": library, "useragent": library, "surprise": library, "jsonscan": library, "strictyaml": library, "health": library, "output": library,
+	"certs": library, "backup": library, "clock": library,
 	"connector": domain, "inventory": domain, "activity": domain, "baseline": domain, "detect": domain, "leak": domain,
 	"attest": domain, "policy": domain, "decision": domain, "enforce": domain, "issuer": domain, "respond": domain,
 	"notify": domain, "audit": domain, "access": domain,
@@ -208,6 +209,9 @@ var vendors = map[string][]string{
 	"github.com/cloudflare/circl":   {"fingerprint"},
 	"github.com/go-jose/":           {"jose"},
 	"github.com/prometheus/":        {"server"},
+	"filippo.io/age":                {"seal/agefile"},
+	"github.com/ThalesGroup/":       {"seal/pkcs11"},
+	"golang.org/x/crypto/acme":      {"certs"},
 }
 
 func TestVendorLibrariesStayBehindOneDoor(t *testing.T) {
