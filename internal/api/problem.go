@@ -25,6 +25,7 @@ var statuses = []struct {
 	{nhi.ErrInvalid, http.StatusUnprocessableEntity},
 	{nhi.ErrDenied, http.StatusForbidden},
 	{nhi.ErrBusy, http.StatusTooManyRequests},
+	{nhi.ErrUnavailable, http.StatusServiceUnavailable},
 	{context.DeadlineExceeded, http.StatusGatewayTimeout},
 }
 

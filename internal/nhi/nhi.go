@@ -37,6 +37,9 @@ var (
 	ErrDenied   = errors.New("denied")
 	// ErrBusy means that a bound was reached and the caller may try again.
 	ErrBusy = errors.New("busy")
+	// ErrUnavailable means that something this depends on is away and the
+	// caller may try again.
+	ErrUnavailable = errors.New("unavailable")
 	// ErrTooLarge means that an input is over its size limit.
 	ErrTooLarge = errors.New("too large")
 )

@@ -63,18 +63,36 @@ func (c *conn) exec(ctx context.Context, query string, args ...any) error {
 	return err
 }
 
-func (c *conn) generation(ctx context.Context) (seq int64, err error) {
+// A state is the one row of the sequence: the number of the last change, the
+// last one that is no longer kept, a mark that each transaction moves, and the
+// number of the claim under which the database is written.
+type state struct{ seq, pruned, mark, tenure int64 }
+
+func (c *conn) state(ctx context.Context) (now state, err error) {
 	const query = `
-		-- The number of the last change.
-		SELECT seq
+		SELECT seq, pruned, mark, tenure
 		FROM   generation
 		WHERE  id = 1`
+	return c.row(ctx, query)
+}
+
+// mark moves the mark and thereby locks the row until the commit.
+func (c *conn) mark(ctx context.Context) (now state, err error) {
+	const query = `
+		UPDATE generation
+		SET    mark = mark + 1
+		WHERE  id = 1
+		RETURNING seq, pruned, mark, tenure`
+	return c.row(ctx, query)
+}
+
+func (c *conn) row(ctx context.Context, query string) (now state, err error) {
 	s, err := c.prepare(ctx, query)
 	if err != nil {
-		return 0, err
+		return now, err
 	}
 	defer c.done(query, s)
-	return seq, s.QueryRowContext(ctx).Scan(&seq)
+	return now, s.QueryRowContext(ctx).Scan(&now.seq, &now.pruned, &now.mark, &now.tenure)
 }
 
 // close gives the connection back in an orderly way.

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io/fs"
 	"path"
@@ -22,15 +21,18 @@ var files embed.FS
 // shipped are the migrations of this program.
 var shipped = must(load(files))
 
-func must(m []migration, err error) []migration {
+// schema is what they add up to.
+var schema = must(tables(shipped))
+
+func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err) // a file that a test sees at the first run
 	}
-	return m
+	return v
 }
 
 // A migration is one numbered step forward. It runs once in the life of a
-// database, in a transaction of its own.
+// database.
 type migration struct {
 	number int
 	name   string
@@ -68,7 +70,7 @@ func load(from fs.FS) ([]migration, error) {
 
 // migrate applies those of ms that the database has not seen, and refuses a
 // database that has seen one that is not in ms, or another text of one.
-func migrate(ctx context.Context, c *conn, begin, program string, ms []migration) error {
+func migrate(ctx context.Context, c *conn, engine *Engine, program string, ms []migration) error {
 	const table = `
 		CREATE TABLE IF NOT EXISTS migration (
 			number  INTEGER PRIMARY KEY,
@@ -77,7 +79,7 @@ func migrate(ctx context.Context, c *conn, begin, program string, ms []migration
 			program TEXT    NOT NULL,
 			applied BIGINT  NOT NULL
 		)`
-	if _, err := c.c.ExecContext(ctx, table); err != nil {
+	if _, err := c.c.ExecContext(ctx, engine.words(table)); err != nil {
 		return fmt.Errorf("read the schema's version: %w", err)
 	}
 	done, err := applied(ctx, c)
@@ -87,13 +89,40 @@ func migrate(ctx context.Context, c *conn, begin, program string, ms []migration
 	if err := compare(done, ms, program); err != nil {
 		return err
 	}
+	var due []migration
 	for _, m := range ms {
-		if _, ok := done[m.number]; ok {
-			continue
+		if _, ok := done[m.number]; !ok {
+			due = append(due, m)
 		}
-		if err := m.apply(ctx, c, begin, program); err != nil {
-			return fmt.Errorf("migration %04d_%s: %w", m.number, m.name, err)
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	return applyAll(ctx, c, engine, program, due)
+}
+
+// applyAll applies migrations in one transaction: a step that fails leaves the
+// database as it was, and the program that wrote it can still use it.
+func applyAll(ctx context.Context, c *conn, engine *Engine, program string, due []migration) error {
+	_, err := c.c.ExecContext(ctx, engine.Begin)
+	if err != nil {
+		return fmt.Errorf("begin to migrate: %w", err)
+	}
+	if engine.Patient != "" {
+		_, err = c.c.ExecContext(ctx, engine.Patient)
+	}
+	for _, m := range due {
+		if err == nil {
+			err = m.apply(ctx, c, engine, program)
 		}
+	}
+	if err == nil {
+		_, err = c.c.ExecContext(ctx, "COMMIT")
+	}
+	if err != nil {
+		_, _ = c.c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK") // the connection is closed next, which does it too
+		return fmt.Errorf("bring the schema from version %d to %d: %w; nothing was changed: the program that wrote the data can still use it",
+			due[0].number-1, due[len(due)-1].number, err)
 	}
 	return nil
 }
@@ -151,22 +180,23 @@ func compare(done map[int]record, ms []migration, program string) error {
 	return nil
 }
 
-func (m migration) apply(ctx context.Context, c *conn, begin, program string) error {
-	if _, err := c.c.ExecContext(ctx, begin); err != nil {
-		return err
+// words puts the text of a migration into the engine's words.
+func (e *Engine) words(text string) string {
+	if e.Schema == nil {
+		return text
 	}
-	_, err := c.c.ExecContext(ctx, m.text)
+	return e.Schema(text)
+}
+
+func (m migration) apply(ctx context.Context, c *conn, engine *Engine, program string) error {
+	_, err := c.c.ExecContext(ctx, engine.words(m.text))
 	if err == nil {
 		_, err = c.c.ExecContext(ctx, `
 			INSERT INTO migration (number, name, sum, program, applied)
 			VALUES ($1, $2, $3, $4, $5)`, m.number, m.name, m.sum, program, Micros(time.Now()))
 	}
-	if err == nil {
-		_, err = c.c.ExecContext(ctx, "COMMIT")
-	}
 	if err != nil {
-		_, back := c.c.ExecContext(context.WithoutCancel(ctx), "ROLLBACK")
-		return errors.Join(err, back)
+		return fmt.Errorf("migration %04d_%s: %w", m.number, m.name, err)
 	}
 	return nil
 }

@@ -32,6 +32,19 @@
 // whole transaction, and then every write that shared it gets that error and
 // none of them is on disk. The next write starts afresh.
 //
+// A commit whose answer was lost on the way may have happened or not. Each
+// transaction leaves a mark in the database, so the store opens the database
+// again, reads the mark and tells the writers the truth. If the database does
+// not come back in time they get an error wrapping [ErrUncertain]; that is the
+// one error after which a caller must look before it repeats.
+//
+// # One server
+//
+// One server at a time writes a database. The engine claims it with the
+// connection that writes, and each claim has a number, its tenure, that every
+// transaction compares. A server that finds another's tenure stops writing for
+// good: its memory is no longer the database's.
+//
 // # Tables
 //
 // Each domain's tables live in a folder of their own below this one, which
@@ -57,12 +70,27 @@ import (
 // databases. The engine's folder fills it in.
 type Engine struct {
 	Name      string       // sqlite
-	Place     string       // folder or address, for messages
+	Place     string       // folder or address, for messages; never a password
 	Writer    *sql.DB      // where writes go
 	Reader    *sql.DB      // where reads go; its connections cannot write
 	Begin     string       // starts a transaction that will write
 	BeginRead string       // starts a transaction that sees one snapshot
 	Release   func() error // gives the place free after closing; may be nil
+
+	// Claim makes a new connection of the writer the only one that writes
+	// this database, for as long as it lives. It returns an error wrapping
+	// nhi.ErrConflict when another server has it, and a warning about the
+	// database when there is one. Nil: the place itself is locked.
+	Claim func(context.Context, *sql.Conn) (warning string, err error)
+	// Schema puts the text of a migration into the engine's words. Nil: they
+	// are the same.
+	Schema func(string) string
+	// Patient is a statement that lifts the limit on how long a statement of
+	// this transaction may take. Empty: there is none.
+	Patient string
+	// Lost reports whether an error means that the connection or the whole
+	// database went away, and may come back. Nil: that cannot happen.
+	Lost func(error) bool
 }
 
 // Settings are what a store can be told.
@@ -73,23 +101,48 @@ type Settings struct {
 	// Readers is how many reads run at the same time; more wait. 0: twice the
 	// number of processors, at least 4.
 	Readers int `yaml:"readers"`
+	// Patience is how long a write or a read waits for a database that went
+	// away, before it fails. While the database stays away later ones fail at
+	// once. 0: 10 s.
+	Patience time.Duration `yaml:"patience"`
 }
 
-// ErrClosed is returned by everything after Close.
-var ErrClosed = errors.New("store is closed")
+var (
+	// ErrClosed is returned by everything after Close.
+	ErrClosed = errors.New("store is closed")
+	// ErrTooOld is returned by Changes for a cursor before the first change
+	// that is still kept: the caller must read the present state instead.
+	ErrTooOld = errors.New("the changes after that are no longer kept")
+	// ErrUncertain is returned by Write when the database went away during
+	// the commit and did not come back in time to say whether it happened. It
+	// comes with nhi.ErrUnavailable.
+	ErrUncertain = errors.New("whether it was written shows when the database is back")
+)
 
 // A DB is an open store. It is safe for concurrent use.
 type DB struct {
 	engine     Engine
+	program    string // version, for the header of an export
+	patience   time.Duration
 	generation atomic.Uint64 // of the last change that the hooks have seen
+	pruned     atomic.Uint64 // the last change that is no longer kept
 	lead       chan struct{} // its one place belongs to whoever writes
-	writer     *conn         // used by the leader only; nil after a failure
 	readers    chan *conn    // one entry for each reader, nil until opened
 
-	mu     sync.Mutex // guards what follows
-	queue  []*write
-	hooks  []func([]nhi.Change)
-	closed bool
+	// The leader's own.
+	writer *conn // nil after a failure
+	tenure int64 // number of this server's claim
+	at     state // within the transaction under way
+	from   int64 // number of the last change before it
+
+	mu      sync.Mutex // guards what follows
+	queue   []*write
+	hooks   []func([]nhi.Change)
+	closed  bool
+	watched bool   // Watch is running, and opens again what went away
+	down    error  // why nothing can be written; nil when it can
+	dead    error  // like down, and it stays so until a restart
+	warning string // what the engine said about the database
 }
 
 // Open brings the engine's database to the newest schema and returns a store
@@ -102,7 +155,10 @@ func Open(ctx context.Context, engine Engine, s Settings) (*DB, error) {
 	if s.Readers <= 0 {
 		s.Readers = max(4, 2*runtime.NumCPU())
 	}
-	db := &DB{engine: engine, lead: make(chan struct{}, 1), readers: make(chan *conn, s.Readers)}
+	if s.Patience <= 0 {
+		s.Patience = 10 * time.Second
+	}
+	db := &DB{engine: engine, program: s.Program, patience: s.Patience, lead: make(chan struct{}, 1), readers: make(chan *conn, s.Readers)}
 	for range s.Readers {
 		db.readers <- nil
 	}
@@ -113,17 +169,13 @@ func Open(ctx context.Context, engine Engine, s Settings) (*DB, error) {
 }
 
 func (db *DB) start(ctx context.Context, program string) error {
-	c, err := open(ctx, db.engine.Writer)
-	if err != nil {
+	if err := db.connect(ctx); err != nil {
 		return err
 	}
-	db.writer = c
-	if err := migrate(ctx, c, db.engine.Begin, program, shipped); err != nil {
+	if err := migrate(ctx, db.writer, &db.engine, program, shipped); err != nil {
 		return err
 	}
-	seq, err := c.generation(ctx)
-	db.generation.Store(uint64(seq))
-	return err
+	return db.take(ctx)
 }
 
 // OnCommit registers a hook that gets the changes of each commit, in commit
@@ -141,27 +193,62 @@ func (db *DB) OnCommit(hook func([]nhi.Change)) {
 func (db *DB) Generation() nhi.Generation { return nhi.Generation(db.generation.Load()) }
 
 // Read runs fn over one consistent snapshot of everything committed before
-// Read was called, or later. It blocks while all readers are busy. The Tx is
-// dead once fn has returned.
-func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
-	c, err := db.reader(ctx)
+// Read was called, or later. It blocks while all readers are busy, and for a
+// while when the database is away. The Tx is dead once fn has returned.
+func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error { return db.read(ctx, "", fn) }
+
+// ReadAll is Read for a function that reads much of the database and may take
+// longer than a statement may otherwise.
+func (db *DB) ReadAll(ctx context.Context, fn func(*Tx) error) error {
+	return db.read(ctx, db.engine.Patient, fn)
+}
+
+func (db *DB) read(ctx context.Context, first string, fn func(*Tx) error) error {
+	c, err := db.beginRead(ctx)
 	if err != nil {
 		return err
 	}
 	good := false
 	defer func() { db.giveBack(c, good) }()
-	if err := c.exec(ctx, db.engine.BeginRead); err != nil {
-		return fmt.Errorf("begin read: %w", err)
+	if first != "" {
+		if err := c.exec(ctx, first); err != nil {
+			return fmt.Errorf("begin read: %w", err)
+		}
 	}
 	tx := &Tx{conn: c}
 	// The snapshot begins with the first read, so read at once.
-	tx.generation, err = c.generation(ctx)
+	now, err := c.state(ctx)
+	tx.generation, tx.pruned = now.seq, now.pruned
 	if err == nil {
 		err = fn(tx)
 	}
 	tx.done = true
-	good = c.exec(context.WithoutCancel(ctx), "ROLLBACK") == nil
+	if good = c.exec(context.WithoutCancel(ctx), "ROLLBACK") == nil; !good && db.lost(err) {
+		err = fmt.Errorf("read from the database: %w: %w", err, nhi.ErrUnavailable)
+	}
 	return err
+}
+
+// beginRead returns a connection in a new read transaction. A connection that
+// the database has closed meanwhile is replaced; nothing ran on it yet.
+func (db *DB) beginRead(ctx context.Context) (*conn, error) {
+	until := time.Now().Add(db.patience)
+	for {
+		c, err := db.reader(ctx)
+		if err == nil {
+			if err = c.exec(ctx, db.engine.BeginRead); err == nil {
+				return c, nil
+			}
+			db.giveBack(c, false)
+			err = fmt.Errorf("begin read: %w", err)
+		}
+		if !db.lost(err) {
+			return nil, err
+		}
+		if db.isDown() || !time.Now().Before(until) || !pause(ctx) {
+			return nil, fmt.Errorf("%w: %w", err, nhi.ErrUnavailable)
+		}
+	}
 }
 
 func (db *DB) reader(ctx context.Context) (*conn, error) {
@@ -200,21 +287,6 @@ func (db *DB) isClosed() bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	return db.closed
-}
-
-// Changes returns up to limit changes after the given generation, the oldest
-// first. It is the cursor of live streams and what a start replays.
-func (db *DB) Changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error) {
-	var out []nhi.Change
-	err := db.Read(ctx, func(tx *Tx) error {
-		var err error
-		out, err = tx.changes(ctx, after, limit)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("read changes after %d: %w", after, err)
-	}
-	return out, nil
 }
 
 // Close waits for the reads and the write that are under way, refuses those

@@ -6,7 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -18,7 +22,10 @@ type Tx struct {
 	writes     bool
 	done       bool
 	generation int64
+	pruned     int64
 	pending    []nhi.Change // without numbers until the function has returned
+	forgot     int64        // changes up to here were removed; 0: none
+	jump       int64        // the sequence goes on after this number; 0: as it was
 }
 
 // payloadVersion is the version of the payloads' format. It grows when the
@@ -62,7 +69,7 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error
 		return 0, err
 	}
 	defer tx.conn.done(query, s)
-	r, err := s.ExecContext(ctx, args...)
+	r, err := s.ExecContext(ctx, legible(args)...)
 	if err != nil {
 		return 0, err
 	}
@@ -80,7 +87,7 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.QueryContext(ctx, args...)
+	rows, err := s.QueryContext(ctx, legible(args)...)
 	if err != nil {
 		tx.conn.done(query, s)
 		return nil, err
@@ -175,30 +182,17 @@ func (tx *Tx) Change(subject nhi.Subject, key string, value any) error {
 	return nil
 }
 
-// number gives the collected changes their places in the sequence. The update
-// locks the row of the sequence until the commit, which is what makes the
-// numbers gapless and in commit order on any engine.
+// number gives the collected changes their places in the sequence. The row of
+// the sequence is locked since the transaction began, which is what makes the
+// numbers gapless and in commit order on any engine; its new value is written
+// once, before the commit.
 func (tx *Tx) number(ctx context.Context) error {
-	n := len(tx.pending)
-	if n == 0 {
-		return nil
-	}
-	const take = `
-		-- The next $1 numbers.
-		UPDATE generation
-		SET    seq = seq + $1
-		WHERE  id = 1
-		RETURNING seq`
-	var last int64
-	if err := tx.QueryRow(ctx, take, n).Scan(&last); err != nil {
-		return fmt.Errorf("number %d changes: %w", n, err)
-	}
 	const insert = `
 		INSERT INTO change (seq, subject, key, version, at, payload)
 		VALUES ($1, $2, $3, $4, $5, $6)`
 	for i := range tx.pending {
 		c := &tx.pending[i]
-		c.Seq = nhi.Generation(last - int64(n-1-i))
+		c.Seq = nhi.Generation(tx.generation + int64(i) + 1)
 		_, err := tx.Exec(ctx, insert, int64(c.Seq), string(c.Subject), c.Key, c.Version, c.At.UnixMicro(), string(c.Payload))
 		if err != nil {
 			return fmt.Errorf("write change %d: %w", c.Seq, err)
@@ -235,4 +229,29 @@ func (tx *Tx) changes(ctx context.Context, after nhi.Generation, limit int) ([]n
 		out = append(out, c)
 	}
 	return out, rows.Err()
+}
+
+// legible replaces, in texts, what not every engine can keep: bytes that are
+// no UTF-8, and the zero byte. Both become U+FFFD, in what is written and in
+// what is searched for alike. Most arguments are returned as they are.
+func legible(args []any) []any {
+	out := args
+	for i, a := range args {
+		text, ok := a.(string)
+		if !ok {
+			v := reflect.ValueOf(a)
+			if v.Kind() != reflect.String {
+				continue
+			}
+			text = v.String()
+		}
+		if utf8.ValidString(text) && strings.IndexByte(text, 0) < 0 {
+			continue
+		}
+		if &out[0] == &args[0] {
+			out = slices.Clone(args)
+		}
+		out[i] = strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+	}
+	return out
 }

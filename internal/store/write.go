@@ -36,10 +36,12 @@ type write struct {
 // remains and Write returns its error, or panics.
 //
 // fn may run on another caller's goroutine, shares its transaction with other
-// writes, and runs once. Ending ctx takes a waiting write out of the queue; a
+// writes, and runs at most once. Ending ctx takes a waiting write out of the queue; a
 // write that has begun goes on to its next statement, and one that has passed
 // its last statement is committed and reported as such. So an error that wraps
-// ctx's means that nothing was written.
+// ctx's means that nothing was written, and so does every other error but
+// ErrUncertain. A database that is away gives an error wrapping
+// nhi.ErrUnavailable.
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) (nhi.Generation, error) {
 	w := &write{ctx: ctx, fn: fn, done: make(chan struct{})}
 	db.mu.Lock()
@@ -112,6 +114,9 @@ func (db *DB) group(ctx context.Context) {
 	var writes []*write
 	err := errUnfinished // stays if a function ends the goroutine under our feet
 	defer func() {
+		if errors.Is(err, errUnfinished) {
+			db.dropWriter() // and with it the transaction
+		}
 		for _, w := range writes {
 			if err != nil {
 				w.changes, w.err = nil, errors.Join(w.err, err)
@@ -132,30 +137,13 @@ func (db *DB) group(ctx context.Context) {
 		}
 	}
 	if failed == nil {
-		if failed = db.writer.exec(ctx, "COMMIT"); failed != nil {
-			failed = fmt.Errorf("commit: %w", failed)
-		}
+		failed = db.commit(ctx)
 	}
 	if err = failed; err != nil {
-		db.recover(ctx)
+		db.dropWriter()
 		return
 	}
 	db.publish(writes)
-}
-
-// begin opens the writer again if the last group broke it.
-func (db *DB) begin(ctx context.Context) error {
-	if db.writer == nil {
-		c, err := open(ctx, db.engine.Writer)
-		if err != nil {
-			return fmt.Errorf("open the writer: %w", err)
-		}
-		db.writer = c
-	}
-	if err := db.writer.exec(ctx, db.engine.Begin); err != nil {
-		return fmt.Errorf("begin: %w", err)
-	}
-	return nil
 }
 
 // run runs one write in a savepoint. Its own failure is put into w; the error
@@ -165,28 +153,29 @@ func (db *DB) run(ctx context.Context, w *write) error {
 		return nil
 	}
 	if err := db.writer.exec(ctx, "SAVEPOINT one"); err != nil {
-		return fmt.Errorf("savepoint: %w", err)
+		return fmt.Errorf("savepoint: %w", db.explain(err))
 	}
-	w.err = db.call(w)
+	tx := &Tx{conn: db.writer, writes: true, generation: db.at.seq, pruned: db.at.pruned}
+	w.err = db.call(w, tx)
 	if w.err != nil || w.panicked != nil {
 		w.changes = nil
 		if err := db.writer.exec(ctx, "ROLLBACK TO SAVEPOINT one"); err != nil {
-			return fmt.Errorf("the transaction is lost: %w", err)
+			return fmt.Errorf("the transaction is lost: %w", db.explain(err))
 		}
 	}
 	if err := db.writer.exec(ctx, "RELEASE SAVEPOINT one"); err != nil {
-		return fmt.Errorf("release: %w", err)
+		return fmt.Errorf("release: %w", db.explain(err))
+	}
+	if w.err == nil && w.panicked == nil {
+		db.at.seq = max(tx.jump, db.at.seq+int64(len(w.changes)))
+		db.at.pruned = max(db.at.pruned, tx.forgot)
+		w.generation = nhi.Generation(db.at.seq)
 	}
 	return nil
 }
 
-func (db *DB) call(w *write) error {
+func (db *DB) call(w *write, tx *Tx) error {
 	defer func() { w.panicked = recover() }()
-	seq, err := db.writer.generation(context.WithoutCancel(w.ctx))
-	if err != nil {
-		return err
-	}
-	tx := &Tx{conn: db.writer, writes: true, generation: seq}
 	defer func() { tx.done = true }()
 	if err := w.fn(tx); err != nil {
 		return err
@@ -195,7 +184,19 @@ func (db *DB) call(w *write) error {
 		return err
 	}
 	w.changes = tx.pending
-	w.generation = nhi.Generation(seq) + nhi.Generation(len(w.changes))
+	return nil
+}
+
+// commit writes how far the sequence has come and commits.
+func (db *DB) commit(ctx context.Context) error {
+	if db.at.seq != db.from {
+		if err := db.writer.exec(ctx, `UPDATE generation SET seq = $1 WHERE id = 1`, db.at.seq); err != nil {
+			return fmt.Errorf("write the sequence: %w", db.explain(err))
+		}
+	}
+	if err := db.writer.exec(ctx, "COMMIT"); err != nil {
+		return db.settle(ctx, fmt.Errorf("commit: %w", db.explain(err)))
+	}
 	return nil
 }
 
@@ -206,9 +207,15 @@ func (db *DB) publish(writes []*write) {
 		all = append(all, w.changes...)
 	}
 	db.tell(all)
+	db.generation.Store(uint64(db.at.seq))
+	db.pruned.Store(uint64(db.at.pruned))
 }
 
+// tell hands changes to the hooks that they have not seen.
 func (db *DB) tell(changes []nhi.Change) {
+	for len(changes) > 0 && changes[0].Seq <= db.Generation() {
+		changes = changes[1:]
+	}
 	if len(changes) == 0 {
 		return
 	}
@@ -219,21 +226,4 @@ func (db *DB) tell(changes []nhi.Change) {
 		hook(changes)
 	}
 	db.generation.Store(uint64(changes[len(changes)-1].Seq))
-}
-
-// recover drops the writer after a failed group. A commit that failed may yet
-// have reached the disk of a remote engine; what the hooks have not seen is
-// handed to them then, so that they never fall behind the table.
-func (db *DB) recover(ctx context.Context) {
-	if db.writer != nil {
-		db.writer.drop()
-		db.writer = nil
-	}
-	for {
-		missed, err := db.Changes(ctx, db.Generation(), 1000)
-		if err != nil || len(missed) == 0 {
-			return // the next commit tells again
-		}
-		db.tell(missed)
-	}
 }
