@@ -154,6 +154,7 @@ type Deps struct {
 	Findings  Findings
 	Documents Documents
 	State     State
+	Mind      Mind
 	Inventory *inventory.Service
 	Respond   *respond.Service
 	Acts      Acts
@@ -218,6 +219,7 @@ func New(d Deps) (http.Handler, []byte, error) {
 	h := humago.New(mux, cfg)
 	s.identities(h)
 	s.credentials(h)
+	s.minds(h)
 	s.findings(h)
 	s.decisions(h)
 	s.enrolment(h)

@@ -56,6 +56,8 @@ var rules = map[string]rule{
 	"GET /v1/identities":                            {right: access.Read, reach: narrowed},
 	"POST /v1/identities":                           {right: access.Administer, reach: narrowed},
 	"GET /v1/identities/{id}":                       {right: access.Read, reach: one, of: byIdentity},
+	"GET /v1/identities/{id}/normal":                {right: access.Read, reach: one, of: byIdentity},
+	"GET /v1/identities/{id}/risk":                  {right: access.Read, reach: one, of: byIdentity},
 	"PUT /v1/identities/{id}/owner":                 {right: access.Triage, reach: one, of: byIdentity},
 	"POST /v1/identities/{id}/credentials":          {right: access.Administer, reach: one, of: byIdentity},
 	"POST /v1/identities/{id}/credentials/register": {right: access.Administer, reach: one, of: byIdentity},

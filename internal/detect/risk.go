@@ -95,6 +95,12 @@ func (t *Term) now(at time.Time, halfLife time.Duration) float64 {
 	return t.Weight * math.Exp2(-float64(age)/float64(halfLife))
 }
 
+// HalfLife returns the time in which a term fades to half.
+func (l *Ledger) HalfLife() time.Duration { return l.halfLife }
+
+// Left returns what is left of a term at a time, 0 to 1.
+func (l *Ledger) Left(t *Term, at time.Time) float64 { return t.now(at, l.halfLife) }
+
 // Identity returns the risk of an identity at a time, 0 to 100, and its
 // terms, the heaviest first. The terms must not be changed.
 func (l *Ledger) Identity(id nhi.ID, at time.Time) (int, []Term) {

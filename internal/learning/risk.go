@@ -27,7 +27,9 @@ func behaviour(f *nhi.Finding) bool { return strings.HasPrefix(f.Rule, "DET-") }
 
 // hold takes a finding as it is on record into the ledger, for its credential
 // or else for its identity.
-func (l *Learner) hold(f *nhi.Finding) {
+func (l *Learner) hold(f *nhi.Finding) { hold(l.risk, f) }
+
+func hold(risk *detect.Ledger, f *nhi.Finding) {
 	if !behaviour(f) {
 		return
 	}
@@ -35,7 +37,19 @@ func (l *Learner) hold(f *nhi.Finding) {
 	if own.Credential != "" {
 		own.Identity = ""
 	}
-	l.risk.Add(&own)
+	risk.Add(&own)
+}
+
+// Risk returns the ledger of the findings given, which are as they are on
+// record: what each of them adds to the risk of an identity or a credential.
+// It is made to explain a number that a Learner wrote; by the time it is read
+// it may have faded by up to riskStep more.
+func Risk(findings []nhi.Finding) *detect.Ledger {
+	risk := detect.NewLedger(0)
+	for i := range findings {
+		hold(risk, &findings[i])
+	}
+	return risk
 }
 
 // remembered is how long ago a finding may have been detected to still weigh

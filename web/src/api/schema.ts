@@ -296,6 +296,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/identities/{id}/normal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Show what was learned about how it behaves */
+        get: operations["get-normal"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/identities/{id}/owner": {
         parameters: {
             query?: never;
@@ -306,6 +323,23 @@ export interface paths {
         get?: never;
         /** Name the owner by hand */
         put: operations["set-owner"];
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/identities/{id}/risk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Explain its risk term by term */
+        get: operations["get-risk"];
+        put?: never;
         post?: never;
         delete?: never;
         options?: never;
@@ -518,6 +552,13 @@ export interface components {
             reason: string;
             /** @enum {string} */
             state: "active" | "narrowed" | "suspended" | "revoked";
+        };
+        CredentialRisk: {
+            credential: string;
+            public_id: string;
+            /** Format: int64 */
+            risk: number;
+            terms: components["schemas"]["RiskTerm"][] | null;
         };
         Decision: {
             action: string;
@@ -760,6 +801,46 @@ export interface components {
         };
         InputBody: {
             reason?: string;
+        };
+        Learned: {
+            /** @description enough was learned to judge by */
+            established: boolean;
+            /**
+             * Format: int64
+             * @description calls learned from
+             */
+            events: number;
+            features: components["schemas"]["LearnedFeature"][] | null;
+            /** Format: date-time */
+            first_seen?: string;
+            /** @description hours of the week in which it is active; 0 is Monday 00:00 UTC, 167 Sunday 23:00 */
+            hours: number[] | null;
+            identity: string;
+            /** Format: date-time */
+            last_seen?: string;
+            /**
+             * Format: double
+             * @description the most calls a minute that are usual
+             */
+            per_minute: number;
+        };
+        LearnedFeature: {
+            /**
+             * Format: int64
+             * @description how many different values were ever seen, roughly
+             */
+            distinct: number;
+            /** @enum {string} */
+            feature: "network" | "asn" | "country" | "agent" | "action" | "class" | "region";
+            values: components["schemas"]["LearnedValue"][] | null;
+        };
+        LearnedValue: {
+            /**
+             * Format: double
+             * @description of the five-minute windows in which it was active
+             */
+            share: number;
+            value: string;
         };
         Link: {
             /** Format: date-time */
@@ -1004,6 +1085,50 @@ export interface components {
             provider?: string;
             public_id?: string;
             rule: string;
+        };
+        Risk: {
+            /** @description its credentials that are at risk; what is done with one counts for it alone */
+            credentials: components["schemas"]["CredentialRisk"][] | null;
+            /**
+             * Format: int64
+             * @description seconds in which a term fades to half
+             */
+            half_life: number;
+            identity: string;
+            /**
+             * Format: int64
+             * @description of the identity itself
+             */
+            risk: number;
+            /** @description the heaviest first */
+            terms: components["schemas"]["RiskTerm"][] | null;
+        };
+        RiskTerm: {
+            /**
+             * Format: date-time
+             * @description when the finding was last seen
+             */
+            at: string;
+            finding: string;
+            /**
+             * Format: double
+             * @description its share now
+             */
+            now: number;
+            rule: string;
+            /** @enum {string} */
+            severity: "info" | "low" | "medium" | "high" | "critical";
+            /**
+             * Format: int64
+             * @description the risk that it and the terms before it make, 0 to 100
+             */
+            sum: number;
+            title: string;
+            /**
+             * Format: double
+             * @description its share when it was fresh, 0 to 1
+             */
+            weight: number;
         };
         Role: {
             /** @description only identities of this environment */
@@ -1744,6 +1869,38 @@ export interface operations {
             };
         };
     };
+    "get-normal": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description id of the identity */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Learned"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "set-owner": {
         parameters: {
             query?: never;
@@ -1767,6 +1924,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Identity"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-risk": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description id of the identity */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Risk"];
                 };
             };
             /** @description Error */
