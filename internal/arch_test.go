@@ -52,7 +52,7 @@ var house = map[string]layer{
 	"notify": domain, "audit": domain, "access": domain,
 	"store": state, "stream": state,
 	"builtin": list,
-	"config":  surface, "world": surface, "learning": surface, "api": surface, "console": surface,
+	"config":  surface, "world": surface, "learning": surface, "api": surface, "console": surface, "manual": surface,
 	"server": root, "demo": stage, "cli": command,
 }
 
@@ -164,6 +164,9 @@ func locate(path string) (layer, string, string, bool) {
 	if path == module+"/client" {
 		return contract, "", "client", true
 	}
+	if path == module+"/docs" {
+		return library, "", "docs", true // the documentation, as files
+	}
 	if rel, ok := strings.CutPrefix(path, module+"/internal/"); ok {
 		l, parent, ok := place(rel)
 		return l, parent, rel, ok
@@ -212,6 +215,7 @@ var vendors = map[string][]string{
 	"filippo.io/age":                {"seal/agefile"},
 	"github.com/ThalesGroup/":       {"seal/pkcs11"},
 	"golang.org/x/crypto/acme":      {"certs"},
+	"github.com/yuin/goldmark":      {"manual"},
 }
 
 func TestVendorLibrariesStayBehindOneDoor(t *testing.T) {

@@ -31,6 +31,7 @@ import (
 	"sync"
 	"time"
 
+	handbook "github.com/muster-id/muster/docs"
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/api"
 	"github.com/muster-id/muster/internal/attest"
@@ -55,6 +56,7 @@ import (
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/learning"
+	"github.com/muster-id/muster/internal/manual"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify"
 	"github.com/muster-id/muster/internal/notify/webhook"
@@ -399,6 +401,12 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	mux.Handle("/v1/stream", s.endless(management))
 	mux.Handle("/signin", http.HandlerFunc(s.signIn))
+	pages, err := manual.New(handbook.Files)
+	if err != nil {
+		return err
+	}
+	mux.Handle(manual.Root, pages)
+	mux.Handle(manual.Root+"/", pages)
 	mux.Handle("/", console.Handler())
 	s.handler = mux
 	return nil
