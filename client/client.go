@@ -165,7 +165,8 @@ func refusal(status int, data []byte) error {
 
 // A Page is one page of a list. Next is empty on the last page.
 type Page[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty" doc:"page_token of the next page"`
-	Total int    `json:"total" doc:"how many there are in all"`
+	Items   []T    `json:"items"`
+	Next    string `json:"next,omitempty" doc:"page_token of the next page; absent on the last one"`
+	Total   int    `json:"total" doc:"how many there are in all, as far as they were counted"`
+	AtLeast bool   `json:"at_least,omitempty" doc:"there are more than total"`
 }

@@ -42,6 +42,27 @@ type Identity struct {
 	LastSeen    *time.Time  `json:"last_seen,omitempty"`
 }
 
+// Facets count identities by the values of their fields.
+type Facets struct {
+	Facets  []Facet `json:"facets"`
+	Total   int     `json:"total" doc:"how many identities there are in all, as far as they were counted"`
+	AtLeast bool    `json:"at_least,omitempty" doc:"there are more than total"`
+}
+
+// Facet is how often each value of a field occurs. The filter's own terms on
+// the field do not narrow it, so that the other values stay in sight.
+type Facet struct {
+	Field  string       `json:"field" doc:"as in the filter"`
+	Values []FacetValue `json:"values" doc:"the most frequent first, at most 50"`
+}
+
+// FacetValue is one value of a facet. That of risk is the lower end of a band:
+// 0, 1, 25, 50 or 75.
+type FacetValue struct {
+	Value string `json:"value" doc:"empty when the field has none"`
+	Count int    `json:"count"`
+}
+
 // IdentityDetail is an identity with what belongs to it.
 type IdentityDetail struct {
 	Identity

@@ -160,12 +160,18 @@ type Deps struct {
 	Acts      Acts
 	// Clean takes secrets out of text. What it would change is refused where
 	// people name things.
-	Clean   func(string) string
+	Clean func(string) string
+	// PageKey signs page tokens, so that they live on in another process that
+	// has the same. Without one they die with this process.
+	PageKey []byte
 	Version string
 	Demo    bool
 }
 
-type server struct{ Deps }
+type server struct {
+	Deps
+	key []byte // signs page tokens
+}
 
 // plain refuses names that hold a secret: they would be stored and shown.
 func (s *server) plain(fields ...string) error {
@@ -202,7 +208,7 @@ const (
 // New returns the handler of /v1, /receive and /openapi.json, and the
 // description it serves, as YAML.
 func New(d Deps) (http.Handler, []byte, error) {
-	s := &server{d}
+	s := &server{d, newKey(d.PageKey)}
 	mux := &gated{ServeMux: http.NewServeMux(), server: s}
 	cfg := huma.DefaultConfig("Muster", "1")
 	cfg.Info.Description = "The management interface of Muster: zero trust for non-human identities. Errors are problem details (RFC 9457). Lists have an order, a limit and a page_token."

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
@@ -31,30 +33,94 @@ type IdentityPath struct {
 	ID string `path:"id" maxLength:"64" doc:"id of the identity"`
 }
 
-type identityList struct {
+// IdentityQuery narrows the list of identities. The parameters besides the
+// filter are short cuts for terms of it.
+type IdentityQuery struct {
 	Query       string `query:"q" maxLength:"256" doc:"words; each must begin a word of name, path, native id, account or owner"`
-	Kind        string `query:"kind" maxLength:"40"`
-	Environment string `query:"environment" maxLength:"100"`
-	Owner       string `query:"owner" maxLength:"320"`
-	Unowned     bool   `query:"unowned"`
-	Shadow      bool   `query:"shadow"`
-	State       string `query:"state" enum:",active,dormant,quarantined,deprecated,retired"`
-	Limit       int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
-	PageToken   string `query:"page_token" maxLength:"1024"`
+	Kind        string `query:"kind" maxLength:"40" doc:"short for the filter kind:…"`
+	Environment string `query:"environment" maxLength:"100" doc:"short for the filter environment:…"`
+	Owner       string `query:"owner" maxLength:"320" doc:"short for the filter owner:…"`
+	Unowned     bool   `query:"unowned" doc:"short for the filter -owner:*"`
+	Shadow      bool   `query:"shadow" doc:"short for the filter shadow:true"`
+	State       string `query:"state" enum:",active,dormant,quarantined,deprecated,retired" doc:"short for the filter state:…"`
+}
+
+// identityTerms reads what narrows identities.
+func (s *server) identityTerms(ctx context.Context, list ListQuery, in IdentityQuery) (*query, error) {
+	l := filter.Identities
+	narrowed, err := json.Marshal(in)
+	if err != nil {
+		return nil, err
+	}
+	q, err := s.read(l, list, string(narrowed))
+	if err != nil {
+		return nil, err
+	}
+	for field, v := range map[string]string{"kind": in.Kind, "environment": in.Environment, "owner": in.Owner, "state": in.State} {
+		if v != "" {
+			q.with(l, field, v)
+		}
+	}
+	if in.Shadow {
+		q.with(l, "shadow", "true")
+	}
+	if in.Unowned {
+		q.without(l, "owner")
+	}
+	q.words(in.Query)
+	return q, nil
+}
+
+// IdentityList asks for identities.
+type IdentityList struct {
+	ListQuery
+	IdentityQuery
+}
+
+func (s *server) listIdentities(ctx context.Context, in *IdentityList) (*body[client.Page[client.Identity]], error) {
+	q, err := s.identityTerms(ctx, in.ListQuery, in.IdentityQuery)
+	if err != nil {
+		return nil, fail(err)
+	}
+	page, err := s.Inventory.Identities(ctx, inventory.Filter{
+		Expr: q.Expr, Order: q.Order, Limit: q.Limit, Count: q.First(),
+		After: inventory.Cursor{Text: q.From.Text, Number: q.From.Number, ID: nhi.ID(q.From.ID)},
+	})
+	if err != nil {
+		return nil, fail(err)
+	}
+	if q.First() {
+		q.counted(page.Total, page.AtLeast)
+	}
+	next := ""
+	if page.Next.ID != "" {
+		next = q.next(page.Next.Text, page.Next.Number, string(page.Next.ID))
+	}
+	return paged(q, list(page.Identities, toIdentity), next), nil
+}
+
+func (s *server) identityFacets(ctx context.Context, in *struct {
+	Filter string `query:"filter" maxLength:"2048" doc:"as of the list of identities"`
+	IdentityQuery
+}) (*body[client.Facets], error) {
+	q, err := s.identityTerms(ctx, ListQuery{Filter: in.Filter}, in.IdentityQuery)
+	if err != nil {
+		return nil, fail(err)
+	}
+	page, err := s.Inventory.Identities(ctx, inventory.Filter{Expr: q.Expr, Limit: 1, Count: true})
+	if err != nil {
+		return nil, fail(err)
+	}
+	facets, err := s.Inventory.Facets(ctx, q.Expr)
+	if err != nil {
+		return nil, fail(err)
+	}
+	return &body[client.Facets]{client.Facets{Total: page.Total, AtLeast: page.AtLeast, Facets: list(facets, toFacet)}}, nil
 }
 
 func (s *server) identities(h huma.API) {
-	huma.Register(h, op(http.MethodGet, "/v1/identities", "list-identities", "identities", "List identities"),
-		func(ctx context.Context, in *identityList) (*body[client.Page[client.Identity]], error) {
-			page, err := s.Inventory.Identities(ctx, inventory.Filter{
-				Query: in.Query, Kind: nhi.Kind(in.Kind), Environment: in.Environment, Owner: in.Owner, Unowned: in.Unowned, Shadow: in.Shadow,
-				State: nhi.State(in.State), Limit: in.Limit, Cursor: in.PageToken,
-			})
-			if err != nil {
-				return nil, fail(err)
-			}
-			return &body[client.Page[client.Identity]]{client.Page[client.Identity]{Items: list(page.Identities, toIdentity), Next: page.Next}}, nil
-		})
+	huma.Register(h, op(http.MethodGet, "/v1/identities", "list-identities", "identities", "List identities"), s.listIdentities)
+	huma.Register(h, op(http.MethodGet, "/v1/identities/facets", "list-identity-facets", "identities", "Count identities by kind, owner, environment and other fields"), s.identityFacets)
 	huma.Register(h, op(http.MethodPost, "/v1/identities", "create-identity", "identities", "Create an identity of Muster's own"),
 		func(ctx context.Context, in *body[client.CreateIdentity]) (*body[client.Identity], error) {
 			kind := nhi.Kind(in.Body.Kind)

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -55,6 +56,12 @@ func toCredential(c nhi.Credential) client.Credential {
 		ID: string(c.ID), Identity: string(c.Identity), Kind: string(c.Kind), PublicID: c.PublicID, State: string(c.State), Reason: c.Reason,
 		Consumer: string(c.Consumer), Known: c.Fingerprint != "", Created: when(c.Created), Expires: when(c.Expires), LastUsed: when(c.LastUsed),
 	}
+}
+
+func toFacet(f inventory.Facet) client.Facet {
+	return client.Facet{Field: f.Field, Values: list(f.Values, func(v inventory.Value) client.FacetValue {
+		return client.FacetValue{Value: v.Value, Count: v.Count}
+	})}
 }
 
 func toGrant(g nhi.Grant) client.Grant {

@@ -54,6 +54,7 @@ var rules = map[string]rule{
 	"GET /v1/stream":   {right: access.Read, reach: narrowed},
 
 	"GET /v1/identities":                            {right: access.Read, reach: narrowed},
+	"GET /v1/identities/facets":                     {right: access.Read, reach: narrowed},
 	"POST /v1/identities":                           {right: access.Administer, reach: narrowed},
 	"GET /v1/identities/{id}":                       {right: access.Read, reach: one, of: byIdentity},
 	"GET /v1/identities/{id}/normal":                {right: access.Read, reach: one, of: byIdentity},

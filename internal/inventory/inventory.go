@@ -35,6 +35,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -114,6 +115,7 @@ type Attachments interface {
 // Lists answer for many identities at once.
 type Lists interface {
 	List(ctx context.Context, f Filter) (Page, error)
+	Facets(ctx context.Context, e filter.Expr) ([]Facet, error)
 	Counts(ctx context.Context) (Counts, error)
 }
 

@@ -303,19 +303,6 @@ func FuzzWords(f *testing.F) {
 	})
 }
 
-func FuzzCursor(f *testing.F) {
-	f.Add(Cursor{Name: "a", ID: nhi.IdentityID("p", "a", "n")}.String())
-	f.Fuzz(func(t *testing.T, text string) {
-		c, err := parseCursor(text)
-		if err != nil || text == "" {
-			return
-		}
-		if again, err := parseCursor(c.String()); err != nil || again != c {
-			t.Errorf("cursor %q reads %+v, then %+v (%v)", text, c, again, err)
-		}
-	})
-}
-
 func FuzzReach(f *testing.F) {
 	f.Add(`{"Statement":[{"Effect":"Allow","Action":["a"],"Resource":"*"}]}`)
 	f.Fuzz(func(t *testing.T, doc string) {

@@ -1,13 +1,14 @@
 package inventory
 
 import (
+	"cmp"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode"
 
+	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -17,39 +18,32 @@ const (
 	MaxLimit     = 500
 )
 
-// A Filter says which identities a list holds, in the order of their names.
-// Empty fields do not filter.
+// A Filter says which part of which list is wanted.
 type Filter struct {
-	Query       string // words; each must begin a word of name, path, native id, account or owner
-	Kind        nhi.Kind
-	Environment string
-	Owner       string
-	Unowned     bool
-	Shadow      bool // only shadow identities
-	State       nhi.State
-	Account     string
-	Limit       int    // 0: DefaultLimit
-	Cursor      string // from the page before
-
-	// Words and After are Query and Cursor as a store needs them.
-	Words []string `json:"-"`
-	After Cursor   `json:"-"`
+	Expr  filter.Expr  // of filter.Identities
+	Order filter.Order // zero: by name
+	After Cursor       // zero: from the beginning
+	Limit int          // 0: DefaultLimit
+	Count bool         // also count what there is in all
 }
 
-// A Cursor is the last identity of a page.
+// A Cursor is the last identity of a page: its place in the list's order.
 type Cursor struct {
-	Name string
-	ID   nhi.ID
+	Text   string // when the order is one of texts
+	Number int64  // when it is one of numbers or times
+	ID     nhi.ID // breaks ties; empty: there is no further page
 }
 
-// A Page is a part of a list. Next is empty on the last one.
+// MaxCount is how far the rows of a filtered list are counted.
+const MaxCount = 10_000
+
+// A Page is a part of a list. Next is zero on the last one.
 type Page struct {
 	Identities []nhi.Identity
-	Next       string
+	Next       Cursor
+	Total      int  // when it was asked for
+	AtLeast    bool // there are more than Total
 }
-
-// MaxWords is how many words of a query count.
-const MaxWords = 3
 
 // Identities returns one page of the identities that f describes.
 func (s *Service) Identities(ctx context.Context, f Filter) (Page, error) {
@@ -59,16 +53,14 @@ func (s *Service) Identities(ctx context.Context, f Filter) (Page, error) {
 	if f.Limit < 0 || f.Limit > MaxLimit {
 		return Page{}, nhi.Invalidf("limit %d is not between 1 and %d", f.Limit, MaxLimit)
 	}
-	f.Words = queryWords(f.Query)
-	if strings.TrimSpace(f.Query) != "" && len(f.Words) == 0 {
-		return Page{}, nil // nothing that could be found
-	}
-	var err error
-	if f.After, err = parseCursor(f.Cursor); err != nil {
-		return Page{}, err
+	if f.Order.Field.Name == "" {
+		var err error
+		if f.Order, err = filter.Identities.ParseOrder(""); err != nil {
+			return Page{}, err
+		}
 	}
 	var p Page
-	err = s.store.View(ctx, func(tx Tx) (err error) {
+	err := s.store.View(ctx, func(tx Tx) (err error) {
 		p, err = tx.List(ctx, f)
 		return err
 	})
@@ -78,22 +70,51 @@ func (s *Service) Identities(ctx context.Context, f Filter) (Page, error) {
 	return p, nil
 }
 
-// String returns the cursor as text for a caller to give back.
-func (c Cursor) String() string {
-	return base64.RawURLEncoding.EncodeToString([]byte(string(c.ID) + c.Name))
+// A Facet is how often each value of a field occurs, the most frequent first.
+type Facet struct {
+	Field  string
+	Values []Value
 }
 
-const idLength = 30
+// A Value is one of a facet. Those of risk are the smallest risk of a band.
+type Value struct {
+	Value string
+	Count int
+}
 
-func parseCursor(text string) (Cursor, error) {
-	if text == "" {
-		return Cursor{}, nil
+// MaxValues is how many values of a facet are told.
+const MaxValues = 50
+
+// FacetFields are the fields that have facets, in the order in which people
+// read them.
+var FacetFields = []string{"kind", "provider", "environment", "class", "owner", "account", "state", "risk", "shadow", "static"}
+
+// Facets counts the identities that e describes by the values of their fields.
+// A field's own terms do not narrow its own facet, so that the other values
+// stay in sight.
+func (s *Service) Facets(ctx context.Context, e filter.Expr) (out []Facet, err error) {
+	err = s.store.View(ctx, func(tx Tx) (err error) {
+		out, err = tx.Facets(ctx, e)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count identities by their fields: %w", err)
 	}
-	raw, err := base64.RawURLEncoding.DecodeString(text)
-	if err != nil || len(raw) < idLength || !nhi.ID(raw[:idLength]).Valid() {
-		return Cursor{}, nhi.Invalidf("cursor is not one that a list gave")
+	return out, nil
+}
+
+// Arrange puts the values of a facet in the order in which they are told.
+func Arrange(f Facet) Facet {
+	slices.SortFunc(f.Values, func(a, b Value) int {
+		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Value, b.Value))
+	})
+	f.Values = f.Values[:min(len(f.Values), MaxValues)]
+	if f.Field == "shadow" || f.Field == "static" {
+		for i := range f.Values {
+			f.Values[i].Value = map[string]string{"0": "false", "1": "true"}[f.Values[i].Value]
+		}
 	}
-	return Cursor{ID: nhi.ID(raw[:idLength]), Name: string(raw[idLength:])}, nil
+	return f
 }
 
 const (
@@ -126,9 +147,12 @@ func SearchWords(i *nhi.Identity) []string {
 	return telling(Words(strings.Join([]string{i.Name, i.Owner.Ref, i.Native, i.Account, i.Path}, " ")))
 }
 
-// queryWords returns the words of a query that a store looks for. Of many it
+// MaxWords is how many words of a query count.
+const MaxWords = 3
+
+// QueryWords returns the words of a query that a store looks for. Of many it
 // takes the last: in a path those tell the most.
-func queryWords(query string) []string {
+func QueryWords(query string) []string {
 	words := telling(Words(query))
 	slices.Reverse(words)
 	return words[:min(len(words), MaxWords)]

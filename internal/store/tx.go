@@ -96,6 +96,25 @@ func (tx *Tx) Query(ctx context.Context, query string, args ...any) (*Rows, erro
 	return &Rows{rows: rows, end: func() { tx.conn.done(query, s) }}, nil
 }
 
+// QueryOnce is Query for a text that was put together for one question, such as
+// a filter: the statement is not kept for the next time, because their number
+// has no bound. Values are arguments all the same.
+func (tx *Tx) QueryOnce(ctx context.Context, query string, args ...any) (*Rows, error) {
+	ctx, err := tx.context(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s, err := tx.conn.c.PrepareContext(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.QueryContext(ctx, args...)
+	if err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return &Rows{rows: rows, end: func() { s.Close() }}, nil // a spare: nothing depends on how its closing goes
+}
+
 // QueryRow runs a statement that returns one row, or with RETURNING changes
 // one. Scan tells every error.
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *Row {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
@@ -406,8 +407,16 @@ func TestListsFilterSearchAndPage(t *testing.T) {
 	}
 	ids = append(ids, user("AIDAX", "Report_Builder", nil))
 	apply(t, s, observe(start, ids...))
-	names := func(f inventory.Filter) (out []string) {
+	names := func(text, order string, limit int) (out []string) {
 		t.Helper()
+		e, err := filter.Identities.Parse(text, start)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := inventory.Filter{Expr: e, Limit: limit, Count: true}
+		if f.Order, err = filter.Identities.ParseOrder(order); err != nil {
+			t.Fatal(err)
+		}
 		for {
 			p, err := s.Identities(ctx, f)
 			if err != nil {
@@ -416,43 +425,78 @@ func TestListsFilterSearchAndPage(t *testing.T) {
 			for _, i := range p.Identities {
 				out = append(out, i.Name)
 			}
-			if p.Next == "" {
+			if p.Next.ID == "" {
+				if p.Total != len(out) || p.AtLeast {
+					t.Errorf("total = %d (at least: %v), and there are %d", p.Total, p.AtLeast, len(out))
+				}
 				return out
 			}
-			f.Cursor = p.Next
+			f.After = p.Next
 		}
 	}
 	var workers []string
 	for n := range 7 {
 		workers = append(workers, fmt.Sprintf("pay-worker-%d", n))
 	}
+	backwards := slices.Clone(workers)
+	slices.Reverse(backwards)
 	for _, tt := range []struct {
-		name string
-		f    inventory.Filter
-		want []string
+		name, filter, order string
+		limit               int
+		want                []string
 	}{
-		{"everything, three at a time", inventory.Filter{Limit: 3}, append([]string{"Report_Builder"}, workers...)},
-		{"the beginning of a word, in any case", inventory.Filter{Query: "BUILD"}, []string{"Report_Builder"}},
-		{"two words", inventory.Filter{Query: "worker 3"}, []string{"pay-worker-3"}},
-		{"an owner's words", inventory.Filter{Query: "payments", Limit: 4}, workers},
-		{"a whole ARN", inventory.Filter{Query: "arn:aws:iam::" + account + ":user/Report_Builder"}, []string{"Report_Builder"}},
-		{"what is not there", inventory.Filter{Query: "worker nothing"}, nil},
-		{"only signs", inventory.Filter{Query: "%'--"}, nil},
-		{"by environment", inventory.Filter{Environment: "prod"}, workers},
-		{"unowned", inventory.Filter{Unowned: true}, []string{"Report_Builder"}},
-		{"by owner", inventory.Filter{Owner: "team:payments", Limit: 2}, workers},
-		{"by kind", inventory.Filter{Kind: nhi.KindRole}, nil},
-		{"by state", inventory.Filter{State: nhi.Retired}, nil},
+		{"everything, three at a time", "", "", 3, append([]string{"Report_Builder"}, workers...)},
+		{"from the end, three at a time", "", "-name", 3, append(slices.Clone(backwards), "Report_Builder")},
+		{"the beginning of a word, in any case", "BUILD", "", 0, []string{"Report_Builder"}},
+		{"two words", "worker 3", "", 0, []string{"pay-worker-3"}},
+		{"one word and not another", "worker -3 -4 -5 -6", "", 0, workers[:3]},
+		{"an owner's words", "payments", "", 4, workers},
+		{"a whole ARN", "arn:aws:iam::" + account + ":user/Report_Builder", "", 0, []string{"Report_Builder"}},
+		{"what is not there", "worker nothing", "", 0, nil},
+		{"only signs", "%'", "", 0, nil},
+		{"by environment", "environment:prod", "", 0, workers},
+		{"in production", "class:production -name:pay-worker-6", "", 0, workers[:6]},
+		{"unowned", "-owner:*", "", 0, []string{"Report_Builder"}},
+		{"by owner", "owner:team:payments", "", 2, workers},
+		{"by the beginning of a name", "name:pay-worker-*", "", 0, workers},
+		{"one of several", "name:pay-worker-1,pay-worker-2,Report*", "", 0, []string{"Report_Builder", "pay-worker-1", "pay-worker-2"}},
+		{"by kind", "kind:iam-role", "", 0, nil},
+		{"by state", "state:retired", "", 0, nil},
+		{"by risk", "risk>=1", "", 0, nil},
+		{"without a static credential", "static:false admin:false", "", 0, append([]string{"Report_Builder"}, workers...)},
+		{"an attack in a value", `name:"' OR 1=1 --"`, "", 0, nil},
+		{"an attack in a word", `"x') OR 1=1 --"`, "", 0, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, names(tt.f), cmpopts.EquateEmpty()); diff != "" {
+			got := names(tt.filter, tt.order, tt.limit)
+			if diff := cmp.Diff(tt.want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
 	}
-	for _, bad := range []inventory.Filter{{Limit: 501}, {Limit: -1}, {Cursor: "!"}, {Cursor: "YWJj"}} {
+	if got := names("-last_used:*", "-risk", 3); len(got) != 8 {
+		t.Errorf("never used, by risk: %v", got)
+	}
+	for _, bad := range []inventory.Filter{{Limit: 501}, {Limit: -1}} {
 		if _, err := s.Identities(ctx, bad); !errors.Is(err, nhi.ErrInvalid) {
 			t.Errorf("%+v: err = %v, want invalid", bad, err)
+		}
+	}
+	e, err := filter.Identities.Parse("environment:prod", start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	facets, err := s.Facets(ctx, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range facets {
+		want := map[string][]inventory.Value{
+			"kind": {{Value: "iam-user", Count: 7}}, "environment": {{Value: "prod", Count: 7}, {Value: "", Count: 1}},
+			"owner": {{Value: "team:payments", Count: 7}}, "static": {{Value: "false", Count: 7}}, "risk": {{Value: "0", Count: 7}},
+		}[f.Field]
+		if diff := cmp.Diff(want, f.Values); want != nil && diff != "" {
+			t.Errorf("facet %s (-want +got):\n%s", f.Field, diff)
 		}
 	}
 	c, err := s.Counts(ctx)

@@ -245,6 +245,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/identities/facets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Count identities by kind, owner, environment and other fields */
+        get: operations["list-identity-facets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/identities/{id}": {
         parameters: {
             query?: never;
@@ -695,6 +712,28 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        Facet: {
+            /** @description as in the filter */
+            field: string;
+            /** @description the most frequent first, at most 50 */
+            values: components["schemas"]["FacetValue"][] | null;
+        };
+        FacetValue: {
+            /** Format: int64 */
+            count: number;
+            /** @description empty when the field has none */
+            value: string;
+        };
+        Facets: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            facets: components["schemas"]["Facet"][] | null;
+            /**
+             * Format: int64
+             * @description how many identities there are in all, as far as they were counted
+             */
+            total: number;
+        };
         Feature: {
             /** Format: double */
             bits: number;
@@ -955,72 +994,86 @@ export interface components {
             source: string;
         };
         PageAction: {
+            /** @description there are more than total */
+            at_least?: boolean;
             items: components["schemas"]["Action"][] | null;
-            /** @description page_token of the next page */
+            /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
              * Format: int64
-             * @description how many there are in all
+             * @description how many there are in all, as far as they were counted
              */
             total: number;
         };
         PageDecision: {
+            /** @description there are more than total */
+            at_least?: boolean;
             items: components["schemas"]["Decision"][] | null;
-            /** @description page_token of the next page */
+            /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
              * Format: int64
-             * @description how many there are in all
+             * @description how many there are in all, as far as they were counted
              */
             total: number;
         };
         PageEntry: {
+            /** @description there are more than total */
+            at_least?: boolean;
             items: components["schemas"]["Entry"][] | null;
-            /** @description page_token of the next page */
+            /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
              * Format: int64
-             * @description how many there are in all
+             * @description how many there are in all, as far as they were counted
              */
             total: number;
         };
         PageFinding: {
+            /** @description there are more than total */
+            at_least?: boolean;
             items: components["schemas"]["Finding"][] | null;
-            /** @description page_token of the next page */
+            /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
              * Format: int64
-             * @description how many there are in all
+             * @description how many there are in all, as far as they were counted
              */
             total: number;
         };
         PageIdentity: {
+            /** @description there are more than total */
+            at_least?: boolean;
             items: components["schemas"]["Identity"][] | null;
-            /** @description page_token of the next page */
+            /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
              * Format: int64
-             * @description how many there are in all
+             * @description how many there are in all, as far as they were counted
              */
             total: number;
         };
         PagePoint: {
+            /** @description there are more than total */
+            at_least?: boolean;
             items: components["schemas"]["Point"][] | null;
-            /** @description page_token of the next page */
+            /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
              * Format: int64
-             * @description how many there are in all
+             * @description how many there are in all, as far as they were counted
              */
             total: number;
         };
         PageSource: {
+            /** @description there are more than total */
+            at_least?: boolean;
             items: components["schemas"]["Source"][] | null;
-            /** @description page_token of the next page */
+            /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
              * Format: int64
-             * @description how many there are in all
+             * @description how many there are in all, as far as they were counted
              */
             total: number;
         };
@@ -1695,16 +1748,28 @@ export interface operations {
     "list-identities": {
         parameters: {
             query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
                 /** @description words; each must begin a word of name, path, native id, account or owner */
                 q?: string;
+                /** @description short for the filter kind:… */
                 kind?: string;
+                /** @description short for the filter environment:… */
                 environment?: string;
+                /** @description short for the filter owner:… */
                 owner?: string;
+                /** @description short for the filter -owner:* */
                 unowned?: boolean;
+                /** @description short for the filter shadow:true */
                 shadow?: boolean;
+                /** @description short for the filter state:… */
                 state?: "" | "active" | "dormant" | "quarantined" | "deprecated" | "retired";
-                limit?: number;
-                page_token?: string;
             };
             header?: never;
             path?: never;
@@ -1752,6 +1817,52 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Identity"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-identity-facets": {
+        parameters: {
+            query?: {
+                /** @description as of the list of identities */
+                filter?: string;
+                /** @description words; each must begin a word of name, path, native id, account or owner */
+                q?: string;
+                /** @description short for the filter kind:… */
+                kind?: string;
+                /** @description short for the filter environment:… */
+                environment?: string;
+                /** @description short for the filter owner:… */
+                owner?: string;
+                /** @description short for the filter -owner:* */
+                unowned?: boolean;
+                /** @description short for the filter shadow:true */
+                shadow?: boolean;
+                /** @description short for the filter state:… */
+                state?: "" | "active" | "dormant" | "quarantined" | "deprecated" | "retired";
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Facets"];
                 };
             };
             /** @description Error */

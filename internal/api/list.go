@@ -1,0 +1,198 @@
+package api
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/filter"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// ListQuery is what every list understands. It is exported because the
+// framework fills in only what is.
+type ListQuery struct {
+	Filter    string `query:"filter" maxLength:"2048" doc:"terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter"`
+	Order     string `query:"order" maxLength:"64" doc:"a field of the list; - before it for the largest or newest first"`
+	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"rows of a page"`
+	PageToken string `query:"page_token" maxLength:"2048" doc:"next of the page before, with the same filter and order"`
+}
+
+// A place is where a page ended: what a page token carries. Position and query
+// are signed, so that a token of another list, of another filter, or one that
+// was made up, is refused instead of showing something else.
+type place struct {
+	Version int    `json:"v"`
+	Query   []byte `json:"q"`           // digest of list, filter, order and what else narrows
+	At      int64  `json:"t"`           // when the first page was asked for: ages count from it
+	Text    string `json:"s,omitempty"` // the last row's place in the order
+	Number  int64  `json:"n,omitempty"`
+	ID      string `json:"i,omitempty"`
+	Total   int    `json:"c,omitempty"` // counted for the first page
+	AtLeast bool   `json:"m,omitempty"`
+}
+
+const placeVersion = 1
+
+// A query is a list's request, read and checked.
+type query struct {
+	Expr  filter.Expr
+	Order filter.Order
+	Limit int
+	From  place // zero ID: the first page
+
+	key []byte
+}
+
+// read checks a list's request. narrowed names whatever else narrows the list.
+func (s *server) read(l *filter.Language, in ListQuery, narrowed ...string) (*query, error) {
+	h := sha256.New()
+	for _, part := range append([]string{l.List, in.Filter, in.Order}, narrowed...) {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	q := &query{Limit: in.Limit, From: place{Version: placeVersion, Query: h.Sum(nil)[:16], At: time.Now().UnixMicro()}, key: s.key}
+	if q.Limit == 0 {
+		q.Limit = 50
+	}
+	if in.PageToken != "" {
+		if err := q.resume(in.PageToken); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if q.Expr, err = l.Parse(in.Filter, time.UnixMicro(q.From.At)); err != nil {
+		return nil, err
+	}
+	q.Order, err = l.ParseOrder(in.Order)
+	return q, err
+}
+
+// First reports whether the first page is asked for.
+func (q *query) First() bool { return q.From.ID == "" }
+
+// resume takes up where a token says.
+func (q *query) resume(token string) error {
+	raw, err := base64.RawURLEncoding.DecodeString(token)
+	if err != nil || len(raw) < tagSize || !hmac.Equal(raw[:tagSize], q.tag(raw[tagSize:])) {
+		return nhi.Invalidf("page_token is not one that this server gave; begin again without it")
+	}
+	var p place
+	switch err := json.Unmarshal(raw[tagSize:], &p); {
+	case err != nil || p.Version != placeVersion:
+		return nhi.Invalidf("page_token is one of another release; begin again without it")
+	case !hmac.Equal(p.Query, q.From.Query):
+		return nhi.Invalidf("page_token belongs to another list, filter or order; begin again without it")
+	}
+	q.From = p
+	return nil
+}
+
+const tagSize = 16
+
+func (q *query) tag(body []byte) []byte {
+	m := hmac.New(sha256.New, q.key)
+	m.Write(body)
+	return m.Sum(nil)[:tagSize]
+}
+
+// next returns the token of the page behind a row.
+func (q *query) next(text string, number int64, id string) string {
+	p := q.From
+	p.Text, p.Number, p.ID = text, number, id
+	body, err := json.Marshal(p)
+	if err != nil {
+		return "" // a place always encodes
+	}
+	return base64.RawURLEncoding.EncodeToString(append(q.tag(body), body...))
+}
+
+// counted puts a first page's total into the page and into its token.
+func (q *query) counted(total int, atLeast bool) { q.From.Total, q.From.AtLeast = total, atLeast }
+
+// paged is a page with the query's total.
+func paged[T any](q *query, items []T, next string) *body[client.Page[T]] {
+	return &body[client.Page[T]]{client.Page[T]{Items: items, Next: next, Total: q.From.Total, AtLeast: q.From.AtLeast}}
+}
+
+// with adds a condition that a parameter of its own states.
+func (q *query) with(l *filter.Language, field string, values ...string) {
+	f, ok := l.Field(field)
+	if !ok {
+		return
+	}
+	t := filter.Term{Field: f, Op: filter.Is}
+	for _, v := range values {
+		value := filter.Value{Text: v}
+		if f.Kind == filter.Flag && v == "true" {
+			value.Number = 1
+		}
+		t.Values = append(t.Values, value)
+	}
+	q.Expr.Terms = append(q.Expr.Terms, t)
+}
+
+// without adds the condition that a field has no value.
+func (q *query) without(l *filter.Language, field string) {
+	if f, ok := l.Field(field); ok {
+		q.Expr.Terms = append(q.Expr.Terms, filter.Term{Field: f, Op: filter.Present, Not: true})
+	}
+}
+
+// words adds bare words.
+func (q *query) words(text string) {
+	fields := strings.Fields(text)
+	for _, w := range fields[:min(len(fields), filter.MaxTerms)] {
+		q.Expr.Terms = append(q.Expr.Terms, filter.Term{Op: filter.Bare, Values: []filter.Value{{Text: strings.ToValidUTF8(strings.ReplaceAll(w, "\x00", ""), "")}}})
+	}
+}
+
+// newKey returns the key that page tokens are signed with: the one that was
+// set, or one that dies with the process.
+func newKey(set []byte) []byte {
+	if len(set) >= 16 {
+		return slices.Clone(set)
+	}
+	key := make([]byte, 32)
+	rand.Read(key) // never fails
+	return key
+}
+
+// scan goes through what has no index, the newest first, until a page is full
+// or it has looked at enough for one request. fetch returns what follows a
+// row; keep says whether a row is wanted; at says where a row stands. A page
+// that ends for the second reason may be short, and has a next one.
+func scan[T any](ctx context.Context, q *query, fetch func(context.Context, place) ([]T, error), keep func(*T) bool, at func(*T) (int64, string)) ([]T, string, error) {
+	const most = 20_000 // rows looked at for one page
+	from, looked, out := q.From, 0, []T{}
+	for looked < most {
+		rows, err := fetch(ctx, from)
+		if err != nil {
+			return nil, "", err
+		}
+		for i := range rows {
+			n, id := at(&rows[i])
+			if keep(&rows[i]) {
+				if len(out) == q.Limit {
+					last := out[len(out)-1]
+					n, id := at(&last)
+					return out, q.next("", n, id), nil
+				}
+				out = append(out, rows[i])
+			}
+			from.Number, from.ID = n, id
+		}
+		if len(rows) == 0 {
+			return out, "", nil
+		}
+		looked += len(rows)
+	}
+	return out, q.next("", from.Number, from.ID), nil
+}
