@@ -83,7 +83,7 @@ func (s *server) listIdentities(ctx context.Context, in *IdentityList) (*body[cl
 		return nil, fail(err)
 	}
 	page, err := s.Inventory.Identities(ctx, inventory.Filter{
-		Expr: q.Expr, Order: q.Order, Limit: q.Limit, Count: q.First(),
+		Expr: q.Expr, Within: within(ctx), Order: q.Order, Limit: q.Limit, Count: q.First(),
 		After: inventory.Cursor{Text: q.From.Text, Number: q.From.Number, ID: nhi.ID(q.From.ID)},
 	})
 	if err != nil {
@@ -107,11 +107,11 @@ func (s *server) identityFacets(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, fail(err)
 	}
-	page, err := s.Inventory.Identities(ctx, inventory.Filter{Expr: q.Expr, Limit: 1, Count: true})
+	page, err := s.Inventory.Identities(ctx, inventory.Filter{Expr: q.Expr, Within: within(ctx), Limit: 1, Count: true})
 	if err != nil {
 		return nil, fail(err)
 	}
-	facets, err := s.Inventory.Facets(ctx, q.Expr)
+	facets, err := s.Inventory.Facets(ctx, q.Expr, within(ctx))
 	if err != nil {
 		return nil, fail(err)
 	}

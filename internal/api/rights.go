@@ -134,6 +134,9 @@ func (s *server) visible(ctx context.Context, right access.Right, id nhi.ID) boo
 	return err == nil && within.Holds(&i)
 }
 
+// within is where the caller may read: what lists show.
+func within(ctx context.Context) nhi.Scopes { return callerOf(ctx).Permits.Within(access.Read) }
+
 // may says whether the caller of a request may use the route of a rule.
 func (s *server) may(r *http.Request, rule rule) error {
 	ctx := r.Context()

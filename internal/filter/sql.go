@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/muster-id/muster/internal/nhi"
 )
 
 // Columns say how a list's fields are written in SQL. The texts are constants
@@ -95,6 +97,37 @@ func (t *Term) day(v Value) bool { return v.Number%dayMicros == 0 }
 // After returns the text that follows every text beginning with prefix, in
 // the order of bytes.
 func After(prefix string) string { return prefix + "\U0010FFFF" }
+
+// Within returns the predicate of what lies in scopes, given the columns of
+// owner and environment, and its arguments, numbered from first on.
+func Within(scopes nhi.Scopes, owner, environment string, first int) (string, []any) {
+	if scopes == nil {
+		return "1 = 1", nil
+	}
+	var args []any
+	arg := func(v string) string {
+		args = append(args, v)
+		return "$" + strconv.Itoa(first+len(args)-1)
+	}
+	parts := []string{}
+	for _, s := range scopes {
+		var both []string
+		if s.Team != "" {
+			both = append(both, owner+" = "+arg("team:"+s.Team))
+		}
+		if s.Environment != "" {
+			both = append(both, environment+" = "+arg(s.Environment))
+		}
+		if len(both) == 0 {
+			return "1 = 1", nil
+		}
+		parts = append(parts, strings.Join(both, " AND "))
+	}
+	if len(parts) == 0 {
+		return "1 = 0", nil
+	}
+	return "((" + strings.Join(parts, ") OR (") + "))", args
+}
 
 // A Get returns what an object has in a field: the text, and for numbers,
 // times (microseconds, 0 for absent) and flags the number.

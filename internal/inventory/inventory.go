@@ -115,7 +115,7 @@ type Attachments interface {
 // Lists answer for many identities at once.
 type Lists interface {
 	List(ctx context.Context, f Filter) (Page, error)
-	Facets(ctx context.Context, e filter.Expr) ([]Facet, error)
+	Facets(ctx context.Context, e filter.Expr, within nhi.Scopes) ([]Facet, error)
 	Counts(ctx context.Context) (Counts, error)
 }
 

@@ -20,11 +20,12 @@ const (
 
 // A Filter says which part of which list is wanted.
 type Filter struct {
-	Expr  filter.Expr  // of filter.Identities
-	Order filter.Order // zero: by name
-	After Cursor       // zero: from the beginning
-	Limit int          // 0: DefaultLimit
-	Count bool         // also count what there is in all
+	Expr   filter.Expr  // of filter.Identities
+	Within nhi.Scopes   // nil: everywhere
+	Order  filter.Order // zero: by name
+	After  Cursor       // zero: from the beginning
+	Limit  int          // 0: DefaultLimit
+	Count  bool         // also count what there is in all
 }
 
 // A Cursor is the last identity of a page: its place in the list's order.
@@ -89,12 +90,13 @@ const MaxValues = 50
 // read them.
 var FacetFields = []string{"kind", "provider", "environment", "class", "owner", "account", "state", "risk", "shadow", "static"}
 
-// Facets counts the identities that e describes by the values of their fields.
+// Facets counts the identities within scopes that e describes by the values of
+// their fields.
 // A field's own terms do not narrow its own facet, so that the other values
 // stay in sight.
-func (s *Service) Facets(ctx context.Context, e filter.Expr) (out []Facet, err error) {
+func (s *Service) Facets(ctx context.Context, e filter.Expr, within nhi.Scopes) (out []Facet, err error) {
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		out, err = tx.Facets(ctx, e)
+		out, err = tx.Facets(ctx, e, within)
 		return err
 	})
 	if err != nil {

@@ -477,6 +477,18 @@ func TestListsFilterSearchAndPage(t *testing.T) {
 	if got := names("-last_used:*", "-risk", 3); len(got) != 8 {
 		t.Errorf("never used, by risk: %v", got)
 	}
+	for _, tt := range []struct {
+		within nhi.Scopes
+		want   int
+	}{
+		{nil, 8}, {nhi.Scopes{}, 0}, {nhi.Scopes{{Team: "payments"}}, 7}, {nhi.Scopes{{Team: "payments", Environment: "prod"}}, 7},
+		{nhi.Scopes{{Team: "payments", Environment: "test"}}, 0}, {nhi.Scopes{{Team: "other"}, {Environment: "prod"}}, 7}, {nhi.Scopes{{}}, 8},
+	} {
+		p, err := s.Identities(ctx, inventory.Filter{Within: tt.within, Count: true})
+		if err != nil || len(p.Identities) != tt.want || p.Total != tt.want {
+			t.Errorf("within %v: %d of %d, %v; want %d", tt.within, len(p.Identities), p.Total, err, tt.want)
+		}
+	}
 	for _, bad := range []inventory.Filter{{Limit: 501}, {Limit: -1}} {
 		if _, err := s.Identities(ctx, bad); !errors.Is(err, nhi.ErrInvalid) {
 			t.Errorf("%+v: err = %v, want invalid", bad, err)
@@ -486,7 +498,7 @@ func TestListsFilterSearchAndPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	facets, err := s.Facets(ctx, e)
+	facets, err := s.Facets(ctx, e, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

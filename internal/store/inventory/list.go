@@ -49,7 +49,7 @@ type plan struct {
 }
 
 // planned says how to ask for what e describes, with arguments from $first on.
-func (t Tx) planned(ctx context.Context, e filter.Expr, first int) (plan, error) {
+func (t Tx) planned(ctx context.Context, e filter.Expr, within nhi.Scopes, first int) (plan, error) {
 	best, at := few+1, -1
 	for i := range e.Terms {
 		n, err := t.rarity(ctx, e.Terms[i])
@@ -76,10 +76,11 @@ func (t Tx) planned(ctx context.Context, e filter.Expr, first int) (plan, error)
 		p.where += text
 		p.args = append(p.args, args...)
 	}
-	if p.where == "" {
-		p.where = "1 = 1"
+	text, args := filter.Within(within, "owner", "environment", first+len(p.args))
+	if p.where != "" {
+		text = p.where + "\n\t\tAND " + text
 	}
-	return p, nil
+	return plan{text, append(p.args, args...)}, nil
 }
 
 // walked are the columns without their indexes.
@@ -192,7 +193,7 @@ func (t Tx) List(ctx context.Context, f inventory.Filter) (inventory.Page, error
 		p.Next = cursorOf(f.Order, p.Identities[f.Limit-1])
 	}
 	if f.Count {
-		p.Total, p.AtLeast, err = t.count(ctx, f.Expr)
+		p.Total, p.AtLeast, err = t.count(ctx, f.Expr, f.Within)
 	}
 	return p, err
 }
@@ -228,7 +229,7 @@ func (t Tx) ids(ctx context.Context, f inventory.Filter) ([]nhi.ID, error) {
 			args[1] = f.After.Text
 		}
 	}
-	p, err := t.planned(ctx, f.Expr, len(args)+1)
+	p, err := t.planned(ctx, f.Expr, f.Within, len(args)+1)
 	if err != nil {
 		return nil, err
 	}
@@ -262,12 +263,12 @@ func once[T any](ctx context.Context, tx *store.Tx, query string, scan func(scan
 }
 
 // count counts what a filter describes, exactly up to a bound.
-func (t Tx) count(ctx context.Context, e filter.Expr) (n int, atLeast bool, err error) {
-	if len(e.Terms) == 0 {
+func (t Tx) count(ctx context.Context, e filter.Expr, within nhi.Scopes) (n int, atLeast bool, err error) {
+	if len(e.Terms) == 0 && within == nil {
 		n, err = t.number(ctx, "SELECT COUNT(*) FROM identity")
 		return n, false, err
 	}
-	p, err := t.planned(ctx, e, 2)
+	p, err := t.planned(ctx, e, within, 2)
 	if err != nil {
 		return 0, false, err
 	}
@@ -280,8 +281,8 @@ func (t Tx) count(ctx context.Context, e filter.Expr) (n int, atLeast bool, err 
 var narrow = []string{"provider", "kind", "environment", "class", "state", "shadow"}
 
 // Facets implements [inventory.Lists].
-func (t Tx) Facets(ctx context.Context, e filter.Expr) ([]inventory.Facet, error) {
-	together, err := t.together(ctx, e)
+func (t Tx) Facets(ctx context.Context, e filter.Expr, within nhi.Scopes) ([]inventory.Facet, error) {
+	together, err := t.together(ctx, e, within)
 	if err != nil {
 		return nil, err
 	}
@@ -290,7 +291,7 @@ func (t Tx) Facets(ctx context.Context, e filter.Expr) ([]inventory.Facet, error
 		f := inventory.Facet{Field: field, Values: together[field]}
 		without := e.Without(field)
 		if f.Values == nil || len(without.Terms) < len(e.Terms) {
-			if f.Values, err = t.apart(ctx, field, without); err != nil {
+			if f.Values, err = t.apart(ctx, field, without, within); err != nil {
 				return nil, err
 			}
 		}
@@ -300,8 +301,8 @@ func (t Tx) Facets(ctx context.Context, e filter.Expr) ([]inventory.Facet, error
 }
 
 // together counts the narrow facets in one go.
-func (t Tx) together(ctx context.Context, e filter.Expr) (map[string][]inventory.Value, error) {
-	p, err := t.planned(ctx, e, 1)
+func (t Tx) together(ctx context.Context, e filter.Expr, within nhi.Scopes) (map[string][]inventory.Value, error) {
+	p, err := t.planned(ctx, e, within, 1)
 	if err != nil {
 		return nil, err
 	}
@@ -335,8 +336,8 @@ func (t Tx) together(ctx context.Context, e filter.Expr) (map[string][]inventory
 }
 
 // apart counts the values of one facet.
-func (t Tx) apart(ctx context.Context, field string, e filter.Expr) ([]inventory.Value, error) {
-	p, err := t.planned(ctx, e, 2)
+func (t Tx) apart(ctx context.Context, field string, e filter.Expr, within nhi.Scopes) ([]inventory.Value, error) {
+	p, err := t.planned(ctx, e, within, 2)
 	if err != nil {
 		return nil, err
 	}
