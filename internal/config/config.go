@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
+	"strings"
 	"time"
 
 	"github.com/muster-id/muster/internal/decision"
@@ -22,37 +24,60 @@ import (
 	"github.com/muster-id/muster/internal/surprise"
 )
 
-// Config is what an administrator decides. Durations are written like 10m.
+// Config is what an administrator decides. Durations are written like 10m. The
+// comments of its fields, here and in the packages that use them, are the words
+// of the reference and of `muster config explain`; see [Key] for their tags.
 type Config struct {
-	Listen    string `yaml:"listen"`     // main listener, host:port
-	OpsListen string `yaml:"ops_listen"` // health and metrics, host:port
-	PublicURL string `yaml:"public_url"` // how the world reaches the main listener
-	TLS       TLS    `yaml:"tls"`
+	// Listen is the address of the main listener: console, API, decisions.
+	Listen string `yaml:"listen" unit:"host:port" example:"0.0.0.0:443"`
+	// OpsListen is the address of health and metrics, on this machine only:
+	// they have no sign-in.
+	OpsListen string `yaml:"ops_listen" unit:"host:port" example:"127.0.0.1:9701"`
+	// PublicURL is how the world reaches the main listener. Empty: the address
+	// it listens on. Tokens name it as their issuer, so choose it once.
+	PublicURL string `yaml:"public_url" unit:"URL" example:"https://muster.example.com"`
+	// TLS is the certificate of the main listener. Without one it listens on
+	// this machine only.
+	TLS TLS `yaml:"tls"`
 
+	// Environments say which accounts and names belong to which environment.
+	// The first rule that fits wins; what none fits is in class unknown. A
+	// reload applies to what is seen from then on.
 	Environments []inventory.EnvironmentRule `yaml:"environments"`
-	OwnerTags    []string                    `yaml:"owner_tags"`
+	// OwnerTags are the tags that name the owner of an identity, the first
+	// that it has wins.
+	OwnerTags []string `yaml:"owner_tags"`
 
-	Guards    policy.Settings    `yaml:"guards"`
-	Decisions decision.Settings  `yaml:"decisions"`
-	Learning  surprise.Settings  `yaml:"learning"`
-	Retention Retention          `yaml:"retention"`
-	Notify    []webhook.Settings `yaml:"notify"`
+	// Guards are the rules that ship with Muster, before policies of your own.
+	Guards policy.Settings `yaml:"guards"`
+	// Decisions say what a decision needs beside policies.
+	Decisions decision.Settings `yaml:"decisions"`
+	// Learning says when what is normal for an identity is known.
+	Learning surprise.Settings `yaml:"learning"`
+	// Retention bounds how much activity is kept: whichever is reached first.
+	Retention Retention `yaml:"retention"`
+	// Notify are the receivers of notices, by webhook.
+	Notify []webhook.Settings `yaml:"notify"`
 
-	// JournalReserve is the room in bytes that is kept for decisions on a full
-	// disk; a quarter of it is kept for the audit log as well.
-	JournalReserve int64 `yaml:"journal_reserve"`
+	// JournalReserve is the room that is kept for decisions on a full disk; a
+	// quarter of it is kept for the audit log as well.
+	JournalReserve int64 `yaml:"journal_reserve" unit:"bytes"`
 }
 
 // TLS are the files of the server's certificate and key.
 type TLS struct {
-	Cert string `yaml:"cert"`
-	Key  string `yaml:"key"`
+	// Cert is the file of the certificate chain, in PEM.
+	Cert string `yaml:"cert" unit:"file" example:"/etc/muster/tls.crt"`
+	// Key is the file of its private key, in PEM.
+	Key string `yaml:"key" unit:"file" example:"/etc/muster/tls.key"`
 }
 
 // Retention bounds how much activity is kept.
 type Retention struct {
-	Age   time.Duration `yaml:"age"`
-	Bytes int64         `yaml:"bytes"`
+	// Age is how long activity is kept.
+	Age time.Duration `yaml:"age"`
+	// Bytes is how much activity is kept.
+	Bytes int64 `yaml:"bytes" unit:"bytes"`
 }
 
 // Default returns the configuration of a server without a file.
@@ -62,36 +87,98 @@ func Default() Config {
 		OpsListen:      "127.0.0.1:8701",
 		OwnerTags:      inventory.DefaultSettings().OwnerTags,
 		Guards:         policy.DefaultSettings(),
+		Decisions:      decision.Settings{}.WithDefaults(),
+		Learning:       surprise.Settings{}.WithDefaults(),
 		Retention:      Retention{Age: 30 * 24 * time.Hour, Bytes: 20 << 30},
 		JournalReserve: 256 << 20,
 	}
 }
 
-// Load reads the file at path over the defaults. An empty path returns the
-// defaults. Names of files inside are relative to the file's folder.
+// Load reads the file at path over the defaults and checks it. An empty path
+// returns the defaults. Names of files inside are relative to the file's folder.
 func Load(path string) (Config, error) {
-	c := Default()
-	if path == "" {
-		return c, nil
-	}
-	data, err := os.ReadFile(path)
+	l, err := Read(path, nil)
 	if err != nil {
-		return c, fmt.Errorf("read the configuration: %w", err)
+		return l.Config, err
 	}
-	if err := strictyaml.Decode(path, data, &c); err != nil {
-		return c, err
+	return l.Config, l.Check()
+}
+
+// Loaded is a configuration with where its values come from.
+type Loaded struct {
+	Config Config
+	// From says where a value comes from, by path: "FILE:LINE" or
+	// [FromEnvironment]; what is not named is a default.
+	From map[string]string
+
+	file   string
+	places map[string]strictyaml.Place
+}
+
+// Read reads the file at path, if it is not empty, over the defaults, and the
+// environment over both, if getenv is given. It does not check whether the
+// values fit together: others may come on top, then see [Loaded.Check].
+func Read(path string, getenv func(string) string) (Loaded, error) {
+	l := Loaded{Config: Default(), From: map[string]string{}, file: path}
+	if path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return l, fmt.Errorf("read the configuration: %w", err)
+		}
+		if err := strictyaml.Decode(path, data, &l.Config); err != nil {
+			return l, err
+		}
+		l.places = strictyaml.Places(data)
+		for key, at := range l.places {
+			l.From[unnumbered(key)] = fmt.Sprintf("%s:%d", path, at.Line)
+		}
+		l.Config.relativeTo(filepath.Dir(path))
 	}
-	base := filepath.Dir(path)
-	for _, f := range []*string{&c.TLS.Cert, &c.TLS.Key} {
-		*f = within(base, *f)
+	if getenv != nil {
+		set, err := l.Config.FromEnv(getenv)
+		if err != nil {
+			return l, err
+		}
+		for _, key := range set {
+			l.From[key] = FromEnvironment
+			delete(l.places, key)
+		}
 	}
-	for i := range c.Notify {
-		c.Notify[i].SecretFile = within(base, c.Notify[i].SecretFile)
+	return l, nil
+}
+
+// Check returns what is wrong with the values, with file, line and column when
+// the file says so. It wraps nhi.ErrInvalid.
+func (l *Loaded) Check() error {
+	err := l.Config.Check()
+	if err == nil || l.file == "" {
+		return err
 	}
-	if err := c.Check(); err != nil {
-		return c, fmt.Errorf("%s: %w", path, err)
+	if at, ok := l.places[l.culprit(err.Error())]; ok {
+		return fmt.Errorf("%s:%d:%d: %w", l.file, at.Line, at.Column, err)
 	}
-	return c, nil
+	return fmt.Errorf("%s: %w", l.file, err)
+}
+
+// culprit finds the setting that a message of Check is about: it names the
+// section first, then the key.
+func (l *Loaded) culprit(message string) string {
+	path := ""
+	for word := range strings.FieldsFuncSeq(message, func(r rune) bool {
+		return r != '_' && r != '[' && r != ']' && r != '.' && (r < 'a' || r > 'z') && (r < '0' || r > '9')
+	}) {
+		next := strings.TrimPrefix(path+"."+strings.Trim(word, "."), ".")
+		if _, ok := l.places[next]; ok {
+			path = next
+		}
+	}
+	return path
+}
+
+// relativeTo makes the names of files, which are the keys of unit "file",
+// absolute, seen from folder.
+func (c *Config) relativeTo(folder string) {
+	eachFile(reflect.ValueOf(c).Elem(), "", func(_ string, v reflect.Value) { v.SetString(within(folder, v.String())) })
 }
 
 func within(base, file string) string {

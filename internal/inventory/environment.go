@@ -11,11 +11,17 @@ import (
 // such rules assign one; tags at a provider may not, because whoever can tag
 // an identity could move it.
 type EnvironmentRule struct {
-	Name     string    `yaml:"name"`
-	Class    nhi.Class `yaml:"class"`
-	Provider string    `yaml:"provider,omitempty"` // empty: any
-	Accounts []string  `yaml:"accounts,omitempty"` // empty: any
-	Names    []string  `yaml:"names,omitempty"`    // patterns as in path.Match; empty: any
+	// Name is how people call the environment.
+	Name string `yaml:"name" example:"production"`
+	// Class says whether a production system must be kept apart from it.
+	Class nhi.Class `yaml:"class" enum:"production,nonproduction,unknown" example:"production"`
+	// Provider is the only provider that the rule fits. Empty: any.
+	Provider string `yaml:"provider,omitempty" example:"aws"`
+	// Accounts are the only accounts that the rule fits. Empty: any.
+	Accounts []string `yaml:"accounts,omitempty" example:"['123456789012']"`
+	// Names are patterns for names of identities, with * and ? as in
+	// path.Match. Empty: any.
+	Names []string `yaml:"names,omitempty" example:"['prod-*']"`
 }
 
 // known are the environments whose class the name says, for a person who

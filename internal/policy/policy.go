@@ -63,7 +63,7 @@ type Settings struct {
 	RiskDeny int `yaml:"risk_deny" json:"risk_deny"`
 	// SurpriseStepUp is the surprise, in tenths of a bit, from which a caller
 	// that is not bound to a key must step up. 0 to 100,000.
-	SurpriseStepUp int `yaml:"surprise_step_up" json:"surprise_step_up"`
+	SurpriseStepUp int `yaml:"surprise_step_up" json:"surprise_step_up" unit:"tenths of a bit"`
 	// SensitivityOwned is the sensitivity from which an identity needs an
 	// owner. 0 to 5; 5 asks for none.
 	SensitivityOwned int `yaml:"sensitivity_owned" json:"sensitivity_owned"`

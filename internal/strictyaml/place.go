@@ -101,13 +101,34 @@ func walkNode(n ast.Node, path string, t reflect.Type, visit func(string, Place,
 			element = t.Elem()
 		}
 		for i, v := range n.Values {
-			walkNode(v, fmt.Sprintf("%s[%d]", path, i), element, visit)
+			inner := fmt.Sprintf("%s[%d]", path, i)
+			if p := firstPlace(v); p.Line > 0 {
+				visit(inner, p, nil)
+			}
+			walkNode(v, inner, element, visit)
 		}
 	case *ast.AnchorNode:
 		walkNode(n.Value, path, t, visit)
 	case *ast.TagNode:
 		walkNode(n.Value, path, t, visit)
 	}
+}
+
+// firstPlace is where an entry of a list begins.
+func firstPlace(n ast.Node) Place {
+	switch m := n.(type) {
+	case *ast.MappingNode:
+		if len(m.Values) > 0 {
+			return firstPlace(m.Values[0])
+		}
+	case *ast.MappingValueNode:
+		p := m.Key.GetToken().Position
+		return Place{p.Line, p.Column}
+	}
+	if t := n.GetToken(); t != nil && t.Position != nil {
+		return Place{t.Position.Line, t.Position.Column}
+	}
+	return Place{}
 }
 
 func walkPair(v *ast.MappingValueNode, path string, t reflect.Type, visit func(string, Place, reflect.Type)) {
@@ -125,7 +146,7 @@ func walkPair(v *ast.MappingValueNode, path string, t reflect.Type, visit func(s
 	case t.Kind() == reflect.Map:
 		value = t.Elem()
 	}
-	visit(inner, Place{token.Position.Line, token.Position.Column}, parent)
+	visit(inner, firstPlace(v), parent)
 	if v.Value != nil && (parent == nil || value != nil) {
 		walkNode(v.Value, inner, value, visit)
 	}

@@ -88,7 +88,7 @@ func TestEveryUnknownKeyIsToldWithWhatWasMeant(t *testing.T) {
 
 func TestPlacesOfSettings(t *testing.T) {
 	got := Places([]byte("a: 1\nb:\n  - c: 2\n    d: {e: 3}\n"))
-	want := map[string]Place{"a": {1, 1}, "b": {2, 1}, "b[0].c": {3, 5}, "b[0].d": {4, 5}, "b[0].d.e": {4, 9}}
+	want := map[string]Place{"a": {1, 1}, "b": {2, 1}, "b[0]": {3, 5}, "b[0].c": {3, 5}, "b[0].d": {4, 5}, "b[0].d.e": {4, 9}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

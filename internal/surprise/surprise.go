@@ -248,7 +248,7 @@ func mix(h uint64) uint64 {
 // Settings say when a page is established. They are kept in the page.
 type Settings struct {
 	// MinEvents is the number of learned events it takes. 0 means 30.
-	MinEvents int `yaml:"min_events"`
+	MinEvents int `yaml:"min_events" unit:"events"`
 	// MinSpan is the time it takes between the first and the last learned
 	// event, in whole seconds. 0 means one hour, below 0 none.
 	MinSpan time.Duration `yaml:"min_span"`
@@ -259,7 +259,8 @@ const (
 	defaultMinSpan   = time.Hour
 )
 
-func (s Settings) withDefaults() Settings {
+// WithDefaults returns s with what is zero at its default.
+func (s Settings) WithDefaults() Settings {
 	if s.MinEvents <= 0 {
 		s.MinEvents = defaultMinEvents
 	}
@@ -274,7 +275,7 @@ func (s Settings) withDefaults() Settings {
 
 // word packs settings as the page keeps them; 0 stands for the defaults.
 func (s Settings) word() uint64 {
-	s = s.withDefaults()
+	s = s.WithDefaults()
 	events := min(uint64(s.MinEvents), math.MaxUint32)
 	span := min(uint64(s.MinSpan/time.Second), math.MaxUint32)
 	return events<<32 | span

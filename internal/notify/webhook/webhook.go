@@ -28,10 +28,15 @@ import (
 
 // Settings say where a webhook goes.
 type Settings struct {
-	Name       string       `yaml:"name"`
-	URL        string       `yaml:"url"`
-	SecretFile string       `yaml:"secret_file"` // holds whsec_ and base64, as the standard writes secrets
-	Severity   nhi.Severity `yaml:"severity"`    // the least severity that is sent; empty sends all
+	// Name tells the receiver apart from others, in the outbox and in messages.
+	Name string `yaml:"name" example:"on-call"`
+	// URL is where notices are sent, by HTTPS; plain HTTP only to this machine.
+	URL string `yaml:"url" unit:"URL" secret:"true" example:"https://hooks.example.com/muster"`
+	// SecretFile is the file of the secret that signs notices: whsec_ and
+	// base64, as the standard writes secrets.
+	SecretFile string `yaml:"secret_file" unit:"file" example:"/etc/muster/on-call.secret"`
+	// Severity is the least severity that is sent. Empty: all.
+	Severity nhi.Severity `yaml:"severity" enum:"info,low,medium,high,critical" example:"high"`
 }
 
 // Validate returns an error wrapping nhi.ErrInvalid that names the setting and
