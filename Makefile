@@ -60,6 +60,7 @@ e2e: build ## the product as its users meet it: commands, stories, crashes, ngin
 	@scripts/need node packages
 	$(GO) test -count=1 -timeout 20m ./test/...
 	CGO_ENABLED=1 $(GO) test -count=1 -tags pkcs11 ./internal/seal/pkcs11
+	$(GO) test -count=1 -tags pebble ./internal/certs
 	MUSTER="$(CURDIR)/$(BIN)" examples/leaked-key/run
 	MUSTER="$(CURDIR)/$(BIN)" test/browser/run
 
