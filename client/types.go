@@ -341,6 +341,8 @@ type Source struct {
 	Accounts []string  `json:"accounts"`
 	Created  time.Time `json:"created"`
 	Disabled bool      `json:"disabled"`
+	// Health is what this process heard of it since it started.
+	Health SourceHealth `json:"health"`
 }
 
 // AddSource asks for a new source.
@@ -401,6 +403,8 @@ type Received struct {
 	Refused    int  `json:"refused" doc:"records about accounts the source may not speak for"`
 	Sightings  int  `json:"sightings,omitempty"`
 	Duplicate  bool `json:"duplicate" doc:"this very batch was received before"`
+	// Newest is the time of the latest event, absent when there was none.
+	Newest *time.Time `json:"newest,omitempty"`
 }
 
 // Document is a configuration file that is applied as a whole: routes,

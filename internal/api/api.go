@@ -147,17 +147,18 @@ type Acts interface {
 
 // Deps are what the interface serves.
 type Deps struct {
-	Gate      Gate
-	Access    Access
-	Intake    Intake
-	Decisions Decisions
-	Findings  Findings
-	Documents Documents
-	State     State
-	Mind      Mind
-	Inventory *inventory.Service
-	Respond   *respond.Service
-	Acts      Acts
+	Gate       Gate
+	Access     Access
+	Intake     Intake
+	Decisions  Decisions
+	Findings   Findings
+	Documents  Documents
+	State      State
+	Mind       Mind
+	Operations Operations
+	Inventory  *inventory.Service
+	Respond    *respond.Service
+	Acts       Acts
 	// Clean takes secrets out of text. What it would change is refused where
 	// people name things.
 	Clean func(string) string
@@ -226,6 +227,7 @@ func New(d Deps) (http.Handler, []byte, error) {
 	s.identities(h)
 	s.credentials(h)
 	s.minds(h)
+	s.health(h)
 	s.findings(h)
 	s.decisions(h)
 	s.enrolment(h)

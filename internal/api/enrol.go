@@ -59,7 +59,7 @@ func (s *server) enrolment(h huma.API) {
 			if err != nil {
 				return nil, fail(err)
 			}
-			return &body[client.Page[client.Source]]{client.Page[client.Source]{Items: list(sources, toSource), Total: len(sources)}}, nil
+			return &body[client.Page[client.Source]]{client.Page[client.Source]{Items: list(sources, s.source), Total: len(sources)}}, nil
 		})
 	huma.Register(h, op(http.MethodPost, "/v1/sources", "add-source", "sources", "Add a source; it may speak only about its accounts"),
 		func(ctx context.Context, in *body[client.AddSource]) (*body[client.Enrolled], error) {

@@ -79,6 +79,7 @@ var rules = map[string]rule{
 	"PATCH /v1/points/{id}":          {right: access.Administer},
 	"GET /v1/sources":                {right: access.Read},
 	"POST /v1/sources":               {right: access.Administer},
+	"GET /v1/health":                 {right: access.Read},
 	"GET /v1/documents/{name}":       {right: access.Read},
 	"PUT /v1/documents/{name}":       {right: access.Administer},
 	"POST /v1/inventory/imports/aws": {right: access.Administer},

@@ -204,6 +204,9 @@ func (d *delivery) event(ev nhi.Event) error {
 	// The stream knows when it arrived. Without it the same input is the same
 	// batch whenever it is sent, which is how a repeat is recognised.
 	ev.Arrived = time.Time{}
+	if at := ev.Time; d.reply.Newest == nil || at.After(*d.reply.Newest) {
+		d.reply.Newest = &at
+	}
 	d.open = append(d.open, ev)
 	d.reply.Events++
 	if len(d.open) < batchEvents {

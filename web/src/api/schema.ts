@@ -227,6 +227,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Say how each part of this process does, and what to do about it */
+        get: operations["get-health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/identities": {
         parameters: {
             query?: never;
@@ -778,6 +795,21 @@ export interface components {
             kind: string;
             name: string;
         };
+        Health: {
+            checks: components["schemas"]["HealthCheck"][] | null;
+            ready: boolean;
+        };
+        HealthCheck: {
+            /** @description what to do about it */
+            cure?: string;
+            name: string;
+            /** @enum {string} */
+            state: "ok" | "degraded" | "failed";
+            /** @description decisions need it */
+            vital: boolean;
+            /** @description what is wrong */
+            why?: string;
+        };
         Identity: {
             account: string;
             /** @description can prove itself by platform evidence */
@@ -1236,8 +1268,52 @@ export interface components {
             created: string;
             disabled: boolean;
             format: string;
+            health: components["schemas"]["SourceHealth"];
             id: string;
             name: string;
+        };
+        SourceHealth: {
+            /**
+             * Format: int64
+             * @description what it sent and what was taken in
+             */
+            deliveries: number;
+            /** @description why the last failed delivery was not taken in; absent once a later one was */
+            error?: string;
+            /** Format: date-time */
+            error_at?: string;
+            /** Format: int64 */
+            events: number;
+            /**
+             * Format: int64
+             * @description deliveries that were not taken in
+             */
+            failures: number;
+            /**
+             * Format: double
+             * @description seconds between the newest event of the last delivery and its arrival
+             */
+            lag?: number;
+            /**
+             * Format: date-time
+             * @description when something of it was last taken in
+             */
+            last?: string;
+            /**
+             * Format: int64
+             * @description records about accounts that it may not speak for
+             */
+            refused: number;
+            /**
+             * Format: date-time
+             * @description when counting began: the start of the process
+             */
+            since: string;
+            /**
+             * Format: int64
+             * @description records that were no events of the format; kept sealed
+             */
+            unparsable: number;
         };
     };
     responses: never;
@@ -1732,6 +1808,35 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["EvaluatedFingerprints"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Health"];
                 };
             };
             /** @description Error */
