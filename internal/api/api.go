@@ -99,6 +99,7 @@ type DecisionFilter struct {
 	Identity nhi.ID
 	Point    nhi.ID
 	Before   time.Time
+	Within   func(nhi.ID) bool // whose decisions; nil: everybody's
 }
 
 // Findings is what was found and done.
@@ -106,7 +107,7 @@ type Findings interface {
 	Findings(ctx context.Context, f FindingFilter) ([]nhi.Finding, int, error)
 	Finding(ctx context.Context, id string) (nhi.Finding, error)
 	Action(ctx context.Context, id string) (nhi.Action, error)
-	Recent(ctx context.Context, limit int) ([]nhi.Action, error)
+	Recent(ctx context.Context, within nhi.Scopes, limit int) ([]nhi.Action, error)
 }
 
 // FindingFilter narrows a list of findings; zero fields do not.
@@ -114,6 +115,7 @@ type FindingFilter struct {
 	Status     nhi.FindingStatus
 	Identity   nhi.ID
 	Credential nhi.CredentialID
+	Within     nhi.Scopes // nil: everywhere
 	Skip       int
 	Limit      int
 }
@@ -128,7 +130,9 @@ type Documents interface {
 
 // State is the state of the whole installation.
 type State interface {
-	Overview(ctx context.Context) (client.Overview, error)
+	// Overview counts what lies within some scopes; what belongs to none is 0
+	// unless they are everywhere.
+	Overview(ctx context.Context, within nhi.Scopes) (client.Overview, error)
 	Normal(id nhi.ID) []client.Normal
 	Audit(ctx context.Context, before uint64, limit int) ([]client.Entry, error)
 	Checkpoint(ctx context.Context) (json.RawMessage, error)
@@ -137,6 +141,12 @@ type State interface {
 	Generation() nhi.Generation
 	// Woken returns a channel that is closed at the next change.
 	Woken() <-chan struct{}
+}
+
+// Known is what decisions know of identities: kind, owner and environment. It
+// reads memory only.
+type Known interface {
+	Identity(id nhi.ID) (nhi.Identity, bool)
 }
 
 // Acts records what people do through the interface, durably, before it
@@ -156,6 +166,7 @@ type Deps struct {
 	State      State
 	Mind       Mind
 	Operations Operations
+	Known      Known
 	Inventory  *inventory.Service
 	Respond    *respond.Service
 	Acts       Acts

@@ -10,10 +10,13 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// point adds to a point what it let pass while it only observed.
-func (s *server) point(p nhi.Point) client.Point {
+// point adds to a point what it let pass while it only observed, which is
+// about everybody who came through it.
+func (s *server) point(ctx context.Context, p nhi.Point) client.Point {
 	out := toPoint(p)
-	out.WouldRefuse = s.Access.WouldRefuse(p.ID)
+	if within(ctx) == nil {
+		out.WouldRefuse = s.Access.WouldRefuse(p.ID)
+	}
 	return out
 }
 
@@ -24,7 +27,7 @@ func (s *server) enrolment(h huma.API) {
 			if err != nil {
 				return nil, fail(err)
 			}
-			return &body[client.Page[client.Point]]{client.Page[client.Point]{Items: list(points, s.point), Total: len(points)}}, nil
+			return &body[client.Page[client.Point]]{client.Page[client.Point]{Items: list(points, func(p nhi.Point) client.Point { return s.point(ctx, p) }), Total: len(points)}}, nil
 		})
 	huma.Register(h, op(http.MethodPost, "/v1/points", "enroll-point", "points", "Enroll an enforcement point; it starts observing"),
 		func(ctx context.Context, in *body[client.EnrollPoint]) (*body[client.Enrolled], error) {
@@ -51,7 +54,7 @@ func (s *server) enrolment(h huma.API) {
 			if err != nil {
 				return nil, fail(err)
 			}
-			return &body[client.Point]{s.point(p)}, nil
+			return &body[client.Point]{s.point(ctx, p)}, nil
 		})
 	huma.Register(h, op(http.MethodGet, "/v1/sources", "list-sources", "sources", "List sources of logs and sightings"),
 		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Source]], error) {

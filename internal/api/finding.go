@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -62,7 +63,7 @@ func (s *server) findings(h huma.API) {
 				return nil, fail(err)
 			}
 			found, total, err := s.Findings.Findings(ctx, FindingFilter{
-				Status: nhi.FindingStatus(in.Status), Identity: nhi.ID(in.Identity), Credential: nhi.CredentialID(in.Credential), Skip: skip, Limit: in.Limit,
+				Status: nhi.FindingStatus(in.Status), Identity: nhi.ID(in.Identity), Credential: nhi.CredentialID(in.Credential), Within: within(ctx), Skip: skip, Limit: in.Limit,
 			})
 			if err != nil {
 				return nil, fail(err)
@@ -102,7 +103,7 @@ func (s *server) actions(h huma.API) {
 		func(ctx context.Context, in *struct {
 			Limit int `query:"limit" minimum:"1" maximum:"500" default:"50"`
 		}) (*body[client.Page[client.Action]], error) {
-			recent, err := s.Findings.Recent(ctx, in.Limit)
+			recent, err := s.Findings.Recent(ctx, within(ctx), in.Limit)
 			if err != nil {
 				return nil, fail(err)
 			}
@@ -142,7 +143,11 @@ func (s *server) decisions(h huma.API) {
 			Before   time.Time `query:"before"`
 			Limit    int       `query:"limit" minimum:"1" maximum:"500" default:"50"`
 		}) (*body[client.Page[client.Decision]], error) {
-			recent := s.Decisions.Recent(DecisionFilter{Outcome: nhi.Outcome(in.Outcome), Identity: nhi.ID(in.Identity), Point: nhi.ID(in.Point), Before: in.Before}, in.Limit)
+			f := DecisionFilter{Outcome: nhi.Outcome(in.Outcome), Identity: nhi.ID(in.Identity), Point: nhi.ID(in.Point), Before: in.Before}
+			if within(ctx) != nil {
+				f.Within = func(id nhi.ID) bool { return s.visible(ctx, access.Read, id) }
+			}
+			recent := s.Decisions.Recent(f, in.Limit)
 			names := s.namer(ctx)
 			return &body[client.Page[client.Decision]]{client.Page[client.Decision]{Items: list(recent, names.decision)}}, nil
 		})

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/inventory"
@@ -129,6 +131,9 @@ func (s *server) identities(h huma.API) {
 			}
 			if err := s.plain(in.Body.Name, in.Body.Environment, in.Body.Owner); err != nil {
 				return nil, fail(err)
+			}
+			if !s.creates(ctx, in.Body) {
+				return nil, fail(fmt.Errorf("your role does not reach identities with this owner and environment: %w", nhi.ErrDenied))
 			}
 			i, err := s.Inventory.CreateIdentity(ctx, in.Body.Name, kind, in.Body.Environment, in.Body.Owner)
 			if err != nil {
@@ -255,6 +260,9 @@ func (s *server) credentials(h huma.API) {
 			var c nhi.Credential
 			var err error
 			act := "credential.pin"
+			if in.Body.Consumer != "" && !s.visible(ctx, access.Read, nhi.ID(in.Body.Consumer)) {
+				return nil, fail(fmt.Errorf("no identity with the consumer's id: %w", nhi.ErrNotFound))
+			}
 			if in.Body.Consumer == "" {
 				act = "credential.unpin"
 				c, err = s.Inventory.Unpin(ctx, nhi.CredentialID(in.ID))

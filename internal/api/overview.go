@@ -14,11 +14,12 @@ import (
 func (s *server) overview(h huma.API) {
 	huma.Register(h, op(http.MethodGet, "/v1/overview", "get-overview", "overview", "Is anything wrong, and are we protected?"),
 		func(ctx context.Context, _ *struct{}) (*body[client.Overview], error) {
-			o, err := s.State.Overview(ctx)
+			within := within(ctx)
+			o, err := s.State.Overview(ctx, within)
 			if err != nil {
 				return nil, fail(err)
 			}
-			open, _, err := s.Findings.Findings(ctx, FindingFilter{Status: nhi.Open, Limit: 10})
+			open, _, err := s.Findings.Findings(ctx, FindingFilter{Status: nhi.Open, Within: within, Limit: 10})
 			if err != nil {
 				return nil, fail(err)
 			}
@@ -28,8 +29,11 @@ func (s *server) overview(h huma.API) {
 			}
 			o.Demo = s.Demo
 			o.Needs = list(open, func(f nhi.Finding) client.Finding { return s.named(ctx, f) })
-			o.Rates = s.Decisions.Rates(60)
-			o.Points, o.Unprotected = list(points, s.point), []string{}
+			o.Rates = []client.Rate{}
+			if within == nil {
+				o.Rates = s.Decisions.Rates(60)
+			}
+			o.Points, o.Unprotected = list(points, func(p nhi.Point) client.Point { return s.point(ctx, p) }), []string{}
 			for _, p := range points {
 				if p.Mode != nhi.Enforce && !p.Disabled {
 					o.Unprotected = append(o.Unprotected, p.Name)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -131,12 +132,22 @@ func (s *server) visible(ctx context.Context, right access.Right, id nhi.ID) boo
 	if id == "" || len(within) == 0 {
 		return false
 	}
+	if i, ok := s.Known.Identity(id); ok {
+		return within.Holds(&i)
+	}
 	i, err := s.Inventory.Identity(ctx, id)
 	return err == nil && within.Holds(&i)
 }
 
 // within is where the caller may read: what lists show.
 func within(ctx context.Context) nhi.Scopes { return callerOf(ctx).Permits.Within(access.Read) }
+
+// creates reports whether the caller may make such an identity: only where it
+// administers already.
+func (s *server) creates(ctx context.Context, c client.CreateIdentity) bool {
+	made := nhi.Identity{Owner: nhi.Owner{Ref: c.Owner}, Environment: nhi.Environment{Name: c.Environment}}
+	return callerOf(ctx).Permits.Within(access.Administer).Holds(&made)
+}
 
 // may says whether the caller of a request may use the route of a rule.
 func (s *server) may(r *http.Request, rule rule) error {

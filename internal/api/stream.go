@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -101,6 +102,9 @@ func (s *server) pump(ctx context.Context, e *events, want []string, after nhi.G
 			if !ok {
 				return nil
 			}
+			if !s.visible(ctx, access.Read, d.Identity) {
+				continue
+			}
 			if err := e.send("decision", nil, e.names.decision(d)); err != nil {
 				return err
 			}
@@ -154,10 +158,16 @@ func (e *events) change(ctx context.Context, c nhi.Change) error {
 		if err := json.Unmarshal(c.Payload, &f); err != nil {
 			return nil // of another format; the list shows what can be shown
 		}
+		if !e.names.server.visible(ctx, access.Read, f.Identity) {
+			return nil
+		}
 		return e.send("finding", &c.Seq, e.names.server.named(ctx, f))
 	case nhi.SubjectAction:
 		var a nhi.Action
 		if err := json.Unmarshal(c.Payload, &a); err != nil {
+			return nil
+		}
+		if !e.names.server.visible(ctx, access.Read, a.Identity) {
 			return nil
 		}
 		return e.send("action", &c.Seq, ToAction(a))

@@ -116,7 +116,7 @@ type Attachments interface {
 type Lists interface {
 	List(ctx context.Context, f Filter) (Page, error)
 	Facets(ctx context.Context, e filter.Expr, within nhi.Scopes) ([]Facet, error)
-	Counts(ctx context.Context) (Counts, error)
+	Counts(ctx context.Context, within nhi.Scopes) (Counts, error)
 }
 
 // Fingerprints computes blind fingerprints. *fingerprint.Evaluator is one.

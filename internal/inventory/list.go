@@ -181,10 +181,11 @@ type Counts struct {
 	Admins             int              `json:"admins"`           // identities with an administrator's grant
 }
 
-// Counts returns the figures of the overview.
-func (s *Service) Counts(ctx context.Context) (c Counts, err error) {
+// Counts returns the figures of the overview, of the identities within some
+// scopes; nil is everywhere.
+func (s *Service) Counts(ctx context.Context, within nhi.Scopes) (c Counts, err error) {
 	err = s.store.View(ctx, func(tx Tx) (err error) {
-		c, err = tx.Counts(ctx)
+		c, err = tx.Counts(ctx, within)
 		return err
 	})
 	return c, err

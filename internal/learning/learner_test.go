@@ -124,7 +124,7 @@ func (b *bench) publish(events ...nhi.Event) {
 
 func (b *bench) findings() []nhi.Finding {
 	b.t.Helper()
-	all, _, err := storerespond.New(b.db).Findings(b.t.Context(), "", "", "", 0, 100)
+	all, _, err := storerespond.New(b.db).Findings(b.t.Context(), "", "", "", nil, 0, 100)
 	if err != nil {
 		b.t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (m minds) Learned(id nhi.ID) client.Learned {
 func (m minds) Risk(ctx context.Context, i nhi.Identity) (client.Risk, error) {
 	var open []nhi.Finding
 	for _, status := range []nhi.FindingStatus{nhi.Open, nhi.Acknowledged} {
-		found, _, err := m.findings.Findings(ctx, status, i.ID, "", 0, maxExplained)
+		found, _, err := m.findings.Findings(ctx, status, i.ID, "", nil, 0, maxExplained)
 		if err != nil {
 			return client.Risk{}, fmt.Errorf("read the findings about %s: %w", i.ID, err)
 		}

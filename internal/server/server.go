@@ -374,7 +374,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	reported := newReporters(s.intake)
 	management, _, err := api.New(api.Deps{
-		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found},
+		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health}, PageKey: s.keys.Derive("page", 32),
 		State: &state{

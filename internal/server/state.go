@@ -62,25 +62,30 @@ type state struct {
 }
 
 // Overview implements api.State; lists and rates are the caller's.
-func (s *state) Overview(ctx context.Context) (client.Overview, error) {
-	c, err := s.inventory.Counts(ctx)
+func (s *state) Overview(ctx context.Context, within nhi.Scopes) (client.Overview, error) {
+	c, err := s.inventory.Counts(ctx, within)
 	if err != nil {
 		return client.Overview{}, fmt.Errorf("count the inventory: %w", err)
 	}
-	open, critical, err := s.findings.Counts(ctx)
+	open, critical, err := s.findings.Counts(ctx, within)
 	if err != nil {
 		return client.Overview{}, fmt.Errorf("count the findings: %w", err)
 	}
-	static, contained, err := storeinventory.Exposure(ctx, s.db)
+	static, contained, err := storeinventory.Exposure(ctx, s.db, within)
 	if err != nil {
 		return client.Overview{}, fmt.Errorf("count the credentials: %w", err)
 	}
-	return client.Overview{
+	out := client.Overview{
 		Identities: c.Identities, Shadow: c.Shadow, Unowned: c.Unowned, Credentials: c.Credentials, Static: static, Contained: contained,
-		Findings: open, Critical: critical, Events: s.intake.Events(), Unparsable: s.intake.Unparsable(),
-		PerSecond: s.perSecond(time.Now()), WouldRefuse: s.refused(), Unlogged: uint64(max(s.log.Unlogged(), 0)), Generation: uint64(s.db.Generation()),
+		Findings: open, Critical: critical, Generation: uint64(s.db.Generation()),
 		GeoBuilt: s.table.Built().UTC(), GeoStale: s.table.Stale(time.Now()), Attribution: s.table.Attribution(),
-	}, nil
+	}
+	if within != nil {
+		return out, nil // the other figures are of the whole installation
+	}
+	out.Events, out.Unparsable, out.PerSecond = s.intake.Events(), s.intake.Unparsable(), s.perSecond(time.Now())
+	out.WouldRefuse, out.Unlogged = s.refused(), uint64(max(s.log.Unlogged(), 0))
+	return out, nil
 }
 
 // perSecond is the rate of decisions over the last full minute and this one.
@@ -171,7 +176,7 @@ func encode(v any) json.RawMessage {
 type decisions struct{ log *logbook.Log }
 
 func (d decisions) Recent(f api.DecisionFilter, limit int) []nhi.Decision {
-	return d.log.Recent(logbook.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before}, limit)
+	return d.log.Recent(logbook.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before, Within: f.Within}, limit)
 }
 
 func (d decisions) Decision(id string) (nhi.Decision, bool) { return d.log.Get(id) }
@@ -198,7 +203,7 @@ func (d decisions) Subscribe() (<-chan nhi.Decision, func() uint64, func()) {
 type findings struct{ *storerespond.Store }
 
 func (f findings) Findings(ctx context.Context, q api.FindingFilter) ([]nhi.Finding, int, error) {
-	return f.Store.Findings(ctx, q.Status, q.Identity, q.Credential, q.Skip, q.Limit)
+	return f.Store.Findings(ctx, q.Status, q.Identity, q.Credential, q.Within, q.Skip, q.Limit)
 }
 
 // known implements detect.Inventory over the facts that decisions use, so a

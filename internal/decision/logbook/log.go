@@ -109,8 +109,9 @@ type Filter struct {
 	Credential  nhi.CredentialID
 	Point       nhi.ID
 	Resource    string
-	WouldRefuse bool      // only those that would have been refused
-	Before      time.Time // only older ones, to page back
+	WouldRefuse bool              // only those that would have been refused
+	Before      time.Time         // only older ones, to page back
+	Within      func(nhi.ID) bool // whose decisions; nil: everybody's
 }
 
 // Match reports whether the filter chooses d.
@@ -121,7 +122,8 @@ func (f *Filter) Match(d *nhi.Decision) bool {
 		(f.Point == "" || f.Point == d.Point) &&
 		(f.Resource == "" || f.Resource == d.Resource) &&
 		(!f.WouldRefuse || d.WouldRefuse) &&
-		(f.Before.IsZero() || d.At.Before(f.Before))
+		(f.Before.IsZero() || d.At.Before(f.Before)) &&
+		(f.Within == nil || f.Within(d.Identity))
 }
 
 // Recent returns up to n of the decisions in memory that f chooses, the newest

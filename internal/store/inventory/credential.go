@@ -186,12 +186,18 @@ var _ inventory.Attachments = Tx{}
 
 // Exposure counts the credentials that never expire and still work, and those
 // that were contained: narrowed, suspended or revoked.
-func Exposure(ctx context.Context, db *store.DB) (static, contained int, err error) {
+func Exposure(ctx context.Context, db *store.DB, within nhi.Scopes) (static, contained int, err error) {
 	const query = `
 		SELECT COALESCE(SUM(CASE WHEN expires = 0 AND state = 'active' THEN 1 ELSE 0 END), 0),
 		       COALESCE(SUM(CASE WHEN state IN ('narrowed', 'suspended', 'revoked') THEN 1 ELSE 0 END), 0)
-		FROM   credential`
-	err = db.Read(ctx, func(tx *store.Tx) error { return tx.QueryRow(ctx, query).Scan(&static, &contained) })
+		FROM   credential
+		WHERE  ($1 = '' OR identity_id IN (
+			SELECT id
+			FROM   identity
+			WHERE  REPLACE($1, '[' || owner || '|]', '') <> $1
+			OR     REPLACE($1, '[|' || environment || ']', '') <> $1
+			OR     REPLACE($1, '[' || owner || '|' || environment || ']', '') <> $1))`
+	err = db.Read(ctx, func(tx *store.Tx) error { return tx.QueryRow(ctx, query, within.Text()).Scan(&static, &contained) })
 	return static, contained, err
 }
 

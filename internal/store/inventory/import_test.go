@@ -44,7 +44,7 @@ func TestAnAccountsFilesBecomeTheInventory(t *testing.T) {
 	if err != nil || sighted.Verdict != nhi.Unproven || sighted.Identity != i.ID {
 		t.Errorf("sighting = %+v, %v", sighted, err)
 	}
-	c, err := s.Counts(t.Context())
+	c, err := s.Counts(t.Context(), nil)
 	if err != nil || c.Admins != 2 || c.Unowned != 3 || c.Credentials != 3 {
 		t.Errorf("counts = %+v, %v", c, err)
 	}

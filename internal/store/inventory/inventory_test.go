@@ -511,7 +511,7 @@ func TestListsFilterSearchAndPage(t *testing.T) {
 			t.Errorf("facet %s (-want +got):\n%s", f.Field, diff)
 		}
 	}
-	c, err := s.Counts(ctx)
+	c, err := s.Counts(ctx, nil)
 	want := inventory.Counts{Identities: 8, ByKind: map[nhi.Kind]int{nhi.KindUser: 8}, Unowned: 1, UnknownEnvironment: 1, Production: 7}
 	if diff := cmp.Diff(want, c); diff != "" || err != nil {
 		t.Errorf("counts, %v (-want +got):\n%s", err, diff)

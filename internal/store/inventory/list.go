@@ -360,7 +360,7 @@ func (t Tx) apart(ctx context.Context, field string, e filter.Expr, within nhi.S
 }
 
 // Counts implements [inventory.Lists].
-func (t Tx) Counts(ctx context.Context) (inventory.Counts, error) {
+func (t Tx) Counts(ctx context.Context, within nhi.Scopes) (inventory.Counts, error) {
 	const identities = `
 		-- Identities by what the overview shows.
 		SELECT   kind,
@@ -372,6 +372,8 @@ func (t Tx) Counts(ctx context.Context) (inventory.Counts, error) {
 		         SUM(CASE WHEN state <> 'retired' AND class = 'unknown' THEN 1 ELSE 0 END),
 		         SUM(CASE WHEN state <> 'retired' AND class = 'production' THEN 1 ELSE 0 END)
 		FROM     identity
+		WHERE    ($1 = '' OR REPLACE($1, '[' || owner || '|]', '') <> $1 OR REPLACE($1, '[|' || environment || ']', '') <> $1
+		         OR REPLACE($1, '[' || owner || '|' || environment || ']', '') <> $1)
 		GROUP BY kind
 		ORDER BY kind
 		LIMIT    1000`
@@ -383,7 +385,7 @@ func (t Tx) Counts(ctx context.Context) (inventory.Counts, error) {
 			out.ByKind[kind] = r[0]
 		}
 		return r, err
-	})
+	}, within.Text())
 	if err != nil {
 		return inventory.Counts{}, err
 	}
@@ -394,14 +396,26 @@ func (t Tx) Counts(ctx context.Context) (inventory.Counts, error) {
 	}
 	const credentials = `
 		SELECT COUNT(*), COALESCE(SUM(CASE WHEN state IN ('active', 'narrowed') THEN 0 ELSE 1 END), 0)
-		FROM   credential`
-	if err := t.tx.QueryRow(ctx, credentials).Scan(&out.Credentials, &out.DeadCredentials); err != nil {
+		FROM   credential
+		WHERE  ($1 = '' OR identity_id IN (
+			SELECT id
+			FROM   identity
+			WHERE  REPLACE($1, '[' || owner || '|]', '') <> $1
+			OR     REPLACE($1, '[|' || environment || ']', '') <> $1
+			OR     REPLACE($1, '[' || owner || '|' || environment || ']', '') <> $1))`
+	if err := t.tx.QueryRow(ctx, credentials, within.Text()).Scan(&out.Credentials, &out.DeadCredentials); err != nil {
 		return inventory.Counts{}, err
 	}
 	const admins = `
 		SELECT COUNT(DISTINCT identity_id)
 		FROM   grant_
-		WHERE  admin = 1`
-	err = t.tx.QueryRow(ctx, admins).Scan(&out.Admins)
+		WHERE  admin = 1
+		AND    ($1 = '' OR identity_id IN (
+			SELECT id
+			FROM   identity
+			WHERE  REPLACE($1, '[' || owner || '|]', '') <> $1
+			OR     REPLACE($1, '[|' || environment || ']', '') <> $1
+			OR     REPLACE($1, '[' || owner || '|' || environment || ']', '') <> $1))`
+	err = t.tx.QueryRow(ctx, admins, within.Text()).Scan(&out.Admins)
 	return out, err
 }

@@ -508,16 +508,24 @@ func Forget(ctx context.Context, db *store.DB, before time.Time) error {
 	return nil
 }
 
-// Recent implements respond.Store.
-func (s *Store) Recent(ctx context.Context, limit int) ([]nhi.Action, error) {
+// Recent returns what was done to credentials within some scopes (nil is
+// everywhere), the newest first.
+func (s *Store) Recent(ctx context.Context, within nhi.Scopes, limit int) ([]nhi.Action, error) {
 	var out []nhi.Action
 	err := s.db.Read(ctx, func(tx *store.Tx) error {
 		var err error
 		out, err = list[nhi.Action](ctx, tx, `
 			SELECT   body
 			FROM     action
+			WHERE    ($2 = '' OR credential IN (
+				SELECT c.id
+				FROM   credential c
+				JOIN   identity i ON i.id = c.identity_id
+				WHERE  REPLACE($2, '[' || i.owner || '|]', '') <> $2
+				OR     REPLACE($2, '[|' || i.environment || ']', '') <> $2
+				OR     REPLACE($2, '[' || i.owner || '|' || i.environment || ']', '') <> $2))
 			ORDER BY at DESC, id
-			LIMIT    $1`, limit)
+			LIMIT    $1`, limit, within.Text())
 		return err
 	})
 	return out, err
@@ -546,8 +554,9 @@ func (s *Store) Finding(ctx context.Context, id string) (nhi.Finding, error) {
 }
 
 // Findings returns up to limit findings, the worst and newest first. An empty
-// status, identity or credential means any; after skips what an earlier page showed.
-func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity nhi.ID, credential nhi.CredentialID, after, limit int) ([]nhi.Finding, int, error) {
+// status, identity or credential means any, nil scopes everywhere; after skips
+// what an earlier page showed.
+func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity nhi.ID, credential nhi.CredentialID, within nhi.Scopes, after, limit int) ([]nhi.Finding, int, error) {
 	var out []nhi.Finding
 	var total int
 	err := s.db.Read(ctx, func(tx *store.Tx) error {
@@ -556,7 +565,13 @@ func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity
 			FROM   finding
 			WHERE  ($1 = '' OR status = $1)
 			AND    ($2 = '' OR identity = $2)
-			AND    ($3 = '' OR credential = $3)`, status, identity, credential).Scan(&total)
+			AND    ($3 = '' OR credential = $3)
+			AND    ($4 = '' OR identity IN (
+				SELECT id
+				FROM   identity
+				WHERE  REPLACE($4, '[' || owner || '|]', '') <> $4
+				OR     REPLACE($4, '[|' || environment || ']', '') <> $4
+				OR     REPLACE($4, '[' || owner || '|' || environment || ']', '') <> $4))`, status, identity, credential, within.Text()).Scan(&total)
 		if err != nil {
 			return err
 		}
@@ -566,9 +581,15 @@ func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity
 			WHERE    ($1 = '' OR status = $1)
 			AND      ($2 = '' OR identity = $2)
 			AND      ($3 = '' OR credential = $3)
+			AND      ($6 = '' OR identity IN (
+				SELECT id
+				FROM   identity
+				WHERE  REPLACE($6, '[' || owner || '|]', '') <> $6
+				OR     REPLACE($6, '[|' || environment || ']', '') <> $6
+				OR     REPLACE($6, '[' || owner || '|' || environment || ']', '') <> $6))
 			ORDER BY rank DESC, detected DESC, id
 			LIMIT    $4
-			OFFSET   $5`, status, identity, credential, limit, after)
+			OFFSET   $5`, status, identity, credential, limit, after, within.Text())
 		return err
 	})
 	return out, total, err
@@ -599,13 +620,20 @@ func (s *Store) Leaked(ctx context.Context) ([]nhi.CredentialID, error) {
 	return out, err
 }
 
-// Counts returns how many findings are open, and how many of those critical.
-func (s *Store) Counts(ctx context.Context) (open, critical int, err error) {
+// Counts returns how many findings are open, and how many of those critical,
+// within some scopes; nil is everywhere.
+func (s *Store) Counts(ctx context.Context, within nhi.Scopes) (open, critical int, err error) {
 	err = s.db.Read(ctx, func(tx *store.Tx) error {
 		return tx.QueryRow(ctx, `
 			SELECT COUNT(*), COALESCE(SUM(CASE WHEN rank = 4 THEN 1 ELSE 0 END), 0)
 			FROM   finding
-			WHERE  status = $1`, nhi.Open).Scan(&open, &critical)
+			WHERE  status = $1
+			AND    ($2 = '' OR identity IN (
+				SELECT id
+				FROM   identity
+				WHERE  REPLACE($2, '[' || owner || '|]', '') <> $2
+				OR     REPLACE($2, '[|' || environment || ']', '') <> $2
+				OR     REPLACE($2, '[' || owner || '|' || environment || ']', '') <> $2))`, nhi.Open, within.Text()).Scan(&open, &critical)
 	})
 	return open, critical, err
 }

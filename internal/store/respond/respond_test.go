@@ -235,14 +235,14 @@ func TestAFloodOfClaimsIsOneFindingADay(t *testing.T) {
 		b.sighted(b.seen(nhi.Unproven, fmt.Sprint("place ", i)))
 		b.sighted(b.seen(nhi.Forged, fmt.Sprint("place ", i)))
 	}
-	all, total, err := b.kept.Findings(t.Context(), "", "", b.cred.ID, 0, 100)
+	all, total, err := b.kept.Findings(t.Context(), "", "", b.cred.ID, nil, 0, 100)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if total != 2 || all[0].Count != 30 || all[1].Count != 30 || len(all[0].Events) > maxCited {
 		t.Errorf("findings %+v", all)
 	}
-	if actions, err := b.kept.Recent(t.Context(), 100); err != nil || len(actions) != 1 {
+	if actions, err := b.kept.Recent(t.Context(), nil, 100); err != nil || len(actions) != 1 {
 		t.Errorf("%d proposals, %v", len(actions), err)
 	}
 	if b.state() != nhi.CredentialActive {
