@@ -27,19 +27,21 @@ import (
 
 // ACMESettings say who issues for which names.
 type ACMESettings struct {
-	Domains []string `yaml:"domains"`
-	Email   string   `yaml:"email"` // whom the authority tells of trouble
-	// DirectoryURL is the authority; empty means Let's Encrypt.
-	DirectoryURL string `yaml:"directory_url"`
+	// Domains are the names to get a certificate for.
+	Domains []string `yaml:"domains" example:"[muster.example.com]"`
+	// Email is whom the authority tells of trouble.
+	Email string `yaml:"email" example:"ops@example.com"`
+	// DirectoryURL is the authority. Empty: Let's Encrypt.
+	DirectoryURL string `yaml:"directory_url" unit:"URL" example:"https://ca.internal.example.com/acme/acme/directory"`
 	// CAFile holds the roots, in PEM, by which the authority's own server is
-	// known; empty means the system's.
-	CAFile string `yaml:"ca_file"`
+	// known. Empty: the system's.
+	CAFile string `yaml:"ca_file" unit:"file" example:"/etc/muster/ca.pem"`
 	// AcceptTerms says that somebody read the authority's terms.
 	AcceptTerms bool `yaml:"accept_terms"`
-	// HTTPListen, such as ":80", answers challenges over HTTP and sends all
-	// else to HTTPS. Empty: challenges are answered on the main listener alone
-	// (TLS-ALPN-01), which the authority must reach on port 443.
-	HTTPListen string `yaml:"http_listen"`
+	// HTTPListen answers challenges over HTTP and sends all else to HTTPS.
+	// Empty: challenges are answered on the main listener alone (TLS-ALPN-01),
+	// which the authority must reach on port 443.
+	HTTPListen string `yaml:"http_listen" unit:"host:port" example:":80"`
 }
 
 // Check finds mistakes that show without asking anybody.

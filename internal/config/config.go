@@ -15,11 +15,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/muster-id/muster/internal/certs"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify/webhook"
 	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/seal/unlock"
 	"github.com/muster-id/muster/internal/strictyaml"
 	"github.com/muster-id/muster/internal/surprise"
 )
@@ -39,6 +41,9 @@ type Config struct {
 	// TLS is the certificate of the main listener. Without one it listens on
 	// this machine only.
 	TLS TLS `yaml:"tls"`
+
+	// Keys say how the key file in the data folder is sealed.
+	Keys KeyFile `yaml:"keys"`
 
 	// Environments say which accounts and names belong to which environment.
 	// The first rule that fits wins; what none fits is in class unknown. A
@@ -70,6 +75,19 @@ type TLS struct {
 	Cert string `yaml:"cert" unit:"file" example:"/etc/muster/tls.crt"`
 	// Key is the file of its private key, in PEM.
 	Key string `yaml:"key" unit:"file" example:"/etc/muster/tls.key"`
+	// ACME gets the certificate from an authority instead. Only a restart takes
+	// it up.
+	ACME certs.ACMESettings `yaml:"acme" live:"false"`
+}
+
+// On reports whether the main listener speaks TLS.
+func (t TLS) On() bool { return t.Cert != "" || len(t.ACME.Domains) > 0 }
+
+// KeyFile says how the key file is sealed.
+type KeyFile struct {
+	// Unlock says what opens the key file, one of the four. Without it a new
+	// key file lies in clear, readable by its owner only.
+	Unlock unlock.Settings `yaml:"unlock"`
 }
 
 // Retention bounds how much activity is kept.
@@ -198,8 +216,11 @@ func (c *Config) Check() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return nhi.Invalidf("tls: cert and key belong together")
 	}
-	if c.TLS.Cert == "" && !loopback(c.Listen) {
-		return nhi.Invalidf("listen: %s is reachable from elsewhere; give tls.cert and tls.key, or listen on 127.0.0.1", c.Listen)
+	if err := c.checkSecrets(); err != nil {
+		return err
+	}
+	if !c.TLS.On() && !loopback(c.Listen) {
+		return nhi.Invalidf("listen: %s is reachable from elsewhere; give tls.cert and tls.key, or tls.acme, or listen on 127.0.0.1", c.Listen)
 	}
 	if !loopback(c.OpsListen) {
 		return nhi.Invalidf("ops_listen: %s: health and metrics have no sign-in; listen on 127.0.0.1", c.OpsListen)
@@ -236,6 +257,22 @@ func (c *Config) Check() error {
 		return nhi.Invalidf("retention: want an age of at least 1h and at least 1048576 bytes")
 	}
 	return c.checkNotify()
+}
+
+// checkSecrets checks what says where certificates and keys come from.
+func (c *Config) checkSecrets() error {
+	if !reflect.ValueOf(c.TLS.ACME).IsZero() {
+		if c.TLS.Cert != "" {
+			return nhi.Invalidf("tls: want cert and key, or acme, not both")
+		}
+		if err := c.TLS.ACME.Check(); err != nil {
+			return fmt.Errorf("%w: %w", nhi.ErrInvalid, err)
+		}
+	}
+	if err := c.Keys.Unlock.Check(); err != nil {
+		return fmt.Errorf("%w: %w", nhi.ErrInvalid, err)
+	}
+	return nil
 }
 
 func (c *Config) checkNotify() error {

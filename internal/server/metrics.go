@@ -18,6 +18,8 @@ func (s *Server) metrics() *prometheus.Registry {
 	gauge("generation", "Number of the last change that decisions know.", func() float64 { return float64(s.facts.Generation()) })
 	gauge("facts_identities", "Identities that decisions know.", func() float64 { return float64(s.facts.Counts().Identities) })
 	gauge("facts_credentials", "Credentials that decisions know.", func() float64 { return float64(s.facts.Counts().Credentials) })
+	gauge("tls_certificate_expires_timestamp_seconds", "When the certificate of the main listener ends, as Unix time; 0 without one.", s.certificateExpires)
+	counter("tls_reload_failures_total", "Certificates that were found unusable, so that the one of before stayed.", s.reloadFailures)
 	gauge("geo_age_seconds", "Age of the table of networks.", s.geoAge)
 	counter("decisions_unlogged_total", "Decisions that could not be recorded. Should stay 0.", func() float64 { return float64(s.log.Unlogged()) })
 	counter("decisions_panics_total", "Decisions that ended in a panic and denied. Should stay 0.", func() float64 { return float64(s.decider.Panics()) })

@@ -20,6 +20,7 @@ package server
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -39,6 +40,7 @@ import (
 	"github.com/muster-id/muster/internal/audit"
 	"github.com/muster-id/muster/internal/baseline"
 	"github.com/muster-id/muster/internal/builtin"
+	"github.com/muster-id/muster/internal/certs"
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/console"
 	"github.com/muster-id/muster/internal/decision"
@@ -72,7 +74,6 @@ import (
 	storenotify "github.com/muster-id/muster/internal/store/notify"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 	"github.com/muster-id/muster/internal/store/sqlite"
-	"github.com/muster-id/muster/internal/store/vault"
 	"github.com/muster-id/muster/internal/stream"
 	"github.com/muster-id/muster/internal/stream/nats"
 )
@@ -96,29 +97,32 @@ type Server struct {
 	listener net.Listener
 	ops      net.Listener
 
-	keys     *seal.Keys
-	db       *store.DB
-	audit    *audit.Log
-	journal  *journal.Journal
-	stream   *nats.Stream
-	table    *geo.Table
-	facts    *facts.Facts
-	log      *logbook.Log
-	decider  counting
-	outcomes *outcomes
-	issuing  *issuer.Keys
-	intake   *intake.Intake
-	learner  *learning.Learner
-	router   *notify.Router
-	health   *health.Register
-	clock    health.Clock
-	changed  *wakeup
-	respond  *respond.Service
-	access   *access.Service
-	routes   *enforce.Routes
-	scanner  *leak.Scanner
-	handler  http.Handler
-	ending   chan struct{} // closed when the stop begins: streams end then
+	keys       *seal.Keys
+	auditor    crypto.Signer // of the audit log
+	certs      certs.Source  // nil without TLS
+	challenges net.Listener  // of the authority, over HTTP; may be nil
+	db         *store.DB
+	audit      *audit.Log
+	journal    *journal.Journal
+	stream     *nats.Stream
+	table      *geo.Table
+	facts      *facts.Facts
+	log        *logbook.Log
+	decider    counting
+	outcomes   *outcomes
+	issuing    *issuer.Keys
+	intake     *intake.Intake
+	learner    *learning.Learner
+	router     *notify.Router
+	health     *health.Register
+	clock      health.Clock
+	changed    *wakeup
+	respond    *respond.Service
+	access     *access.Service
+	routes     *enforce.Routes
+	scanner    *leak.Scanner
+	handler    http.Handler
+	ending     chan struct{} // closed when the stop begins: streams end then
 
 	close []func() error // in the order of opening
 }
@@ -135,7 +139,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 			err = errors.Join(err, srv.Close())
 		}
 	}()
-	for _, step := range []func(context.Context) error{srv.bind, srv.open, srv.compose, srv.settle} {
+	for _, step := range []func(context.Context) error{srv.bind, srv.open, srv.certificate, srv.compose, srv.settle} {
 		if err := step(ctx); err != nil {
 			return nil, err
 		}
@@ -162,7 +166,7 @@ func (s *Server) bind(ctx context.Context) error {
 	s.url = strings.TrimSuffix(s.settings.Config.PublicURL, "/")
 	if s.url == "" {
 		scheme := "http"
-		if s.settings.Config.TLS.Cert != "" {
+		if s.settings.Config.TLS.On() {
 			scheme = "https"
 		}
 		s.url = scheme + "://" + l.Addr().String()
@@ -192,18 +196,14 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.db = db
 	s.onClose(db.Close)
-	if s.keys, err = seal.Open(ctx, filepath.Join(data, "keys.json")); err != nil {
-		return err
-	}
-	signer, err := vault.New(db, s.keys).Signer(ctx, "audit")
-	if err != nil {
+	if err := s.openKeys(ctx); err != nil {
 		return err
 	}
 	if s.scanner, err = leak.NewScanner(); err != nil {
 		return fmt.Errorf("load the leak rules: %w", err)
 	}
 	reserve := s.settings.Config.JournalReserve
-	if s.audit, err = audit.Open(filepath.Join(data, "audit"), signer, audit.Settings{Reserve: reserve / 4, Clean: cleaner(s.scanner.RedactString)}); err != nil {
+	if s.audit, err = audit.Open(filepath.Join(data, "audit"), s.auditor, audit.Settings{Reserve: reserve / 4, Clean: cleaner(s.scanner.RedactString)}); err != nil {
 		return err
 	}
 	s.onClose(s.audit.Close)
@@ -470,7 +470,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var listening, working sync.WaitGroup
 	listening.Go(func() { failed <- s.serve(main) })
 	listening.Go(func() { failed <- ops.Serve(s.ops) })
-	for _, part := range []func(context.Context) error{s.learner.Run, s.router.Run, s.issuing.Run, s.access.Run, s.pulse} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.router.Run, s.issuing.Run, s.access.Run, s.pulse, s.renew} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err
@@ -497,13 +497,6 @@ func (s *Server) Run(ctx context.Context) error {
 		cause = nil
 	}
 	return errors.Join(cause, s.Close())
-}
-
-func (s *Server) serve(main *http.Server) error {
-	if t := s.settings.Config.TLS; t.Cert != "" {
-		return main.ServeTLS(s.listener, t.Cert, t.Key)
-	}
-	return main.Serve(s.listener)
 }
 
 // pulse tells the facts that they are current, gives the journals their

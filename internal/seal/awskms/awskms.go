@@ -27,15 +27,15 @@ import (
 
 // Settings say which key wraps and who asks for it.
 type Settings struct {
-	// Key is the key's ARN, or the ARN of an alias.
-	Key string `yaml:"key"`
+	// Key is the ARN of the key, or of an alias of it.
+	Key string `yaml:"key" example:"arn:aws:kms:eu-central-1:111122223333:alias/muster"`
 	// CredentialsFile holds aws_access_key_id and aws_secret_access_key, and
 	// aws_session_token for short-lived ones, in the form of ~/.aws/credentials.
-	CredentialsFile string `yaml:"credentials_file"`
-	// Profile is the section of the file; empty means default.
-	Profile string `yaml:"profile"`
-	// Endpoint is for a private endpoint of KMS; empty means the region's own.
-	Endpoint string `yaml:"endpoint"`
+	CredentialsFile string `yaml:"credentials_file" unit:"file" example:"/etc/muster/aws"`
+	// Profile is the section of the file. Empty: default.
+	Profile string `yaml:"profile" example:"muster"`
+	// Endpoint is a private endpoint of KMS. Empty: the region's own.
+	Endpoint string `yaml:"endpoint" unit:"URL" example:"https://vpce-1a2b.kms.eu-central-1.vpce.amazonaws.com"`
 }
 
 const (

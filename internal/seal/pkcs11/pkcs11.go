@@ -23,14 +23,14 @@ import (
 // Settings say which key in which token. The token needs an RSA key pair of at
 // least 2,048 bits that may decrypt, both halves with the same id.
 type Settings struct {
-	// Module is the library of the token's maker, such as
-	// /usr/lib/softhsm/libsofthsm2.so.
-	Module string `yaml:"module"`
-	// Token and Key are labels.
-	Token string `yaml:"token"`
-	Key   string `yaml:"key"`
+	// Module is the library of the token's maker.
+	Module string `yaml:"module" unit:"file" example:"/usr/lib/softhsm/libsofthsm2.so"`
+	// Token is the token's label.
+	Token string `yaml:"token" example:"muster"`
+	// Key is the label of the key pair in it.
+	Key string `yaml:"key" example:"keys"`
 	// PINFile holds the user PIN, readable by its owner only.
-	PINFile string `yaml:"pin_file"`
+	PINFile string `yaml:"pin_file" unit:"file" example:"/etc/muster/pin"`
 }
 
 // ErrBuild means that this binary was built without PKCS#11.

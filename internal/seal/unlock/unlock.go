@@ -17,10 +17,16 @@ import (
 // Settings say what opens the key file. At most one is set; none means that the
 // file lies in clear.
 type Settings struct {
-	PassphraseFile  string           `yaml:"passphrase_file"`
-	AgeIdentityFile string           `yaml:"age_identity_file"`
-	PKCS11          *pkcs11.Settings `yaml:"pkcs11"`
-	AWSKMS          *awskms.Settings `yaml:"aws_kms"`
+	// PassphraseFile is the file that holds a passphrase, readable by its owner
+	// only: a file of yours, or what the service manager hands over.
+	PassphraseFile string `yaml:"passphrase_file" unit:"file" example:"/run/credentials/muster.service/passphrase"`
+	// AgeIdentityFile is a file of age identities, as age-keygen writes it.
+	AgeIdentityFile string `yaml:"age_identity_file" unit:"file" example:"/etc/muster/identity.txt"`
+	// PKCS11 is a key in a hardware token. It needs a muster that was built
+	// with PKCS#11.
+	PKCS11 pkcs11.Settings `yaml:"pkcs11"`
+	// AWSKMS is a key of AWS KMS.
+	AWSKMS awskms.Settings `yaml:"aws_kms"`
 }
 
 // Set reports whether anything is set.
@@ -28,25 +34,12 @@ func (s Settings) Set() bool { return s.count() > 0 }
 
 func (s Settings) count() int {
 	n := 0
-	for _, set := range []bool{s.PassphraseFile != "", s.AgeIdentityFile != "", s.PKCS11 != nil, s.AWSKMS != nil} {
+	for _, set := range []bool{s.PassphraseFile != "", s.AgeIdentityFile != "", s.PKCS11 != (pkcs11.Settings{}), s.AWSKMS != (awskms.Settings{})} {
 		if set {
 			n++
 		}
 	}
 	return n
-}
-
-// Files are the names of files in the settings, which may be relative to the
-// file of settings.
-func (s *Settings) Files() []*string {
-	files := []*string{&s.PassphraseFile, &s.AgeIdentityFile}
-	if s.PKCS11 != nil {
-		files = append(files, &s.PKCS11.Module, &s.PKCS11.PINFile)
-	}
-	if s.AWSKMS != nil {
-		files = append(files, &s.AWSKMS.CredentialsFile)
-	}
-	return files
 }
 
 // Check finds mistakes that show without opening a file.
@@ -56,10 +49,10 @@ func (s Settings) Check() error {
 	}
 	var err error
 	switch {
-	case s.PKCS11 != nil:
-		_, err = pkcs11.New(*s.PKCS11)
-	case s.AWSKMS != nil:
-		_, err = awskms.New(*s.AWSKMS)
+	case s.PKCS11 != (pkcs11.Settings{}):
+		_, err = pkcs11.New(s.PKCS11)
+	case s.AWSKMS != (awskms.Settings{}):
+		_, err = awskms.New(s.AWSKMS)
 	}
 	if err != nil {
 		return fmt.Errorf("keys.unlock: %w", err)
@@ -80,10 +73,10 @@ func (s Settings) Wrappers() ([]seal.Wrapper, error) {
 		w, err = seal.ReadPassphrase(s.PassphraseFile)
 	case s.AgeIdentityFile != "":
 		w, err = agefile.ReadIdentity(s.AgeIdentityFile)
-	case s.PKCS11 != nil:
-		w, err = pkcs11.New(*s.PKCS11)
-	case s.AWSKMS != nil:
-		w, err = awskms.New(*s.AWSKMS)
+	case s.PKCS11 != (pkcs11.Settings{}):
+		w, err = pkcs11.New(s.PKCS11)
+	case s.AWSKMS != (awskms.Settings{}):
+		w, err = awskms.New(s.AWSKMS)
 	default:
 		return nil, nil
 	}

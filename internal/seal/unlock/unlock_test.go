@@ -19,7 +19,7 @@ func TestEachSettingIsAWrapperOfItsKind(t *testing.T) {
 	arn := "arn:aws:kms:eu-central-1:111122223333:alias/muster"
 	for kind, s := range map[string]Settings{
 		"passphrase": {PassphraseFile: phrase},
-		"aws-kms":    {AWSKMS: &awskms.Settings{Key: arn, CredentialsFile: "c"}},
+		"aws-kms":    {AWSKMS: awskms.Settings{Key: arn, CredentialsFile: "c"}},
 	} {
 		w, err := s.Wrappers()
 		if err != nil || len(w) != 1 || w[0].Kind() != kind || !s.Set() {
@@ -34,8 +34,8 @@ func TestEachSettingIsAWrapperOfItsKind(t *testing.T) {
 func TestSettingsThatCannotWorkAreNamed(t *testing.T) {
 	for want, s := range map[string]Settings{
 		"not several":      {PassphraseFile: "a", AgeIdentityFile: "b"},
-		"pin_file":         {PKCS11: &pkcs11.Settings{Module: "m"}},
-		"ARN":              {AWSKMS: &awskms.Settings{Key: "alias/x"}},
+		"pin_file":         {PKCS11: pkcs11.Settings{Module: "m"}},
+		"ARN":              {AWSKMS: awskms.Settings{Key: "alias/x"}},
 		"no such file":     {PassphraseFile: filepath.Join(t.TempDir(), "missing")},
 		"age identity: op": {AgeIdentityFile: filepath.Join(t.TempDir(), "missing")},
 	} {
@@ -43,17 +43,5 @@ func TestSettingsThatCannotWorkAreNamed(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "keys.unlock") {
 			t.Errorf("Wrappers(%+v) = %v, want %q", s, err, want)
 		}
-	}
-}
-
-func TestFilesCanBeMadeRelativeToTheConfiguration(t *testing.T) {
-	s := Settings{PassphraseFile: "p", PKCS11: &pkcs11.Settings{Module: "m", PINFile: "f"}, AWSKMS: &awskms.Settings{CredentialsFile: "c"}}
-	for _, f := range s.Files() {
-		if *f != "" {
-			*f = "/etc/" + *f
-		}
-	}
-	if s.PassphraseFile != "/etc/p" || s.PKCS11.Module != "/etc/m" || s.PKCS11.PINFile != "/etc/f" || s.AWSKMS.CredentialsFile != "/etc/c" || s.AgeIdentityFile != "" {
-		t.Errorf("files = %+v", s)
 	}
 }

@@ -26,6 +26,22 @@ func New(db *store.DB, keys *seal.Keys) *Vault { return &Vault{db: db, keys: key
 
 func sealedName(name string) string { return "sealed/" + name }
 
+// InUse reports whether db holds anything that was kept here, and so needs the
+// keys that it was kept under.
+func InUse(ctx context.Context, db *store.DB) (bool, error) {
+	err := db.Read(ctx, func(tx *store.Tx) error {
+		_, err := tx.Document(ctx, sealedName(first))
+		return err
+	})
+	if errors.Is(err, nhi.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// first is what every installation keeps before anything else.
+const first = "audit"
+
 // Load returns what was kept under name, or an error wrapping nhi.ErrNotFound.
 func (v *Vault) Load(ctx context.Context, name string) ([]byte, error) {
 	var box []byte
