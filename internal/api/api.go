@@ -29,6 +29,7 @@ import (
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/respond"
+	"github.com/muster-id/muster/internal/store/desk"
 )
 
 // A Caller is who sent a request.
@@ -107,6 +108,8 @@ type Findings interface {
 	Findings(ctx context.Context, f FindingFilter) ([]nhi.Finding, int, error)
 	Finding(ctx context.Context, id string) (nhi.Finding, error)
 	Action(ctx context.Context, id string) (nhi.Action, error)
+	// Sightings returns where a credential was seen, the newest first.
+	Sightings(ctx context.Context, id nhi.CredentialID) ([]nhi.Sighting, error)
 	Recent(ctx context.Context, within nhi.Scopes, limit int) ([]nhi.Action, error)
 }
 
@@ -176,6 +179,9 @@ type Deps struct {
 	// PageKey signs page tokens, so that they live on in another process that
 	// has the same. Without one they die with this process.
 	PageKey []byte
+	// Desk keeps saved views and the replies to requests with a key.
+	Desk *desk.Store
+
 	Version string
 	Demo    bool
 }
@@ -246,6 +252,9 @@ func New(d Deps) (http.Handler, []byte, error) {
 	s.intake(h)
 	s.documents(h)
 	s.overview(h)
+	s.lineages(h)
+	s.search(h)
+	s.views(h)
 	mux.HandleFunc("GET /v1/stream", s.stream)
 	mux.HandleFunc("POST /v1/inventory/imports/aws", s.importAWS)
 	mux.HandleFunc("POST /receive/logs/{format}", s.receiveLogs)

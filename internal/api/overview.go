@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -43,17 +44,10 @@ func (s *server) overview(h huma.API) {
 		})
 	huma.Register(h, op(http.MethodGet, "/v1/audit", "list-audit", "audit", "List acts, the newest first"),
 		func(ctx context.Context, in *struct {
+			ListQuery
 			Before uint64 `query:"before" doc:"only entries with a smaller number; 0 means the newest"`
-			Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
 		}) (*body[client.Page[client.Entry]], error) {
-			entries, err := s.State.Audit(ctx, in.Before, in.Limit)
-			if err != nil {
-				return nil, fail(err)
-			}
-			if entries == nil {
-				entries = []client.Entry{}
-			}
-			return &body[client.Page[client.Entry]]{client.Page[client.Entry]{Items: entries}}, nil
+			return s.entries(ctx, in.ListQuery, strconv.FormatUint(in.Before, 10), in.Before, nil)
 		})
 	o := op(http.MethodPost, "/v1/audit/checkpoint", "make-checkpoint", "audit", "Sign where the audit log stands now; keep the answer elsewhere")
 	o.DefaultStatus = http.StatusOK

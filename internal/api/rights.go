@@ -66,6 +66,14 @@ var rules = map[string]rule{
 	"GET /v1/credentials/{id}":                      {right: access.Read, reach: one, of: byCredential},
 	"PUT /v1/credentials/{id}/pin":                  {right: access.Respond, reach: one, of: byCredential},
 
+	"GET /v1/identities/{id}/lineage": {right: access.Read, reach: one, of: byIdentity},
+	"GET /v1/identities/{id}/changes": {right: access.Read, reach: one, of: byIdentity},
+
+	"POST /v1/search":       {right: access.Read, reach: narrowed},
+	"GET /v1/views":         {right: access.Read, reach: narrowed}, // the caller's own
+	"PUT /v1/views/{id}":    {right: access.Triage, reach: narrowed},
+	"DELETE /v1/views/{id}": {right: access.Triage, reach: narrowed},
+
 	"GET /v1/findings":              {right: access.Read, reach: narrowed},
 	"GET /v1/findings/{id}":         {right: access.Read, reach: one, of: byFinding},
 	"PATCH /v1/findings/{id}":       {right: access.Triage, reach: one, of: byFinding},

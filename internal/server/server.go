@@ -69,6 +69,7 @@ import (
 	"github.com/muster-id/muster/internal/server/intake"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
+	"github.com/muster-id/muster/internal/store/desk"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storeissuer "github.com/muster-id/muster/internal/store/issuer"
 	storenotify "github.com/muster-id/muster/internal/store/notify"
@@ -376,7 +377,8 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	management, _, err := api.New(api.Deps{
 		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
-		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health}, PageKey: s.keys.Derive("page", 32),
+		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health},
+		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db),
 		State: &state{
 			db: s.db, inventory: inv, findings: found, audit: s.audit, log: s.log, intake: s.intake, mind: mind, table: s.table, changed: s.changed,
 			refused: s.outcomes.wouldRefuse.Load,

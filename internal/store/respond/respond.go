@@ -595,6 +595,23 @@ func (s *Store) Findings(ctx context.Context, status nhi.FindingStatus, identity
 	return out, total, err
 }
 
+// Sightings returns where a credential was seen, the newest first, at most a
+// hundred.
+func (s *Store) Sightings(ctx context.Context, id nhi.CredentialID) ([]nhi.Sighting, error) {
+	var out []nhi.Sighting
+	err := s.db.Read(ctx, func(tx *store.Tx) error {
+		var err error
+		out, err = list[nhi.Sighting](ctx, tx, `
+			SELECT   body
+			FROM     sighting
+			WHERE    credential = $1
+			ORDER BY at DESC
+			LIMIT    100`, id)
+		return err
+	})
+	return out, err
+}
+
 // Leaked returns the credentials with a confirmed sighting.
 func (s *Store) Leaked(ctx context.Context) ([]nhi.CredentialID, error) {
 	var out []nhi.CredentialID

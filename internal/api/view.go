@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/store/desk"
+)
+
+// ViewPath is the part of a path that names a view. The caller chooses it.
+type ViewPath struct {
+	ID string `path:"id" pattern:"^[a-z0-9][a-z0-9-]{0,63}$" doc:"chosen by whoever saves it: small letters, digits and hyphens"`
+}
+
+// person is who a view belongs to.
+func (c Caller) person() string {
+	if c.Identity != "" {
+		return string(c.Identity)
+	}
+	return c.Kind + ":" + c.Name
+}
+
+func toView(v desk.View) client.View {
+	return client.View{ID: v.ID, Name: v.Name, Page: v.Page, Query: v.Query, Updated: v.Updated.UTC()}
+}
+
+func (s *server) views(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/views", "list-views", "views", "List the caller's saved views"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.View]], error) {
+			views, err := s.Desk.Views(ctx, callerOf(ctx).person())
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Page[client.View]]{client.Page[client.View]{Items: list(views, toView), Total: len(views)}}, nil
+		})
+	huma.Register(h, op(http.MethodPut, "/v1/views/{id}", "put-view", "views", "Save a view under an id of the caller's choice"),
+		func(ctx context.Context, in *struct {
+			ViewPath
+			Body client.PutView
+		}) (*body[client.View], error) {
+			if err := s.plain(in.Body.Name, in.Body.Query); err != nil {
+				return nil, fail(err)
+			}
+			v, err := s.Desk.PutView(ctx, callerOf(ctx).person(), desk.View{ID: in.ID, Name: in.Body.Name, Page: in.Body.Page, Query: in.Body.Query})
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.View]{toView(v)}, nil
+		})
+	huma.Register(h, op(http.MethodDelete, "/v1/views/{id}", "delete-view", "views", "Remove a saved view"),
+		func(ctx context.Context, in *ViewPath) (*struct{}, error) {
+			return nil, fail(s.Desk.RemoveView(ctx, callerOf(ctx).person(), in.ID))
+		})
+}
