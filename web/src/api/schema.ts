@@ -296,6 +296,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/identities/{id}/changes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the acts about an identity and its credentials, the newest first */
+        get: operations["list-identity-changes"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/identities/{id}/credentials": {
         parameters: {
             query?: never;
@@ -324,6 +341,23 @@ export interface paths {
         put?: never;
         /** Register an existing key; its value is not kept */
         post: operations["register-credential"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/identities/{id}/lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Follow an identity from its origin to what it reaches */
+        get: operations["get-lineage"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -467,6 +501,23 @@ export interface paths {
         patch: operations["set-point"];
         trace?: never;
     };
+    "/v1/search": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name */
+        post: operations["search"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sightings": {
         parameters: {
             query?: never;
@@ -519,6 +570,41 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the caller's saved views */
+        get: operations["list-views"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/views/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Save a view under an id of the caller's choice */
+        put: operations["put-view"];
+        post?: never;
+        /** Remove a saved view */
+        delete: operations["delete-view"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
 }
 export type webhooks = Record<string, never>;
 export interface components {
@@ -548,6 +634,25 @@ export interface components {
             /** @enum {string} */
             format: "cloudtrail" | "scanner" | "text";
             name?: string;
+        };
+        Consumer: {
+            /**
+             * Format: int64
+             * @description recent decisions
+             */
+            count?: number;
+            country?: string;
+            credential?: string;
+            identity?: string;
+            /**
+             * @description pinned: a credential works only for it; seen: in recent decisions; learned: usual for the identity
+             * @enum {string}
+             */
+            kind: "pinned" | "seen" | "learned";
+            /** Format: date-time */
+            last_used?: string;
+            /** @description name of the identity, or program and network */
+            name: string;
         };
         CreateCredential: {
             /**
@@ -789,6 +894,15 @@ export interface components {
             status: "open" | "acknowledged" | "resolved" | "dismissed";
             title: string;
         };
+        Found: {
+            detail: string;
+            /** @description the text is its id, name or value, not only the beginning of one */
+            exact: boolean;
+            id: string;
+            /** @enum {string} */
+            kind: "identity" | "credential" | "finding" | "action" | "decision" | "point" | "source";
+            name: string;
+        };
         Grant: {
             admin: boolean;
             document?: string;
@@ -913,6 +1027,17 @@ export interface components {
             share: number;
             value: string;
         };
+        Lineage: {
+            /** @description who uses its credentials */
+            consumers: components["schemas"]["Consumer"][] | null;
+            identity: string;
+            /** @description what tells where it comes from, the oldest first */
+            origin: components["schemas"]["Origin"][] | null;
+            /** @description what it may touch and what it did */
+            reaches: components["schemas"]["Reach"][] | null;
+            /** @description where its secrets were seen, the newest first */
+            stored_in: components["schemas"]["StoredIn"][] | null;
+        };
         Link: {
             /** Format: date-time */
             expires: string;
@@ -945,6 +1070,14 @@ export interface components {
             /** @enum {string} */
             kind: "reattest" | "bind" | "approve" | "narrow";
             value?: string;
+        };
+        Origin: {
+            /** Format: date-time */
+            at?: string;
+            detail: string;
+            /** @enum {string} */
+            kind: "provider" | "owner" | "log" | "muster";
+            name: string;
         };
         Overview: {
             /** @description of the network data */
@@ -1109,6 +1242,18 @@ export interface components {
              */
             total: number;
         };
+        PageView: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["View"][] | null;
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
         PinCredential: {
             /** @description identity id; empty lifts the pin */
             consumer: string;
@@ -1138,6 +1283,13 @@ export interface components {
             /** Format: int64 */
             would_refuse: number;
         };
+        PutView: {
+            name: string;
+            /** @description such as identities */
+            page: string;
+            /** @description what the page's address has behind its question mark */
+            query: string;
+        };
         Rate: {
             /** Format: int64 */
             allow: number;
@@ -1147,6 +1299,16 @@ export interface components {
             minute: string;
             /** Format: int64 */
             step_up: number;
+        };
+        Reach: {
+            admin: boolean;
+            /** @description actions; empty when a point's policy decides */
+            granted: string[] | null;
+            /** @description the grants that say so */
+            grants: string[] | null;
+            resource: string;
+            service: string;
+            used: components["schemas"]["Used"][] | null;
         };
         Reason: {
             effect: string;
@@ -1222,6 +1384,19 @@ export interface components {
             role: "viewer" | "analyst" | "responder" | "admin" | "auditor";
             /** @description only identities that this team owns */
             team?: string;
+        };
+        Search: {
+            /**
+             * Format: int64
+             * @default 20
+             */
+            limit: number;
+            text: string;
+        };
+        SearchResult: {
+            results: components["schemas"]["Found"][] | null;
+            /** @description the text looks like a secret; if nothing was found, it is not one that is known here */
+            secret: boolean;
         };
         SetFinding: {
             reason?: string;
@@ -1314,6 +1489,36 @@ export interface components {
              * @description records that were no events of the format; kept sealed
              */
             unparsable: number;
+        };
+        StoredIn: {
+            /** Format: date-time */
+            at: string;
+            credential: string;
+            place: components["schemas"]["Place"];
+            rule: string;
+            /** @description confirmed: the secret itself was proven */
+            verdict: string;
+        };
+        Used: {
+            action: string;
+            /**
+             * Format: int64
+             * @description recent decisions
+             */
+            count?: number;
+            /**
+             * Format: date-time
+             * @description absent when it is only known to be usual
+             */
+            last_used?: string;
+        };
+        View: {
+            id: string;
+            name: string;
+            page: string;
+            query: string;
+            /** Format: date-time */
+            updated: string;
         };
     };
     responses: never;
@@ -1428,9 +1633,16 @@ export interface operations {
     "list-audit": {
         parameters: {
             query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
                 /** @description only entries with a smaller number; 0 means the newest */
                 before?: number;
-                limit?: number;
             };
             header?: never;
             path?: never;
@@ -2013,6 +2225,47 @@ export interface operations {
             };
         };
     };
+    "list-identity-changes": {
+        parameters: {
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
+            header?: never;
+            path: {
+                /** @description id of the identity */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageEntry"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "create-credential": {
         parameters: {
             query?: never;
@@ -2072,6 +2325,38 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Credential"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-lineage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description id of the identity */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Lineage"];
                 };
             };
             /** @description Error */
@@ -2370,6 +2655,39 @@ export interface operations {
             };
         };
     };
+    search: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Search"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SearchResult"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "report-sighting": {
         parameters: {
             query?: never;
@@ -2482,6 +2800,101 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Enrolled"];
                 };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-views": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageView"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-view": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description chosen by whoever saves it: small letters, digits and hyphens */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PutView"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["View"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "delete-view": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description chosen by whoever saves it: small letters, digits and hyphens */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
             /** @description Error */
             default: {
