@@ -223,7 +223,7 @@ func (db *DB) read(ctx context.Context, first string, fn func(*Tx) error) error 
 		err = fn(tx)
 	}
 	tx.done = true
-	if good = c.exec(context.WithoutCancel(ctx), "ROLLBACK") == nil; !good && db.lost(err) {
+	if good = c.exec(context.WithoutCancel(ctx), "ROLLBACK") == nil; !good && ctx.Err() == nil && db.lost(err) {
 		err = fmt.Errorf("read from the database: %w: %w", err, nhi.ErrUnavailable)
 	}
 	return err
@@ -242,7 +242,7 @@ func (db *DB) beginRead(ctx context.Context) (*conn, error) {
 			db.giveBack(c, false)
 			err = fmt.Errorf("begin read: %w", err)
 		}
-		if !db.lost(err) {
+		if ctx.Err() != nil || !db.lost(err) {
 			return nil, err
 		}
 		if db.isDown() || !time.Now().Before(until) || !pause(ctx) {

@@ -16,9 +16,9 @@ import (
 	"github.com/muster-id/muster/internal/store"
 )
 
-// childDir tells a child process which folder to write into until it is
+// ChildDir is the environment variable that tells a child process which folder to write into until it is
 // killed.
-const childDir = "STORETEST_CHILD_DIR"
+const ChildDir = "STORETEST_CHILD_DIR"
 
 // kills is how often a child is killed.
 const kills = 10
@@ -27,7 +27,7 @@ const kills = 10
 // and says on stdout what was acknowledged, one "name number" a line. It
 // reports false in the parent.
 func runChild(t *testing.T, kit Kit) bool {
-	dir := os.Getenv(childDir)
+	dir := os.Getenv(ChildDir)
 	if dir == "" {
 		return false
 	}
@@ -83,6 +83,9 @@ func increment(ctx context.Context, db *store.DB, name string) (n uint64, err er
 
 func (k Kit) kill(t *testing.T) {
 	dir := t.TempDir()
+	if err := k.at(t, dir).Close(); err != nil { // the place is there before the first child
+		t.Fatal(err)
+	}
 	acked := make(map[string]uint64)
 	for range kills {
 		k.killOne(t, dir, acked)
@@ -96,7 +99,7 @@ func (k Kit) kill(t *testing.T) {
 func (k Kit) killOne(t *testing.T, dir string, acked map[string]uint64) {
 	test, _, _ := strings.Cut(t.Name(), "/")
 	cmd := exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.timeout=60s")
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Env = append(os.Environ(), ChildDir+"="+dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -162,7 +162,7 @@ func (k Kit) living(t *testing.T) {
 			}
 		}
 	}()
-	for range 5 {
+	for range 3 {
 		whole, _ := Dump(t, db)
 		if _, err := k.fresh(t).Import(t.Context(), strings.NewReader(whole)); err != nil {
 			t.Error(err)
