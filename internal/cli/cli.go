@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/internal/cli/command"
+	"github.com/muster-id/muster/internal/cli/operate"
 )
 
 // Run runs one command line and returns the exit status. It blocks until the
@@ -46,7 +47,7 @@ muster serve --data /var/lib/muster`)
 	in("know", "Know and verify:", a.inventory(), a.identity(), a.credential(), a.source(), a.point())
 	in("decide", "Decide and watch:", a.resource(), a.policy(), a.decide(), a.finding())
 	in("act", "Act and prove:", a.action(), a.audit())
-	in("tool", "The tool itself:", a.versions(), a.man(root))
+	in("tool", "The tool itself:", operate.Config(a.App), a.versions(), a.man(root))
 	root.SetCompletionCommandGroupID("tool")
 	root.SetHelpCommandGroupID("tool")
 	root.AddCommand(a.openapi())

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -47,27 +49,37 @@ muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
 			command.Required(c, "data")
 		},
 		Run: func(ctx context.Context, _ *command.Call, _ []string) error {
-			cfg, err := config.Load(file)
+			flags := map[string]string{"listen": listen, "ops_listen": opsListen, "public_url": publicURL, "tls.cert": cert, "tls.key": key}
+			read := func() (config.Config, error) { return configured(file, a.Std.Getenv, flags) }
+			cfg, err := read()
 			if err != nil {
-				if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
-					return err
-				}
-				return command.DocumentError{Err: err}
+				return err
 			}
-			for _, f := range []struct {
-				to   *string
-				from string
-			}{{&cfg.Listen, listen}, {&cfg.OpsListen, opsListen}, {&cfg.PublicURL, publicURL}, {&cfg.TLS.Cert, cert}, {&cfg.TLS.Key, key}} {
-				if f.from != "" {
-					*f.to = f.from
-				}
-			}
-			if err := cfg.Check(); err != nil {
-				return command.UsageError{Err: err}
-			}
-			return a.runServer(ctx, server.Settings{Data: data, Config: cfg, Version: a.Version, RenewToken: renew})
+			again := make(chan os.Signal, 1)
+			signal.Notify(again, syscall.SIGHUP)
+			defer signal.Stop(again)
+			return a.runServer(ctx, server.Settings{
+				Data: data, Config: cfg, Version: a.Version, RenewToken: renew, Reload: read, ConfigFile: file, Again: again,
+			})
 		},
 	})
+}
+
+// configured reads the configuration of a server: file, then environment, then
+// flags by their keys.
+func configured(file string, getenv func(string) string, flags map[string]string) (config.Config, error) {
+	l, err := config.Read(file, getenv)
+	if err != nil {
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+			return l.Config, err
+		}
+		return l.Config, command.DocumentError{Err: err}
+	}
+	l.Flags(flags)
+	if err := l.Check(); err != nil {
+		return l.Config, command.UsageError{Err: err}
+	}
+	return l.Config, nil
 }
 
 func (a *app) runServer(ctx context.Context, set server.Settings) error {

@@ -40,6 +40,17 @@ func (c *Config) FromEnv(getenv func(string) string) (set []string, err error) {
 	return set, nil
 }
 
+// Flags sets text by path, what is empty excepted, over everything else.
+func (l *Loaded) Flags(flags map[string]string) {
+	for _, k := range Keys() {
+		if text := flags[k.Path]; text != "" && k.index != nil {
+			l.Config.at(k.index).SetString(text)
+			l.From[k.Path] = FromFlag
+			delete(l.places, k.Path)
+		}
+	}
+}
+
 // at returns the field at index, making the pointers on the way.
 func (c *Config) at(index []int) reflect.Value {
 	v := reflect.ValueOf(c).Elem()

@@ -94,7 +94,7 @@ type Settings struct {
 	// be durable. Zero means 3; above 4 only released credentials wait.
 	LogFirst int `yaml:"log_first" json:"log_first"`
 	// Recent is how many decisions are kept in memory. Zero means 4,096.
-	Recent int `yaml:"recent" json:"recent"`
+	Recent int `yaml:"recent" json:"recent" live:"false" unit:"decisions"`
 }
 
 // WithDefaults returns s with what is zero at its default.

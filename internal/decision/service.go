@@ -26,7 +26,9 @@ type Config struct {
 
 // A Service decides. It is safe for concurrent use.
 type Service struct {
-	c      Config
+	c        Config // its Settings are those of the start
+	settings atomic.Pointer[Settings]
+
 	panics atomic.Int64
 	errors atomic.Int64
 }
@@ -42,11 +44,20 @@ func NewService(c Config) (*Service, error) {
 	case c.Log == nil:
 		return nil, nhi.Invalidf("decision service without a log")
 	}
-	if err := c.Settings.Validate(); err != nil {
-		return nil, err
+	s := &Service{c: c}
+	return s, s.Configure(c.Settings)
+}
+
+// Configure puts other settings in force: a decision is made wholly under the
+// old ones or wholly under the new ones. How many decisions are kept in memory
+// stays. The error wraps nhi.ErrInvalid.
+func (s *Service) Configure(settings Settings) error {
+	if err := settings.Validate(); err != nil {
+		return err
 	}
-	c.Settings = c.Settings.WithDefaults()
-	return &Service{c: c}, nil
+	settings = settings.WithDefaults()
+	s.settings.Store(&settings)
+	return nil
 }
 
 // Panics returns how many decisions ended in a panic and denied.
@@ -166,7 +177,7 @@ func (s *Service) rule(q *nhi.Question) nhi.Ruling {
 		ruling.Outcome = nhi.Deny
 		ruling.Reasons = append(ruling.Reasons, reason("dead", "The credential, token or identity is suspended, revoked, expired or quarantined."))
 	}
-	if ruling.Outcome != nhi.Deny && q.Known.FactsAge > s.c.Settings.MaxFactsAge && q.Known.Sensitivity >= staleSensitivity {
+	if ruling.Outcome != nhi.Deny && q.Known.FactsAge > s.settings.Load().MaxFactsAge && q.Known.Sensitivity >= staleSensitivity {
 		ruling.Outcome = nhi.Deny
 		ruling.Reasons = append(ruling.Reasons, reason("facts-stale", "What is known is too old to allow access to a sensitive resource."))
 	}
@@ -258,5 +269,5 @@ func (s *Service) record(ctx context.Context, d *nhi.Decision) {
 
 // logFirst reports whether an allow must be durable before it is given.
 func (s *Service) logFirst(d *nhi.Decision) bool {
-	return d.Sensitivity >= s.c.Settings.LogFirst || d.Action == nhi.Issue || d.Action == nhi.Exchange || d.Action == nhi.Assume
+	return d.Sensitivity >= s.settings.Load().LogFirst || d.Action == nhi.Issue || d.Action == nhi.Exchange || d.Action == nhi.Assume
 }

@@ -127,10 +127,10 @@ func (a *applying) identity(ctx context.Context, seen *nhi.Identity) error {
 		next.FirstSeen = a.o.At
 	}
 	merged, _ := mergeIdentity(old, next, newer)
-	merged.Environment = a.s.settings.assign(&merged)
+	merged.Environment = a.s.settings.Load().assign(&merged)
 	var tags []nhi.OwnerEvidence
 	if newer {
-		tags = a.s.settings.tagEvidence(&merged, a.o.At)
+		tags = a.s.settings.Load().tagEvidence(&merged, a.o.At)
 	}
 	if len(tags) > 0 {
 		evidence, err := a.tx.OwnersOf(ctx, seen.ID)
@@ -294,7 +294,7 @@ func (s *Service) decide(evidence []nhi.OwnerEvidence, at time.Time) nhi.Owner {
 	for _, e := range evidence {
 		at = latest(at, e.At)
 	}
-	return Decide(evidence, at, s.settings.OwnerTags)
+	return Decide(evidence, at, s.settings.Load().OwnerTags)
 }
 
 // missing counts what complete observations lack and retires what two lacked.

@@ -37,7 +37,7 @@ func (s *Service) CreateIdentity(ctx context.Context, name string, kind nhi.Kind
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	i := nhi.Identity{
 		Kind: kind, Provider: Provider, Native: unique.String(), Name: name,
-		Environment: s.settings.Environment(environment), State: nhi.Active,
+		Environment: s.settings.Load().Environment(environment), State: nhi.Active,
 		Created: now, FirstSeen: now,
 	}
 	i.ID = nhi.IdentityID(i.Provider, i.Account, i.Native)
@@ -45,7 +45,7 @@ func (s *Service) CreateIdentity(ctx context.Context, name string, kind nhi.Kind
 	if err != nil {
 		return nhi.Identity{}, fmt.Errorf("create identity %q: %w", name, err)
 	}
-	i.Owner = Decide(evidence, now, s.settings.OwnerTags)
+	i.Owner = Decide(evidence, now, s.settings.Load().OwnerTags)
 	_, err = s.store.Update(ctx, func(tx Tx) error {
 		if err := free(ctx, tx, name, i.Environment.Name); err != nil {
 			return err
@@ -130,7 +130,7 @@ func (s *Service) EnsureIdentity(ctx context.Context, i nhi.Identity) (nhi.Ident
 			return err
 		}
 		merged, changed := MergeIdentity(old, i)
-		merged.Environment = s.settings.assign(&merged)
+		merged.Environment = s.settings.Load().assign(&merged)
 		out = merged
 		if !changed && SameIdentity(*old, merged) {
 			return nil

@@ -33,6 +33,7 @@ package inventory
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-id/muster/internal/filter"
@@ -136,7 +137,7 @@ type Row struct {
 type Service struct {
 	store        Store
 	fingerprints Fingerprints
-	settings     Settings
+	settings     atomic.Pointer[Settings]
 }
 
 // New returns the inventory kept in store. It fails when settings do not make
@@ -145,5 +146,20 @@ func New(store Store, fingerprints Fingerprints, settings Settings) (*Service, e
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
-	return &Service{store: store, fingerprints: fingerprints, settings: settings}, nil
+	s := &Service{store: store, fingerprints: fingerprints}
+	s.settings.Store(&settings)
+	return s, nil
+}
+
+// Settings returns the settings in force. They must not be changed.
+func (s *Service) Settings() *Settings { return s.settings.Load() }
+
+// Configure puts other settings in force for what is seen from now on. The
+// error wraps nhi.ErrInvalid.
+func (s *Service) Configure(settings Settings) error {
+	if err := settings.Validate(); err != nil {
+		return err
+	}
+	s.settings.Store(&settings)
+	return nil
 }

@@ -56,7 +56,7 @@ func (s *Service) seeIdentity(ctx context.Context, tx Tx, seen nhi.Identity) err
 		return nil
 	}
 	if old == nil {
-		merged.Environment = s.settings.assign(&merged)
+		merged.Environment = s.settings.Load().assign(&merged)
 	}
 	row.Identity = merged
 	return tx.PutIdentity(ctx, row, announceIdentity(old, merged))

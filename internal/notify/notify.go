@@ -23,6 +23,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -89,15 +90,33 @@ type Route struct {
 
 // Router moves notices from an outbox to channels.
 type Router struct {
-	outbox Outbox
-	routes []Route
-	wants  []Want
-	wake   chan struct{}
+	outbox  Outbox
+	routes  atomic.Pointer[[]Route]
+	changed chan struct{} // routes were replaced
+	wake    chan struct{}
 }
 
 // NewRouter returns a Router over outbox. It starts nothing; see Run.
 func NewRouter(outbox Outbox, routes []Route) *Router {
-	r := &Router{outbox: outbox, routes: routes, wake: make(chan struct{}, 1)}
+	r := &Router{outbox: outbox, changed: make(chan struct{}, 1), wake: make(chan struct{}, 1)}
+	r.routes.Store(&routes)
+	return r
+}
+
+// Replace puts other routes in force. A delivery that is under way is finished
+// or tried again later by the new routes; what waits for a channel that is no
+// longer there waits for it to come back.
+func (r *Router) Replace(routes []Route) {
+	r.routes.Store(&routes)
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+}
+
+// wants says which notices the routes are for.
+func wants(routes []Route) []Want {
+	var out []Want
 	for _, route := range routes {
 		w := Want{Channel: route.Channel.Name()}
 		for s, grade := range severity {
@@ -106,9 +125,9 @@ func NewRouter(outbox Outbox, routes []Route) *Router {
 			}
 		}
 		slices.Sort(w.Severities)
-		r.wants = append(r.wants, w)
+		out = append(out, w)
 	}
-	return r
+	return out
 }
 
 // Wake tells the Router that a notice was queued. It never blocks.
@@ -131,19 +150,30 @@ const (
 // Run delivers until ctx ends. An outbox that cannot be read is logged and
 // tried again: telling people must not stop because of one fault.
 func (r *Router) Run(ctx context.Context) error {
+	for ctx.Err() == nil {
+		r.runWith(ctx, *r.routes.Load())
+	}
+	return nil
+}
+
+// runWith delivers by some routes until ctx ends or others are in force.
+func (r *Router) runWith(ctx context.Context, routes []Route) {
+	ctx, cancel := context.WithCancel(ctx)
 	var channels sync.WaitGroup
 	defer channels.Wait()
-	bells := make([]chan struct{}, len(r.routes))
-	for i, route := range r.routes {
+	defer cancel()
+	bells := make([]chan struct{}, len(routes))
+	for i, route := range routes {
 		bells[i] = make(chan struct{}, 1)
 		channels.Go(func() { r.follow(ctx, route, bells[i]) })
 	}
+	wanted := wants(routes)
 	tick, day := time.NewTicker(every), time.NewTicker(24*time.Hour)
 	defer tick.Stop()
 	defer day.Stop()
 	r.forget(ctx)
 	for {
-		if err := r.outbox.Route(ctx, r.wants); err != nil && ctx.Err() == nil {
+		if err := r.outbox.Route(ctx, wanted); err != nil && ctx.Err() == nil {
 			slog.Warn("notices wait", "error", err)
 		}
 		for _, bell := range bells {
@@ -154,7 +184,9 @@ func (r *Router) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return nil
+			return
+		case <-r.changed:
+			return
 		case <-day.C:
 			r.forget(ctx)
 		case <-tick.C:

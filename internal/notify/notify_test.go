@@ -80,7 +80,7 @@ func TestAChannelWantsItsSeverityAndAbove(t *testing.T) {
 		{Channel: "flaky", Severities: []nhi.Severity{nhi.Critical, nhi.High}},
 		{Channel: "flaky", Severities: []nhi.Severity{nhi.Critical, nhi.High, nhi.Info, nhi.Low, nhi.Medium}},
 	}
-	if diff := cmp.Diff(want, r.wants); diff != "" {
+	if diff := cmp.Diff(want, wants(*r.routes.Load())); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

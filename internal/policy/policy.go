@@ -206,8 +206,9 @@ func digest(files map[string]string) string {
 // answered wholly by the old set or wholly by the new one. The zero Holder
 // denies everything.
 type Holder struct {
+	mu       sync.Mutex // serialises Replace and Configure; guards what follows
 	settings Settings
-	mu       sync.Mutex // serialises Replace
+	files    map[string]string
 	set      atomic.Pointer[Set]
 }
 
@@ -218,7 +219,7 @@ func NewHolder(settings Settings, files map[string]string) (*Holder, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &Holder{settings: settings}
+	h := &Holder{settings: settings, files: files}
 	h.set.Store(set)
 	return h, nil
 }
@@ -228,10 +229,24 @@ func NewHolder(settings Settings, files map[string]string) (*Holder, error) {
 func (h *Holder) Replace(files map[string]string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	set, err := Load(h.settings, files)
+	return h.load(h.settings, files)
+}
+
+// Configure puts the guards in force under other settings, or returns why it
+// does not and leaves the old set as it is.
+func (h *Holder) Configure(settings Settings) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.load(settings, h.files)
+}
+
+// load needs h.mu.
+func (h *Holder) load(settings Settings, files map[string]string) error {
+	set, err := Load(settings, files)
 	if err != nil {
 		return err
 	}
+	h.settings, h.files = settings, files
 	h.set.Store(set)
 	return nil
 }

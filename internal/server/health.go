@@ -75,7 +75,7 @@ func (s *Server) factsState(now time.Time) health.State {
 	if why := s.facts.Stale(); why != "" {
 		return health.Failed(why, "restart the server: it reads all facts again")
 	}
-	age, limit := s.facts.Age(now), s.settings.Config.Decisions.WithDefaults().MaxFactsAge
+	age, limit := s.facts.Age(now), s.reloader.Current().Decisions.WithDefaults().MaxFactsAge
 	const cure = "bring the store back: see its line, and the log"
 	switch {
 	case age > limit:

@@ -61,12 +61,12 @@ import (
 	"github.com/muster-id/muster/internal/manual"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify"
-	"github.com/muster-id/muster/internal/notify/webhook"
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/respond"
 	"github.com/muster-id/muster/internal/seal"
 	"github.com/muster-id/muster/internal/server/document"
 	"github.com/muster-id/muster/internal/server/intake"
+	"github.com/muster-id/muster/internal/server/reload"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
 	"github.com/muster-id/muster/internal/store/desk"
@@ -88,6 +88,12 @@ type Settings struct {
 	// RenewToken makes a new first administrator token when no operator token
 	// is alive: for whoever owns the data folder and has lost the way in.
 	RenewToken bool
+	// Reload reads the configuration anew, as Config was read: when ConfigFile
+	// or a file that it names changes, and when Again says so. nil: it never
+	// changes.
+	Reload     func() (config.Config, error)
+	ConfigFile string
+	Again      <-chan os.Signal
 }
 
 // A Server is everything, built and listening. Requests are answered once Run
@@ -116,6 +122,7 @@ type Server struct {
 	learner    *learning.Learner
 	router     *notify.Router
 	health     *health.Register
+	reloader   *reload.Reloader
 	clock      health.Clock
 	changed    *wakeup
 	respond    *respond.Service
@@ -134,7 +141,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health.Register{}, facts: facts.New(), ending: make(chan struct{})}
+	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.Close())
@@ -229,7 +236,7 @@ func (s *Server) compose(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open the fingerprint key: %w", err)
 	}
-	settings := inventory.Settings{Environments: s.settings.Config.Environments, OwnerTags: s.settings.Config.OwnerTags}
+	settings := inventorySettings(&s.settings.Config)
 	inv, err := inventory.New(storeinventory.New(s.db), oprf, settings)
 	if err != nil {
 		return err
@@ -256,7 +263,7 @@ func (s *Server) compose(ctx context.Context) error {
 			return ok && !i.Shadow
 		},
 	})
-	docs, err := s.deciding(ctx, &settings, inv, acts, mind)
+	docs, err := s.deciding(ctx, inv, acts, mind)
 	if err != nil {
 		return err
 	}
@@ -289,18 +296,9 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known
 		return fmt.Errorf("read the confirmed leaks: %w", err)
 	}
 	known.learn(leaked...)
-	routes := make([]notify.Route, 0, len(s.settings.Config.Notify))
-	for _, n := range s.settings.Config.Notify {
-		secret, err := os.ReadFile(n.SecretFile)
-		if err != nil {
-			return fmt.Errorf("read the secret of webhook %s: %w", n.Name, err)
-		}
-		hook, err := webhook.New(n, string(secret))
-		clear(secret)
-		if err != nil {
-			return err
-		}
-		routes = append(routes, notify.Route{Channel: hook, Least: n.Severity})
+	routes, err := receivers(s.settings.Config.Notify)
+	if err != nil {
+		return err
 	}
 	s.router = notify.NewRouter(storenotify.New(s.db), routes)
 	decided := make(chan struct{}, 1)
@@ -317,8 +315,8 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known
 	return s.learner.Load(ctx)
 }
 
-func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv *inventory.Service, acts *recorder, mind *learning.Mind) (*document.Documents, error) {
-	docs := &document.Documents{DB: s.db, Settings: settings, Inventory: inv, Acts: acts, Clean: s.scanner.RedactString}
+func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *recorder, mind *learning.Mind) (*document.Documents, error) {
+	docs := &document.Documents{DB: s.db, Inventory: inv, Acts: acts, Clean: s.scanner.RedactString}
 	policies, err := docs.Body(ctx, document.PolicyFile)
 	if err != nil {
 		return nil, err
@@ -353,6 +351,7 @@ func (s *Server) deciding(ctx context.Context, settings *inventory.Settings, inv
 		return nil, err
 	}
 	s.decider = counting{service, s.outcomes, s.scanner.RedactString}
+	s.follows(docs, inv, service)
 	return docs, nil
 }
 
@@ -472,7 +471,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var listening, working sync.WaitGroup
 	listening.Go(func() { failed <- s.serve(main) })
 	listening.Go(func() { failed <- ops.Serve(s.ops) })
-	for _, part := range []func(context.Context) error{s.learner.Run, s.router.Run, s.issuing.Run, s.access.Run, s.pulse, s.renew} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.router.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err
@@ -516,10 +515,10 @@ func (s *Server) pulse(ctx context.Context) error {
 			if err := revoked.Prune(ctx, now); err != nil {
 				slog.Warn("expired revocations could not be forgotten; tried again in an hour", "error", err)
 			}
-			if err := kept.Forget(ctx, s.db, now.Add(-s.settings.Config.Retention.Age)); err != nil {
+			if err := kept.Forget(ctx, s.db, now.Add(-s.reloader.Current().Retention.Age)); err != nil {
 				slog.Warn("old pieces of logs could not be forgotten; tried again in an hour", "error", err)
 			}
-			if err := storerespond.Forget(ctx, s.db, now.Add(-s.settings.Config.Retention.Age)); err != nil {
+			if err := storerespond.Forget(ctx, s.db, now.Add(-s.reloader.Current().Retention.Age)); err != nil {
 				slog.Warn("old sightings could not be forgotten; tried again in an hour", "error", err)
 			}
 		case now := <-tick.C:

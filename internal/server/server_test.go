@@ -35,8 +35,15 @@ func start(t *testing.T, data string, edit ...func(*config.Config)) *running {
 	for _, e := range edit {
 		e(&cfg)
 	}
+	return startWith(t, data, func(s *Settings) { s.Config = cfg })
+}
+
+func startWith(t *testing.T, data string, edit func(*Settings)) *running {
+	t.Helper()
+	set := Settings{Data: data, Version: "test"}
+	edit(&set)
 	ctx, cancel := context.WithCancel(t.Context())
-	srv, err := New(ctx, Settings{Data: data, Config: cfg, Version: "test"})
+	srv, err := New(ctx, set)
 	if err != nil {
 		cancel()
 		t.Fatal(err)

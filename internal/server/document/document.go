@@ -43,7 +43,6 @@ type Acts interface {
 // Documents implements api.Documents. It is safe for concurrent use.
 type Documents struct {
 	DB        *store.DB
-	Settings  *inventory.Settings
 	Inventory *inventory.Service
 	Policies  *policy.Holder
 	Trust     *oidc.Trust
@@ -168,7 +167,7 @@ func ParseResources(body []byte, settings *inventory.Settings) (map[string]nhi.R
 }
 
 func (d *Documents) applyResources(ctx context.Context, body []byte) error {
-	next, err := ParseResources(body, d.Settings)
+	next, err := ParseResources(body, d.Inventory.Settings())
 	if err != nil {
 		return err
 	}
@@ -195,13 +194,33 @@ func (d *Documents) applyResources(ctx context.Context, body []byte) error {
 	})
 }
 
+// Refresh puts the resources into force anew, because the rules of the
+// environments changed.
+func (d *Documents) Refresh(ctx context.Context) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now, err := d.resources(ctx)
+	if err != nil || len(now) == 0 {
+		return err
+	}
+	_, err = d.DB.Write(ctx, func(tx *store.Tx) error {
+		for _, name := range slices.Sorted(maps.Keys(now)) {
+			if err := tx.Change(nhi.SubjectResource, name, now[name]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
 // resources returns the resources in force.
 func (d *Documents) resources(ctx context.Context) (map[string]nhi.Resource, error) {
 	body, err := d.Body(ctx, ResourcesFile)
 	if err != nil || body == nil {
 		return nil, err
 	}
-	return ParseResources(body, d.Settings)
+	return ParseResources(body, d.Inventory.Settings())
 }
 
 func (d *Documents) applyTrust(ctx context.Context, body []byte) error {

@@ -140,6 +140,18 @@ func (s *Stream) ready(ctx context.Context) error {
 	return nil
 }
 
+// Bound keeps what is stored within other bounds from now on. Zero is the
+// default. What lies outside goes soon after.
+func (s *Stream) Bound(ctx context.Context, age time.Duration, bytes int64) error {
+	next := s.stream.CachedInfo().Config
+	set := stream.Settings{MaxAge: age, MaxBytes: bytes}.WithDefaults()
+	next.MaxAge, next.MaxBytes = set.MaxAge, set.MaxBytes
+	if _, err := s.js.UpdateStream(ctx, next); err != nil {
+		return fmt.Errorf("bound the stream: %w", s.explain(err))
+	}
+	return nil
+}
+
 // setUp opens the JetStream stream, creates it, or adapts its bounds.
 func (s *Stream) setUp(ctx context.Context, set stream.Settings) (err error) {
 	if s.js, err = jetstream.New(s.conn, jetstream.WithDefaultTimeout(callTimeout)); err != nil {
