@@ -200,6 +200,7 @@ type Action struct {
 	ID         string     `json:"id"`
 	Measure    string     `json:"measure" enum:"narrow,suspend,quarantine,revoke"`
 	Identity   string     `json:"identity"`
+	Name       string     `json:"name,omitempty" doc:"name of the identity"`
 	Credential string     `json:"credential"`
 	Finding    string     `json:"finding"`
 	Reason     string     `json:"reason"`
@@ -246,6 +247,7 @@ type Decision struct {
 	Assurance   int          `json:"assurance"`
 	SenderBound bool         `json:"sender_bound"`
 	Asserted    bool         `json:"asserted"`
+	Consumer    bool         `json:"consumer" doc:"the credential's own workload proved itself beside it"`
 	Action      string       `json:"action"`
 	Operation   string       `json:"operation"`
 	Resource    string       `json:"resource"`

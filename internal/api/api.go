@@ -180,7 +180,8 @@ type Deps struct {
 	// has the same. Without one they die with this process.
 	PageKey []byte
 	// Desk keeps saved views and the replies to requests with a key.
-	Desk *desk.Store
+	Desk  *desk.Store
+	Lists Lists
 
 	Version string
 	Demo    bool

@@ -201,15 +201,6 @@ func TestTopicsAreChecked(t *testing.T) {
 	}
 }
 
-func FuzzPageToken(f *testing.F) {
-	f.Add(tokenOf(50))
-	f.Fuzz(func(t *testing.T, token string) {
-		if n, err := skipOf(token); err == nil && n < 0 {
-			t.Errorf("skipOf(%q) = %d", token, n)
-		}
-	})
-}
-
 func TestRepliesHaveListsAndNotNull(t *testing.T) {
 	for _, v := range []any{toFinding(nhi.Finding{}), toDecision(nhi.Decision{}), toPoint(nhi.Point{}), toSource(nhi.Source{})} {
 		b, err := json.Marshal(v)

@@ -2,36 +2,13 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
 	"net/http"
-	"strconv"
-	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
-	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/nhi"
 )
-
-// skipOf reads a page token of lists that are ordered by rank: how many rows
-// the pages before it showed.
-func skipOf(token string) (int, error) {
-	if token == "" {
-		return 0, nil
-	}
-	b, err := base64.RawURLEncoding.DecodeString(token)
-	if err == nil {
-		if n, err := strconv.Atoi(string(b)); err == nil && n > 0 {
-			return n, nil
-		}
-	}
-	return 0, nhi.Invalidf("page_token is not one of ours")
-}
-
-func tokenOf(skip int) string {
-	return base64.RawURLEncoding.EncodeToString([]byte(strconv.Itoa(skip)))
-}
 
 // named adds to a finding what belongs beside it: the identity's name and what
 // was done.
@@ -51,29 +28,7 @@ func (s *server) named(ctx context.Context, f nhi.Finding) client.Finding {
 
 func (s *server) findings(h huma.API) {
 	huma.Register(h, op(http.MethodGet, "/v1/findings", "list-findings", "findings", "List findings, the worst and newest first"),
-		func(ctx context.Context, in *struct {
-			Status     string `query:"status" enum:",open,acknowledged,resolved,dismissed"`
-			Identity   string `query:"identity" maxLength:"64"`
-			Credential string `query:"credential" maxLength:"64"`
-			Limit      int    `query:"limit" minimum:"1" maximum:"500" default:"50"`
-			PageToken  string `query:"page_token" maxLength:"64"`
-		}) (*body[client.Page[client.Finding]], error) {
-			skip, err := skipOf(in.PageToken)
-			if err != nil {
-				return nil, fail(err)
-			}
-			found, total, err := s.Findings.Findings(ctx, FindingFilter{
-				Status: nhi.FindingStatus(in.Status), Identity: nhi.ID(in.Identity), Credential: nhi.CredentialID(in.Credential), Within: within(ctx), Skip: skip, Limit: in.Limit,
-			})
-			if err != nil {
-				return nil, fail(err)
-			}
-			page := client.Page[client.Finding]{Items: list(found, func(f nhi.Finding) client.Finding { return s.named(ctx, f) }), Total: total}
-			if skip+len(found) < total {
-				page.Next = tokenOf(skip + len(found))
-			}
-			return &body[client.Page[client.Finding]]{page}, nil
-		})
+		s.listFindings)
 	huma.Register(h, op(http.MethodGet, "/v1/findings/{id}", "get-finding", "findings", "Show one finding"),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"64"`
@@ -100,15 +55,7 @@ func (s *server) findings(h huma.API) {
 
 func (s *server) actions(h huma.API) {
 	huma.Register(h, op(http.MethodGet, "/v1/actions", "list-actions", "actions", "List what was done, the newest first"),
-		func(ctx context.Context, in *struct {
-			Limit int `query:"limit" minimum:"1" maximum:"500" default:"50"`
-		}) (*body[client.Page[client.Action]], error) {
-			recent, err := s.Findings.Recent(ctx, within(ctx), in.Limit)
-			if err != nil {
-				return nil, fail(err)
-			}
-			return &body[client.Page[client.Action]]{client.Page[client.Action]{Items: list(recent, ToAction)}}, nil
-		})
+		s.listActions)
 	type input struct {
 		ID   string `path:"id" maxLength:"64"`
 		Body struct {
@@ -136,21 +83,7 @@ func (s *server) actions(h huma.API) {
 
 func (s *server) decisions(h huma.API) {
 	huma.Register(h, op(http.MethodGet, "/v1/decisions", "list-decisions", "decisions", "List recent decisions, the newest first"),
-		func(ctx context.Context, in *struct {
-			Outcome  string    `query:"outcome" enum:",allow,deny,step-up"`
-			Identity string    `query:"identity" maxLength:"64"`
-			Point    string    `query:"point" maxLength:"64"`
-			Before   time.Time `query:"before"`
-			Limit    int       `query:"limit" minimum:"1" maximum:"500" default:"50"`
-		}) (*body[client.Page[client.Decision]], error) {
-			f := DecisionFilter{Outcome: nhi.Outcome(in.Outcome), Identity: nhi.ID(in.Identity), Point: nhi.ID(in.Point), Before: in.Before}
-			if within(ctx) != nil {
-				f.Within = func(id nhi.ID) bool { return s.visible(ctx, access.Read, id) }
-			}
-			recent := s.Decisions.Recent(f, in.Limit)
-			names := s.namer(ctx)
-			return &body[client.Page[client.Decision]]{client.Page[client.Decision]{Items: list(recent, names.decision)}}, nil
-		})
+		s.listDecisions)
 	huma.Register(h, op(http.MethodGet, "/v1/decisions/{id}", "get-decision", "decisions", "Show one decision with its reasons"),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"64"`

@@ -208,6 +208,7 @@ type CredentialPath struct {
 }
 
 func (s *server) credentials(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/credentials", "list-credentials", "credentials", "List credentials; never their values"), s.listCredentials)
 	huma.Register(h, op(http.MethodPost, "/v1/identities/{id}/credentials", "create-credential", "credentials", "Create an API key and show it for the only time"),
 		func(ctx context.Context, in *struct {
 			IdentityPath

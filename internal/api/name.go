@@ -67,3 +67,9 @@ func (n *namer) decision(d nhi.Decision) client.Decision {
 	out.Name, out.PointName = n.identity(d.Identity), n.point(d.Point)
 	return out
 }
+
+func (n *namer) action(a nhi.Action) client.Action {
+	out := ToAction(a)
+	out.Name = n.identity(a.Identity)
+	return out
+}

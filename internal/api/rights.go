@@ -63,6 +63,7 @@ var rules = map[string]rule{
 	"PUT /v1/identities/{id}/owner":                 {right: access.Triage, reach: one, of: byIdentity},
 	"POST /v1/identities/{id}/credentials":          {right: access.Administer, reach: one, of: byIdentity},
 	"POST /v1/identities/{id}/credentials/register": {right: access.Administer, reach: one, of: byIdentity},
+	"GET /v1/credentials":                           {right: access.Read, reach: narrowed},
 	"GET /v1/credentials/{id}":                      {right: access.Read, reach: one, of: byCredential},
 	"PUT /v1/credentials/{id}/pin":                  {right: access.Respond, reach: one, of: byCredential},
 

@@ -107,7 +107,7 @@ var Decisions = &Language{
 		{Name: "network", Kind: Text, Doc: "who runs the network"},
 		{Name: "address", Kind: Text, Doc: "address of the caller"},
 		{Name: "agent", Kind: Text, Doc: "family of the program that asked"},
-		{Name: "policy", Kind: Text, Doc: "a policy among the reasons"},
+		{Name: "policy", Kind: Text, Doc: "the policy that determined it first"},
 		{Name: "risk", Kind: Number, Doc: "of the caller, 0 to 100"},
 		{Name: "surprise", Kind: Number, Doc: "bits, whole ones"},
 		{Name: "at", Kind: Time, Doc: "when", Order: true},

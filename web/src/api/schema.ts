@@ -89,6 +89,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/credentials": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List credentials; never their values */
+        get: operations["list-credentials"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/credentials/{id}": {
         parameters: {
             query?: never;
@@ -621,6 +638,8 @@ export interface components {
             identity: string;
             /** @enum {string} */
             measure: "narrow" | "suspend" | "quarantine" | "revoke";
+            /** @description name of the identity */
+            name?: string;
             reason: string;
             /** @enum {string} */
             status: "done" | "undone" | "proposed" | "refused";
@@ -710,6 +729,8 @@ export interface components {
             assurance: number;
             /** Format: date-time */
             at: string;
+            /** @description the credential's own workload proved itself beside it */
+            consumer: boolean;
             country: string;
             credential: string;
             features: components["schemas"]["Feature"][] | null;
@@ -1170,6 +1191,18 @@ export interface components {
              */
             total: number;
         };
+        PageCredential: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["Credential"][] | null;
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
         PageDecision: {
             /** @description there are more than total */
             at_least?: boolean;
@@ -1532,7 +1565,14 @@ export interface operations {
     "list-actions": {
         parameters: {
             query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
                 limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
             };
             header?: never;
             path?: never;
@@ -1699,6 +1739,44 @@ export interface operations {
             };
         };
     };
+    "list-credentials": {
+        parameters: {
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageCredential"];
+                };
+            };
+            /** @description Error */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "get-credential": {
         parameters: {
             query?: never;
@@ -1770,11 +1848,22 @@ export interface operations {
     "list-decisions": {
         parameters: {
             query?: {
-                outcome?: "" | "allow" | "deny" | "step-up";
-                identity?: string;
-                point?: string;
-                before?: string;
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
                 limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+                /** @description short for the filter outcome:… */
+                outcome?: "" | "allow" | "deny" | "step-up";
+                /** @description short for the filter identity:… */
+                identity?: string;
+                /** @description short for the filter point:… */
+                point?: string;
+                /** @description only older ones */
+                before?: string;
             };
             header?: never;
             path?: never;
@@ -1902,11 +1991,20 @@ export interface operations {
     "list-findings": {
         parameters: {
             query?: {
-                status?: "" | "open" | "acknowledged" | "resolved" | "dismissed";
-                identity?: string;
-                credential?: string;
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
                 limit?: number;
+                /** @description next of the page before, with the same filter and order */
                 page_token?: string;
+                /** @description short for the filter status:… */
+                status?: "" | "open" | "acknowledged" | "resolved" | "dismissed";
+                /** @description short for the filter identity:… */
+                identity?: string;
+                /** @description short for the filter credential:… */
+                credential?: string;
             };
             header?: never;
             path?: never;
