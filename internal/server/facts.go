@@ -2,18 +2,40 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"time"
 
 	"github.com/muster-id/muster/internal/decision/facts"
+	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/server/document"
+	"github.com/muster-id/muster/internal/server/recall"
 	"github.com/muster-id/muster/internal/store"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storeissuer "github.com/muster-id/muster/internal/store/issuer"
 )
+
+// recalls makes the keeper of the image of facts and fills the facts.
+func (s *Server) recalls(ctx context.Context, settings *inventory.Settings) error {
+	s.recall = &recall.Keeper{
+		DB: s.db, Facts: s.facts, Path: filepath.Join(s.settings.Data, "facts.image"), Key: s.keys.Derive("facts image", 32),
+		Basis:  sha256.Sum256(encode(settings)),
+		Tables: func(ctx context.Context) error { return loadFacts(ctx, s.db, settings, s.facts) },
+	}
+	began := time.Now()
+	how, err := s.recall.Load(ctx)
+	if err != nil {
+		return err
+	}
+	slog.Debug("the facts are complete", "from", how, "generation", s.facts.Generation(), "took", time.Since(began))
+	s.health.Add(health.Check{Name: "facts image", State: s.recall.State})
+	return nil
+}
 
 // loadFacts fills into from one snapshot of the store. The hook that applies
 // later changes must be registered before the first write after it.

@@ -26,6 +26,21 @@ func (s *Server) operations(registry *prometheus.Registry) http.Handler {
 	return mux
 }
 
+// answer serves the operations listener while the server is still being built:
+// reading the facts can take minutes, and a probe should hear that the process
+// lives and is not ready. It is the one thing that New starts, and Close ends.
+func (s *Server) answer() {
+	early := s.operations(prometheus.NewRegistry())
+	s.probed.Store(&early)
+	s.operating = &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.probed.Load()).ServeHTTP(w, r) }),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute,
+	}
+	s.operated = make(chan error, 1)
+	go func() { s.operated <- s.operating.Serve(s.ops) }()
+	s.onClose(s.operating.Close)
+}
+
 // register hands in the checks of the parts that every server has. A part that
 // is not always there, or that knows more about itself, adds its own line with
 // s.health.Add, where it is made.

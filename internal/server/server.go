@@ -30,6 +30,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	handbook "github.com/muster-id/muster/docs"
@@ -66,6 +67,7 @@ import (
 	"github.com/muster-id/muster/internal/seal"
 	"github.com/muster-id/muster/internal/server/document"
 	"github.com/muster-id/muster/internal/server/intake"
+	"github.com/muster-id/muster/internal/server/recall"
 	"github.com/muster-id/muster/internal/server/reload"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
@@ -104,6 +106,10 @@ type Server struct {
 	listener net.Listener
 	ops      net.Listener
 
+	operating *http.Server // on ops
+	operated  chan error   // why it ended
+	probed    atomic.Pointer[http.Handler]
+
 	keys       *seal.Keys
 	auditor    crypto.Signer // of the audit log
 	certs      certs.Source  // nil without TLS
@@ -114,6 +120,7 @@ type Server struct {
 	stream     *nats.Stream
 	table      *geo.Table
 	facts      *facts.Facts
+	recall     *recall.Keeper
 	log        *logbook.Log
 	decider    counting
 	outcomes   *outcomes
@@ -171,6 +178,7 @@ func (s *Server) bind(ctx context.Context) error {
 	}
 	s.ops = o
 	s.onClose(func() error { return ignoreClosed(o.Close()) })
+	s.answer()
 	s.url = strings.TrimSuffix(s.settings.Config.PublicURL, "/")
 	if s.url == "" {
 		scheme := "http"
@@ -242,7 +250,7 @@ func (s *Server) compose(ctx context.Context) error {
 		return err
 	}
 	s.db.OnCommit(s.follow)
-	if err := loadFacts(ctx, s.db, &settings, s.facts); err != nil {
+	if err := s.recalls(ctx, &settings); err != nil {
 		return err
 	}
 	s.facts.Heartbeat(time.Now())
@@ -464,14 +472,15 @@ func (s *Server) Run(ctx context.Context) error {
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 	main.RegisterOnShutdown(func() { close(s.ending) })
-	ops := &http.Server{Handler: s.operations(s.metrics()), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: time.Minute}
+	operations := s.operations(s.metrics())
+	s.probed.Store(&operations)
 	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	failed := make(chan error, 8)
+	failed := make(chan error, 10)
 	var listening, working sync.WaitGroup
 	listening.Go(func() { failed <- s.serve(main) })
-	listening.Go(func() { failed <- ops.Serve(s.ops) })
-	for _, part := range []func(context.Context) error{s.learner.Run, s.router.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew} {
+	listening.Go(func() { failed <- <-s.operated })
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.router.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err
@@ -490,7 +499,7 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := main.Shutdown(stop); err != nil {
 		_ = main.Close()
 	}
-	_ = ops.Close()
+	_ = s.operating.Close()
 	listening.Wait()
 	cancel()
 	working.Wait()

@@ -47,7 +47,7 @@ type batch struct {
 	owned [shards]part // what of each shard is a copy already
 	// What else has been copied.
 	ownsShards, ownsPoints, ownsSources bool
-	bulk                                bool // see Loading
+	bulk, sorted                        bool // see Loading
 }
 
 func (f *Facts) begin() *batch {
@@ -136,8 +136,8 @@ func put[T any](c *nhi.Change, remove func(key string), store func(*T)) error {
 }
 
 func (b *batch) putIdentity(v *nhi.Identity) {
-	key, isOdd := idOf(string(v.ID), identityPrefix)
-	sh := b.shard(shardOf(key.hi), partIdentities)
+	key, isOdd := nhi.NumberOf(string(v.ID), identityPrefix)
+	sh := b.shard(shardOf(key.Hi), partIdentities)
 	r := identityRecord{
 		key: key, notBefore: micros(v.NotBefore), risk: int8(min(max(v.Risk, 0), 100)),
 		kind: b.word(string(v.Kind)), state: b.word(string(v.State)),
@@ -166,8 +166,8 @@ func (b *batch) removeIdentity(name string) {
 	if _, r := b.next.lookIdentity(nhi.ID(name)); r == nil {
 		return
 	}
-	key, _ := idOf(name, identityPrefix)
-	sh := b.shard(shardOf(key.hi), partIdentities)
+	key, _ := nhi.NumberOf(name, identityPrefix)
+	sh := b.shard(shardOf(key.Hi), partIdentities)
 	at, _ := sh.findIdentity(key)
 	sh.identities = slices.Delete(sh.identities, at, at+1)
 	delete(sh.oddIdentities, key)
@@ -175,8 +175,8 @@ func (b *batch) removeIdentity(name string) {
 }
 
 func (b *batch) putCredential(v *nhi.Credential) {
-	key, isOdd := idOf(string(v.ID), credentialPrefix)
-	identity, oddIdentity := idOf(string(v.Identity), identityPrefix)
+	key, isOdd := nhi.NumberOf(string(v.ID), credentialPrefix)
+	identity, oddIdentity := nhi.NumberOf(string(v.Identity), identityPrefix)
 	r := credentialRecord{
 		key: key, identity: identity, expires: micros(v.Expires), risk: int8(min(max(v.Risk, 0), 100)),
 		kind: b.word(string(v.Kind)), state: b.word(string(v.State)),
@@ -198,7 +198,7 @@ func (b *batch) putCredential(v *nhi.Credential) {
 	if r.flags&flagVerifier != 0 {
 		copy(r.verifier[:], v.Verifier)
 	}
-	sh := b.shard(shardOf(key.hi), partCredentials)
+	sh := b.shard(shardOf(key.Hi), partCredentials)
 	if b.bulk {
 		sh.oddCredentials = setOdd(sh.oddCredentials, key, o)
 		sh.credentials = append(sh.credentials, r)
@@ -221,8 +221,8 @@ func (b *batch) removeCredential(name string) {
 	if _, r := b.next.lookCredential(nhi.CredentialID(name)); r == nil {
 		return
 	}
-	key, _ := idOf(name, credentialPrefix)
-	sh := b.shard(shardOf(key.hi), partCredentials)
+	key, _ := nhi.NumberOf(name, credentialPrefix)
+	sh := b.shard(shardOf(key.Hi), partCredentials)
 	at, _ := sh.findCredential(key)
 	b.relink(key, b.keysOf(sh, &sh.credentials[at]), keys{})
 	sh.credentials = slices.Delete(sh.credentials, at, at+1)

@@ -138,8 +138,8 @@ func (s *Snapshot) Counts() Counts { return s.counts }
 
 // lookIdentity returns the shard and the record of an identity.
 func (s *Snapshot) lookIdentity(name nhi.ID) (*shard, *identityRecord) {
-	key, isOdd := idOf(string(name), identityPrefix)
-	sh := s.shards[shardOf(key.hi)]
+	key, isOdd := nhi.NumberOf(string(name), identityPrefix)
+	sh := s.shards[shardOf(key.Hi)]
 	i, ok := sh.findIdentity(key)
 	if !ok {
 		return nil, nil
@@ -152,8 +152,8 @@ func (s *Snapshot) lookIdentity(name nhi.ID) (*shard, *identityRecord) {
 }
 
 func (s *Snapshot) lookCredential(name nhi.CredentialID) (*shard, *credentialRecord) {
-	key, isOdd := idOf(string(name), credentialPrefix)
-	sh := s.shards[shardOf(key.hi)]
+	key, isOdd := nhi.NumberOf(string(name), credentialPrefix)
+	sh := s.shards[shardOf(key.Hi)]
 	i, ok := sh.findCredential(key)
 	if !ok {
 		return nil, nil
@@ -211,7 +211,7 @@ func (s *Snapshot) best(links []link, match func(*shard, *credentialRecord) bool
 	var best *credentialRecord
 	bestRank := -1
 	for _, l := range links {
-		sh := s.shards[shardOf(l.key.hi)]
+		sh := s.shards[shardOf(l.key.Hi)]
 		i, ok := sh.findCredential(l.key)
 		if !ok || !match(sh, &sh.credentials[i]) {
 			continue

@@ -57,22 +57,6 @@ func someCredential(n, of int) nhi.Credential {
 	}
 }
 
-func TestIDsSurviveTheirCompactForm(t *testing.T) {
-	for i := range 500 {
-		s := string(identityN(i))
-		key, ok := parseID(s, identityPrefix)
-		if !ok || key.format(identityPrefix) != s {
-			t.Fatalf("%s became %s, %v", s, key.format(identityPrefix), ok)
-		}
-	}
-	for _, s := range []string{"", "nhi_", "crd_" + strings.Repeat("a", 26), "nhi_" + strings.Repeat("A", 26),
-		"nhi_" + strings.Repeat("a", 25) + "b", "nhi_" + strings.Repeat("a", 27), "nhi_" + strings.Repeat("1", 26)} {
-		if _, ok := parseID(s, identityPrefix); ok {
-			t.Errorf("%q was taken for canonical", s)
-		}
-	}
-}
-
 func TestFactsReturnWhatWasLoadedAndApplied(t *testing.T) {
 	long := strings.Repeat("k", 40)
 	identities := []nhi.Identity{someIdentity(1), someIdentity(2), {ID: "nhi_odd", Kind: "robot", State: "odd"}}

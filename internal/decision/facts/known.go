@@ -100,7 +100,7 @@ func (s *Snapshot) knowCredential(q *nhi.Question, now time.Time) {
 
 // belongs reports whether the credential is one of who's.
 func (s *Snapshot) belongs(sh *shard, r *credentialRecord, who nhi.ID) bool {
-	if key, isOdd := idOf(string(who), identityPrefix); !isOdd && r.flags&flagOddIdentity == 0 && r.identity == key {
+	if key, isOdd := nhi.NumberOf(string(who), identityPrefix); !isOdd && r.flags&flagOddIdentity == 0 && r.identity == key {
 		return true
 	}
 	holder := s.credential(sh, r).Identity

@@ -123,33 +123,59 @@ func (l *Loading) Commit(gen nhi.Generation) error {
 func (b *batch) finish() {
 	for i := range shards {
 		sh := b.next.shards[i]
-		sh.identities = sortUnique(sh.identities, func(r *identityRecord) id { return r.key })
-		sh.credentials = sortUnique(sh.credentials, func(r *credentialRecord) id { return r.key })
+		if !b.sorted {
+			sh.identities = sortUnique(sh.identities, func(r *identityRecord) id { return r.key })
+			sh.credentials = sortUnique(sh.credentials, func(r *credentialRecord) id { return r.key })
+		}
 		b.next.counts.Identities += len(sh.identities)
 		b.next.counts.Credentials += len(sh.credentials)
 	}
+	b.link()
+	b.bulk = false
+}
+
+// link builds the links of all credentials. It goes over them twice, so that
+// each table is made once and in its size.
+func (b *batch) link() {
+	var publics, verifiers [shards]int
+	b.eachLinked(func(_ *credentialRecord, k keys) {
+		if k.hasPublic {
+			publics[shardOf(k.public)]++
+		}
+		if k.hasVerifier {
+			verifiers[shardOf(k.verifier)]++
+		}
+	})
 	for i := range shards {
-		sh := b.next.shards[i]
-		for j := range sh.credentials {
-			r := &sh.credentials[j]
-			k := b.keysOf(sh, r)
-			if k.hasPublic {
-				to := b.shard(shardOf(k.public), partPublics)
-				to.publics = append(to.publics, link{k.public, r.key})
-			}
-			if k.hasVerifier {
-				to := b.shard(shardOf(k.verifier), partVerifiers)
-				to.verifiers = append(to.verifiers, link{k.verifier, r.key})
-			}
+		if publics[i]+verifiers[i] > 0 {
+			sh := b.shard(i, partPublics|partVerifiers)
+			sh.publics, sh.verifiers = make([]link, 0, publics[i]), make([]link, 0, verifiers[i])
 		}
 	}
+	b.eachLinked(func(r *credentialRecord, k keys) {
+		if k.hasPublic {
+			to := b.next.shards[shardOf(k.public)]
+			to.publics = append(to.publics, link{k.public, r.key})
+		}
+		if k.hasVerifier {
+			to := b.next.shards[shardOf(k.verifier)]
+			to.verifiers = append(to.verifiers, link{k.verifier, r.key})
+		}
+	})
 	for i := range shards {
 		sh := b.next.shards[i]
 		slices.SortFunc(sh.publics, link.compare)
 		slices.SortFunc(sh.verifiers, link.compare)
-		sh.publics, sh.verifiers = slices.Clip(slices.Clone(sh.publics)), slices.Clip(slices.Clone(sh.verifiers))
 	}
-	b.bulk = false
+}
+
+func (b *batch) eachLinked(visit func(*credentialRecord, keys)) {
+	for i := range shards {
+		sh := b.next.shards[i]
+		for j := range sh.credentials {
+			visit(&sh.credentials[j], b.keysOf(sh, &sh.credentials[j]))
+		}
+	}
 }
 
 // sortUnique orders records by key, keeps the last of equal ones, and returns
@@ -157,10 +183,10 @@ func (b *batch) finish() {
 func sortUnique[T any](records []T, key func(*T) id) []T {
 	slices.SortStableFunc(records, func(a, b T) int {
 		ka, kb := key(&a), key(&b)
-		if c := cmp.Compare(ka.hi, kb.hi); c != 0 {
+		if c := cmp.Compare(ka.Hi, kb.Hi); c != 0 {
 			return c
 		}
-		return cmp.Compare(ka.lo, kb.lo)
+		return cmp.Compare(ka.Lo, kb.Lo)
 	})
 	out := records[:0]
 	for i := range records {

@@ -134,7 +134,7 @@ func (s *shard) findIdentity(key id) (int, bool) {
 	lo, hi := 0, len(s.identities)
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		if s.identities[mid].key.less(key) {
+		if s.identities[mid].key.Less(key) {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -147,7 +147,7 @@ func (s *shard) findCredential(key id) (int, bool) {
 	lo, hi := 0, len(s.credentials)
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		if s.credentials[mid].key.less(key) {
+		if s.credentials[mid].key.Less(key) {
 			lo = mid + 1
 		} else {
 			hi = mid
@@ -165,7 +165,7 @@ func (a link) compare(b link) int {
 		return 1
 	case a.key == b.key:
 		return 0
-	case a.key.less(b.key):
+	case a.key.Less(b.key):
 		return -1
 	}
 	return 1
@@ -237,10 +237,10 @@ func (s *Snapshot) credential(sh *shard, r *credentialRecord) nhi.Credential {
 	}
 	out.ID, out.Identity, out.PublicID = nhi.CredentialID(o.id), o.identity, o.public
 	if r.flags&flagOdd == 0 {
-		out.ID = nhi.CredentialID(r.key.format(credentialPrefix))
+		out.ID = nhi.CredentialID(r.key.Text(credentialPrefix))
 	}
 	if r.flags&flagOddIdentity == 0 {
-		out.Identity = nhi.ID(r.identity.format(identityPrefix))
+		out.Identity = nhi.ID(r.identity.Text(identityPrefix))
 	}
 	if r.flags&flagLongPublic == 0 {
 		out.PublicID = string(r.public[:r.length])
@@ -263,3 +263,11 @@ func (sh *shard) hasPublic(r *credentialRecord, public string) bool {
 func (r *credentialRecord) hasVerifier(v [32]byte) bool {
 	return r.flags&flagVerifier != 0 && subtle.ConstantTimeCompare(r.verifier[:], v[:]) == 1
 }
+
+// An id is the number behind an identity's or credential's id.
+type id = nhi.Number
+
+const (
+	identityPrefix   = "nhi_"
+	credentialPrefix = "crd_"
+)
