@@ -10,6 +10,7 @@ const preface = `# Configuration
 
 A server needs no configuration file. What you want otherwise goes into one YAML file:
 
+<!-- test: before mkdir /etc/muster && printf 'retention: {age: 48h}\n' | tee muster.yaml > /etc/muster/muster.yaml -->
 ` + "```" + `sh
 muster serve --data /var/lib/muster --config /etc/muster/muster.yaml
 ` + "```" + `
