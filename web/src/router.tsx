@@ -1,5 +1,5 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent } from "@tanstack/react-router";
-import type { FindingStatus, IdentityFilter } from "./api/queries";
+import type { FindingStatus } from "./api/queries";
 import { NotFound } from "./shell/NotFound";
 import { Shell } from "./shell/Shell";
 
@@ -7,8 +7,7 @@ import { Shell } from "./shell/Shell";
 // are dropped, so an old link still opens something sensible.
 
 type Raw = Record<string, unknown>;
-const text = (v: unknown) => (typeof v === "string" && v !== "" ? v.slice(0, 256) : undefined);
-const flag = (v: unknown) => (v === "true" || v === true ? true : undefined);
+const text = (v: unknown) => (typeof v === "string" && v !== "" ? v.slice(0, 2_048) : undefined);
 const oneOf =
   <T extends string>(...allowed: T[]) =>
   (v: unknown) =>
@@ -16,7 +15,8 @@ const oneOf =
 
 const outcome = oneOf("allow", "step-up", "deny");
 const status = oneOf<FindingStatus | "all">("open", "acknowledged", "resolved", "dismissed", "all");
-const state = oneOf<NonNullable<IdentityFilter["state"]>>("active", "dormant", "quarantined", "deprecated", "retired");
+const tab = oneOf<IdentityTab>("normal", "credentials", "decisions", "changes");
+const part = oneOf<SettingsPart>("people", "tokens", "health", "about");
 
 export type ActivitySearch = {
   outcome?: "allow" | "step-up" | "deny";
@@ -25,6 +25,12 @@ export type ActivitySearch = {
   point?: string;
   decision?: string;
 };
+export type IdentitiesSearch = { filter?: string; order?: string };
+export type IdentityTab = "normal" | "credentials" | "decisions" | "changes";
+export type IdentitySearch = { tab?: IdentityTab };
+export type PointsSearch = { point?: string };
+export type SettingsPart = "you" | "people" | "tokens" | "health" | "about";
+export type SettingsSearch = { part?: SettingsPart };
 export type FindingsSearch = { status?: FindingStatus | "all"; view?: "actions"; id?: string };
 
 const root = createRootRoute({ component: Shell, notFoundComponent: NotFound });
@@ -59,26 +65,31 @@ const findings = createRoute({
 const identities = createRoute({
   getParentRoute: () => root,
   path: "/identities",
-  validateSearch: (s: Raw): IdentityFilter => ({
-    q: text(s.q),
-    kind: text(s.kind),
-    environment: text(s.environment),
-    owner: text(s.owner),
-    unowned: flag(s.unowned),
-    shadow: flag(s.shadow),
-    state: state(s.state),
-  }),
+  validateSearch: (s: Raw): IdentitiesSearch => ({ filter: text(s.filter), order: text(s.order) }),
   component: lazyRouteComponent(() => import("./identities/IdentitiesPage"), "IdentitiesPage"),
 });
 const identity = createRoute({
   getParentRoute: () => root,
   path: "/identities/$id",
+  validateSearch: (s: Raw): IdentitySearch => ({ tab: tab(s.tab) }),
   component: lazyRouteComponent(() => import("./identities/IdentityPage"), "IdentityPage"),
 });
 const points = createRoute({
   getParentRoute: () => root,
   path: "/points",
+  validateSearch: (s: Raw): PointsSearch => ({ point: text(s.point) }),
   component: lazyRouteComponent(() => import("./points/PointsPage"), "PointsPage"),
+});
+const sources = createRoute({
+  getParentRoute: () => root,
+  path: "/sources",
+  component: lazyRouteComponent(() => import("./sources/SourcesPage"), "SourcesPage"),
+});
+const settings = createRoute({
+  getParentRoute: () => root,
+  path: "/settings",
+  validateSearch: (s: Raw): SettingsSearch => ({ part: part(s.part) }),
+  component: lazyRouteComponent(() => import("./settings/SettingsPage"), "SettingsPage"),
 });
 
 /** search reads and writes the address with plain words: ?outcome=deny, not JSON. */
@@ -91,7 +102,7 @@ const stringifySearch = (s: Raw): string => {
 };
 
 export const router = createRouter({
-  routeTree: root.addChildren([overview, activity, findings, identities, identity, points]),
+  routeTree: root.addChildren([overview, activity, findings, identities, identity, points, sources, settings]),
   parseSearch,
   stringifySearch,
   defaultPreload: "intent",

@@ -1,10 +1,8 @@
-import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useRef, useState } from "react";
 import type { Decision } from "../api/client";
+import { type Column, cell, Grid } from "../parts/Grid";
 import { Hostile } from "../parts/Hostile";
 import { OutcomeWord } from "../parts/OutcomeWord";
 import { Clock } from "../parts/Time";
-import { useNarrow } from "../parts/useMedia";
 import { duration } from "../text/format";
 import { from } from "../text/words";
 
@@ -15,10 +13,22 @@ const columns =
 const fromMedium = "hidden @min-[860px]:flex";
 const fromWide = "hidden @min-[1000px]:block";
 
-/**
- * DecisionTable is the list of decisions. Only the rows in sight exist. Arrow
- * keys move, Enter asks why.
- */
+const headings: readonly Column[] = [
+  { name: "Time" },
+  { name: "Outcome" },
+  { name: "Identity" },
+  { name: "Action and resource" },
+  { name: "From" },
+  { name: "Policy", className: fromMedium },
+  {
+    name: "Surprise",
+    className: "text-right",
+    title: "How unlikely the call is under what the identity usually does",
+  },
+  { name: "Took", className: `text-right ${fromWide}` },
+];
+
+/** DecisionTable is the list of decisions. Enter asks why. */
 export function DecisionTable({
   rows,
   chosen,
@@ -28,140 +38,23 @@ export function DecisionTable({
   chosen: string | undefined;
   onOpen: (id: string) => void;
 }) {
-  const narrow = useNarrow();
-  const scroller = useRef<HTMLDivElement>(null);
-  const [active, setActive] = useState<string>();
-
-  const height = narrow ? 60 : 36;
-  const virtual = useVirtualizer({
-    count: rows.length,
-    getScrollElement: () => scroller.current,
-    estimateSize: () => height,
-    overscan: 8,
-    getItemKey: (i) => rows[i]?.id ?? i,
-  });
-  // biome-ignore lint/correctness/useExhaustiveDependencies: heights change with the layout, not with the measurer
-  useEffect(() => virtual.measure(), [height]);
-  const at = Math.max(
-    0,
-    rows.findIndex((d) => d.id === (active ?? chosen)),
-  );
-
-  // An address that names a decision shows its row.
-  const opened = useRef(chosen);
-  // biome-ignore lint/correctness/useExhaustiveDependencies: once, when the page is opened
-  useEffect(() => {
-    const i = rows.findIndex((d) => d.id === opened.current);
-    if (i > 0) virtual.scrollToIndex(i, { align: "center" });
-  }, []);
-
-  const move = (to: number) => {
-    const next = Math.max(0, Math.min(rows.length - 1, to));
-    const row = rows[next];
-    if (!row) return;
-    setActive(row.id);
-    virtual.scrollToIndex(next);
-    requestAnimationFrame(() =>
-      scroller.current?.querySelector<HTMLElement>(`[data-id="${CSS.escape(row.id)}"]`)?.focus(),
-    );
-    if (chosen && chosen !== row.id) onOpen(row.id);
-  };
-  const page = Math.max(1, Math.floor((scroller.current?.clientHeight ?? 400) / height) - 2);
-  const steps: Record<string, number> = {
-    ArrowDown: at + 1,
-    ArrowUp: at - 1,
-    PageDown: at + page,
-    PageUp: at - page,
-    Home: 0,
-    End: rows.length - 1,
-  };
   return (
-    <div
-      role="grid"
-      aria-label="Decisions, the newest first"
-      aria-rowcount={rows.length + 1}
-      className="@container flex min-h-0 flex-1 flex-col"
-      onKeyDown={(e) => {
-        const to = steps[e.key];
-        if (to !== undefined) {
-          e.preventDefault();
-          move(to);
-        }
-        const row = rows[at];
-        if (e.key === "Enter" && row) {
-          e.preventDefault();
-          onOpen(row.id);
-        }
-      }}
-    >
-      <div role="rowgroup">
-        <div
-          role="row"
-          tabIndex={-1}
-          aria-rowindex={1}
-          className={narrow ? "sr-only" : `${columns} h-9 border-b border-hair text-12 text-muted`}
-        >
-          {["Time", "Outcome", "Identity", "Action and resource", "From"].map((name) => (
-            <span key={name} role="columnheader" tabIndex={-1}>
-              {name}
-            </span>
-          ))}
-          <span role="columnheader" tabIndex={-1} className={fromMedium}>
-            Policy
-          </span>
-          <span
-            role="columnheader"
-            tabIndex={-1}
-            className="text-right"
-            title="How unlikely the call is under what the identity usually does"
-          >
-            Surprise
-          </span>
-          <span role="columnheader" tabIndex={-1} className={`text-right ${fromWide}`}>
-            Took
-          </span>
-        </div>
-      </div>
-      <div ref={scroller} role="rowgroup" className="relative min-h-0 flex-1 overflow-y-auto overflow-x-hidden">
-        <div role="presentation" style={{ height: virtual.getTotalSize() }}>
-          {virtual.getVirtualItems().map((item) => {
-            const d = rows[item.index];
-            if (!d) return null;
-            return (
-              // biome-ignore lint/a11y/useKeyWithClickEvents: the grid handles keys for all of its rows
-              <div
-                key={d.id}
-                role="row"
-                data-id={d.id}
-                data-outcome={d.outcome}
-                aria-rowindex={item.index + 2}
-                aria-selected={d.id === chosen}
-                tabIndex={item.index === at ? 0 : -1}
-                onFocus={() => setActive(d.id)}
-                onClick={() => {
-                  setActive(d.id);
-                  onOpen(d.id);
-                }}
-                style={{
-                  position: "absolute",
-                  insetInline: 0,
-                  top: 0,
-                  height,
-                  transform: `translateY(${item.start}px)`,
-                }}
-                className={`row cursor-pointer text-13 ${narrow ? "px-3 py-1.5" : columns}`}
-              >
-                {narrow ? <NarrowCells d={d} /> : <Cells d={d} />}
-              </div>
-            );
-          })}
-        </div>
-      </div>
-    </div>
+    <Grid
+      label="Decisions, the newest first"
+      rows={rows}
+      id={(d) => d.id}
+      total={rows.length}
+      columns={headings}
+      template={columns}
+      cells={(d) => <Cells d={d} />}
+      narrowCells={(d) => <NarrowCells d={d} />}
+      narrowHeight={60}
+      chosen={chosen}
+      mark={(d) => ({ "data-outcome": d.outcome })}
+      onOpen={(d) => onOpen(d.id)}
+    />
   );
 }
-
-const cell = { role: "gridcell", tabIndex: -1 } as const;
 
 function Cells({ d }: { d: Decision }) {
   const policy = (d.reasons ?? [])[0]?.policy ?? "";

@@ -17,6 +17,10 @@ export type Point = Schemas["Point"];
 export type Source = Schemas["Source"];
 export type Rate = Schemas["Rate"];
 export type Me = Schemas["Me"];
+export type Found = Schemas["Found"];
+export type LineageOf = Schemas["Lineage"];
+export type View = Schemas["View"];
+export type Learned = Schemas["Learned"];
 export type Outcome = Decision["outcome"];
 
 /** A Problem is an error the server explained (RFC 9457). */

@@ -11,6 +11,13 @@ export const me = queryOptions({
   retry: (count, error) => !(error instanceof Problem && error.status === 401) && count < 3,
 });
 
+/** signin needs no session: it says how to get one. */
+export const signin = queryOptions({
+  queryKey: ["signin"],
+  queryFn: () => answer(api.GET("/v1/signin")),
+  staleTime: 60_000,
+});
+
 export const overview = queryOptions({
   queryKey: ["overview"],
   queryFn: () => answer(api.GET("/v1/overview")),
@@ -56,15 +63,7 @@ export const actions = queryOptions({
   queryFn: () => answer(api.GET("/v1/actions", { params: { query: { limit: 200 } } })),
 });
 
-export type IdentityFilter = {
-  q?: string;
-  kind?: string;
-  environment?: string;
-  owner?: string;
-  unowned?: boolean;
-  shadow?: boolean;
-  state?: "active" | "dormant" | "quarantined" | "deprecated" | "retired";
-};
+export type IdentityFilter = { filter?: string; order?: string };
 
 export const identities = (filter: IdentityFilter, limit = 50) =>
   infiniteQueryOptions({
@@ -77,11 +76,52 @@ export const identities = (filter: IdentityFilter, limit = 50) =>
     getNextPageParam: (page) => page.next || undefined,
   });
 
+export const identityFacets = (filter: string) =>
+  queryOptions({
+    queryKey: ["identity", "facets", filter],
+    queryFn: () => answer(api.GET("/v1/identities/facets", { params: { query: { filter: filter || undefined } } })),
+    staleTime: 15_000,
+    placeholderData: (before) => before,
+  });
+
+export const views = queryOptions({
+  queryKey: ["view", "list"],
+  queryFn: () => answer(api.GET("/v1/views")),
+  staleTime: 60_000,
+});
+
 export const identity = (id: string) =>
   queryOptions({
     queryKey: ["identity", "one", id],
     queryFn: () => answer(api.GET("/v1/identities/{id}", { params: { path: { id } } })),
     staleTime: 30_000,
+  });
+
+const about = (id: string) => ({ params: { path: { id } } });
+
+export const identityRisk = (id: string) =>
+  queryOptions({
+    queryKey: ["identity", "risk", id],
+    queryFn: () => answer(api.GET("/v1/identities/{id}/risk", about(id))),
+  });
+
+export const normal = (id: string) =>
+  queryOptions({
+    queryKey: ["identity", "normal", id],
+    queryFn: () => answer(api.GET("/v1/identities/{id}/normal", about(id))),
+  });
+
+export const lineage = (id: string) =>
+  queryOptions({
+    queryKey: ["identity", "lineage", id],
+    queryFn: () => answer(api.GET("/v1/identities/{id}/lineage", about(id))),
+    staleTime: 30_000,
+  });
+
+export const changes = (id: string) =>
+  queryOptions({
+    queryKey: ["identity", "changes", id],
+    queryFn: () => answer(api.GET("/v1/identities/{id}/changes", about(id))),
   });
 
 export const points = queryOptions({
@@ -93,4 +133,10 @@ export const points = queryOptions({
 export const sources = queryOptions({
   queryKey: ["source", "list"],
   queryFn: () => answer(api.GET("/v1/sources")),
+});
+
+export const health = queryOptions({
+  queryKey: ["health"],
+  queryFn: () => answer(api.GET("/v1/health")),
+  refetchInterval: 10_000,
 });

@@ -1,193 +1,123 @@
-import { keepPreviousData, useInfiniteQuery } from "@tanstack/react-query";
-import { getRouteApi, Link } from "@tanstack/react-router";
-import { useDeferredValue, useEffect, useState } from "react";
-import type { Identity } from "../api/client";
-import { type IdentityFilter, identities } from "../api/queries";
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { getRouteApi } from "@tanstack/react-router";
+import { ListFilter } from "lucide-react";
+import { useCallback, useMemo, useState } from "react";
+import { Problem } from "../api/client";
+import { identities, identityFacets } from "../api/queries";
+import { identityFields } from "../filter/identityFields";
+import { QueryField } from "../filter/QueryField";
 import { Button } from "../parts/Button";
 import { Command } from "../parts/Command";
+import { Copy } from "../parts/Copy";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
-import { FilterField } from "../parts/FilterField";
-import { Hostile } from "../parts/Hostile";
 import { Skeleton } from "../parts/Skeleton";
-import { Time } from "../parts/Time";
+import { useMedia } from "../parts/useMedia";
 import { count } from "../text/format";
-import { kindName, kinds } from "../text/words";
-import { Risk } from "./Risk";
+import { quote } from "../text/hostile";
+import { Facets } from "./Facets";
+import { IdentityTable } from "./IdentityTable";
+import { Views } from "./Views";
 
 const route = getRouteApi("/identities");
-const states = ["active", "dormant", "quarantined", "deprecated", "retired"] as const;
 
-/** IdentitiesPage lists who exists. */
+/** IdentitiesPage lists who exists. The address holds the filter and the order. */
 export function IdentitiesPage() {
-  const filter = route.useSearch();
+  const search = route.useSearch();
   const navigate = route.useNavigate();
-  const set = (change: Partial<IdentityFilter>) =>
-    navigate({ search: (before) => ({ ...before, ...change }), replace: true });
-  const list = useInfiniteQuery({ ...identities(useDeferredValue(filter)), placeholderData: keepPreviousData });
-  const rows = list.data?.pages.flatMap((p) => p.items ?? []) ?? [];
-  const filtered = Object.values(filter).some(Boolean);
-  return (
-    <div className="flex min-w-0 flex-col">
-      <Filters filter={filter} set={set} />
-      {!list.data ? (
-        list.error ? (
-          <Failure what="The identities" error={list.error} again={list.refetch} />
-        ) : (
-          <Skeleton rows={12} />
-        )
-      ) : rows.length === 0 ? (
-        <Nothing filtered={filtered} clear={() => navigate({ search: {} })} />
-      ) : (
-        <>
-          <Table rows={rows} />
-          <p className="flex items-center gap-3 px-4 py-3 text-12 text-muted">
-            {count(rows.length)} shown{list.hasNextPage ? "" : ", that is all"}
-            {list.hasNextPage && (
-              <Button disabled={list.isFetchingNextPage} onClick={() => list.fetchNextPage()}>
-                Show more
-              </Button>
-            )}
-          </p>
-        </>
-      )}
-    </div>
+  const filter = search.filter ?? "";
+  const order = search.order ?? "name";
+  const setFilter = useCallback(
+    (to: string) => navigate({ search: (before) => ({ ...before, filter: to || undefined }) }),
+    [navigate],
   );
-}
+  const list = useInfiniteQuery({
+    ...identities({ filter: search.filter, order: search.order }, 200),
+    placeholderData: keepPreviousData,
+  });
+  const rows = useMemo(() => list.data?.pages.flatMap((p) => p.items ?? []) ?? [], [list.data]);
+  const { fetchNextPage, hasNextPage, isFetchingNextPage } = list;
+  const more = useCallback(() => {
+    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
+  }, [fetchNextPage, hasNextPage, isFetchingNextPage]);
+  const facets = useQuery(identityFacets(filter)).data;
+  const total = facets?.total ?? (hasNextPage ? undefined : rows.length);
+  const known = useCallback((field: string) => facets?.facets?.find((f) => f.field === field)?.values ?? [], [facets]);
+  const wide = useMedia("(min-width: 1080px)");
+  const [narrowFacets, setNarrowFacets] = useState(false);
+  const refused = list.error instanceof Problem && list.error.status < 500 ? list.error.message : undefined;
 
-function Filters({ filter, set }: { filter: IdentityFilter; set: (change: Partial<IdentityFilter>) => void }) {
-  const [words, setWords] = useState(filter.q ?? "");
-  useEffect(() => setWords(filter.q ?? ""), [filter.q]);
   return (
-    <div className="flex flex-wrap items-center gap-2 border-b border-hair px-3 py-2 md:px-4">
+    <div className="flex h-[calc(100dvh-48px-56px)] min-h-[420px] min-w-0 flex-col md:h-[calc(100dvh-48px)]">
       <h1 className="sr-only">Identities</h1>
-      <FilterField
-        label="Search by name, path, account or owner"
-        placeholder="Name, ARN, account, owner"
-        value={words}
-        onChange={(q) => {
-          setWords(q);
-          set({ q: q || undefined });
-        }}
-      />
-      <select
-        aria-label="Kind"
-        className="field"
-        value={filter.kind ?? ""}
-        onChange={(e) => set({ kind: e.target.value || undefined })}
-      >
-        <option value="">All kinds</option>
-        {Object.entries(kinds).map(([kind, name]) => (
-          <option key={kind} value={kind}>
-            {name}
-          </option>
-        ))}
-      </select>
-      <select
-        aria-label="State"
-        className="field"
-        value={filter.state ?? ""}
-        onChange={(e) => set({ state: (e.target.value || undefined) as IdentityFilter["state"] })}
-      >
-        <option value="">All states</option>
-        {states.map((s) => (
-          <option key={s} value={s}>
-            {s}
-          </option>
-        ))}
-      </select>
-      <Facet label="Unowned" on={filter.unowned} onChange={(unowned) => set({ unowned })} />
-      <Facet label="Only in logs" on={filter.shadow} onChange={(shadow) => set({ shadow })} />
-      {filter.environment && (
-        <Facet label={`Environment: ${filter.environment}`} on onChange={() => set({ environment: undefined })} />
-      )}
-      {filter.owner && <Facet label={`Owner: ${filter.owner}`} on onChange={() => set({ owner: undefined })} />}
+      <Views search={search} />
+      <div className="flex flex-wrap items-start gap-2 border-b border-hair px-3 py-2 md:px-4">
+        <QueryField
+          label="Filter identities"
+          value={filter}
+          fields={identityFields}
+          known={known}
+          error={refused}
+          onApply={setFilter}
+        />
+        {!wide && (
+          <Button aria-expanded={narrowFacets} onClick={() => setNarrowFacets(!narrowFacets)}>
+            <ListFilter size={14} aria-hidden /> Narrow down
+          </Button>
+        )}
+        <Copy
+          label="Copy as CLI"
+          text={`muster identity list ${filter ? `--filter ${quote(filter)} ` : ""}${search.order ? `--order ${quote(search.order)} ` : ""}--server ${window.location.origin}`}
+        />
+        <output className="self-center text-12 text-muted">
+          {list.data && !refused && (total === undefined ? `${count(rows.length)} and more` : count(total))}
+        </output>
+      </div>
+      <div className="flex min-h-0 min-w-0 flex-1">
+        {wide && (
+          <section aria-label="Narrow down" className="w-56 shrink-0 overflow-y-auto border-r border-hair">
+            <Facets filter={filter} onFilter={setFilter} />
+          </section>
+        )}
+        {!wide && narrowFacets ? (
+          <section aria-label="Narrow down" className="min-w-0 flex-1 overflow-y-auto">
+            <Facets filter={filter} onFilter={setFilter} />
+            <div className="sticky bottom-0 border-t border-hair bg-panel p-2">
+              <Button look="main" className="w-full" onClick={() => setNarrowFacets(false)}>
+                Show {total === undefined ? "them" : count(total)}
+              </Button>
+            </div>
+          </section>
+        ) : !list.data || refused ? (
+          refused ? (
+            <Empty title="The filter was not understood">
+              <p>What is above says where. The fields, and what can be said about them, are offered while you write.</p>
+              <p>
+                <Button onClick={() => setFilter("")}>Show all</Button>
+              </p>
+            </Empty>
+          ) : list.error ? (
+            <Failure what="The identities" error={list.error} again={list.refetch} />
+          ) : (
+            <div className="flex-1">
+              <Skeleton rows={12} />
+            </div>
+          )
+        ) : rows.length === 0 ? (
+          <Nothing filtered={filter !== ""} clear={() => setFilter("")} />
+        ) : (
+          <IdentityTable
+            key={`${filter} ${order}`}
+            rows={rows}
+            total={total}
+            order={order}
+            onOrder={(to) => navigate({ search: (before) => ({ ...before, order: to === "name" ? undefined : to }) })}
+            onOpen={(id) => navigate({ to: "/identities/$id", params: { id } })}
+            onNearEnd={more}
+          />
+        )}
+      </div>
     </div>
-  );
-}
-
-function Facet({
-  label,
-  on,
-  onChange,
-}: {
-  label: string;
-  on: boolean | undefined;
-  onChange: (on: true | undefined) => void;
-}) {
-  return (
-    <label className="inline-flex h-8 max-w-full cursor-pointer items-center gap-1.5 rounded-control border border-line bg-panel px-2.5 text-13">
-      <input
-        type="checkbox"
-        checked={on ?? false}
-        onChange={(e) => onChange(e.target.checked || undefined)}
-        className="accent-accent"
-      />
-      <Hostile text={label} />
-    </label>
-  );
-}
-
-function Table({ rows }: { rows: readonly Identity[] }) {
-  return (
-    <table className="w-full table-fixed border-collapse">
-      <thead className="hidden md:table-header-group">
-        <tr className="h-9 border-b border-hair">
-          <th className="pl-4">Name</th>
-          <th className="w-[13%]">Kind</th>
-          <th className="w-[15%]">Environment</th>
-          <th className="w-[20%]">Owner</th>
-          <th className="w-[96px]">Risk</th>
-          <th className="w-[104px]">Last seen</th>
-        </tr>
-      </thead>
-      <tbody>
-        {rows.map((i) => (
-          <tr
-            key={i.id}
-            className="row flex flex-wrap items-center gap-x-3 px-4 py-1 text-13 md:table-row md:h-9 md:p-0"
-          >
-            <td className="min-w-0 basis-full md:pl-4">
-              <span className="flex min-w-0 items-center gap-2 pr-3">
-                <Link to="/identities/$id" params={{ id: i.id }} className="min-w-0 truncate">
-                  <Hostile text={i.name} />
-                </Link>
-                {i.shadow && <Mark title="Seen acting in logs, in no inventory">only in logs</Mark>}
-                {i.state !== "active" && <Mark title="State">{i.state}</Mark>}
-              </span>
-            </td>
-            <td className="truncate text-muted">{kindName(i.kind)}</td>
-            <td className="truncate">
-              <Hostile
-                text={i.environment.name || "unknown"}
-                className={i.environment.class === "production" ? "" : "text-muted"}
-              />
-            </td>
-            <td className="max-w-full truncate">
-              {i.owner.ref ? (
-                <Hostile text={i.owner.ref} className="block pr-3" />
-              ) : (
-                <span className="text-stepup">nobody</span>
-              )}
-            </td>
-            <td>
-              <Risk risk={i.risk} />
-            </td>
-            <td className="text-muted">
-              <Time at={i.last_seen} />
-            </td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  );
-}
-
-function Mark({ title, children }: { title: string; children: string }) {
-  return (
-    <span title={title} className="shrink-0 rounded-control border border-hair px-1.5 text-12 text-muted">
-      {children}
-    </span>
   );
 }
 
@@ -195,7 +125,7 @@ function Nothing({ filtered, clear }: { filtered: boolean; clear: () => void }) 
   if (filtered)
     return (
       <Empty title="No identity matches">
-        <p>Each word must begin a word of the name, path, native id, account or owner.</p>
+        <p>Every term of the filter must hold. A word without a field must begin a word of a name, path or owner.</p>
         <p>
           <Button onClick={clear}>Show all</Button>
         </p>

@@ -11,12 +11,12 @@ export function Tiles({ overview: o }: { overview: Overview }) {
         <Link to="/identities">Identities</Link>
       </Tile>
       <Tile name="Unowned" value={count(o.unowned)} detail="without an owner" warn={o.unowned > 0}>
-        <Link to="/identities" search={{ unowned: true }}>
+        <Link to="/identities" search={{ filter: "-owner:*" }}>
           Unowned
         </Link>
       </Tile>
       <Tile name="Static secrets" value={count(o.static)} detail={`of ${count(o.credentials)} credentials`}>
-        <Link to="/identities" search={{ kind: "iam-user" }}>
+        <Link to="/identities" search={{ filter: "static:true" }}>
           Static secrets
         </Link>
       </Tile>

@@ -1,37 +1,36 @@
+import { useState } from "react";
 import { Card } from "../parts/Card";
+import { Choice } from "../parts/Choice";
 import { Command } from "../parts/Command";
-
-/** nginx's own way of asking: every request waits for a 2xx from auth_request. */
-const nginx = (origin: string) => `location / {
-    auth_request /muster;
-    proxy_pass http://your-service;
-}
-
-location = /muster {
-    internal;
-    proxy_pass ${origin}/enforce/forward-auth;
-    proxy_pass_request_body off;
-    proxy_set_header Content-Length "";
-    proxy_set_header Muster-Point-Authorization "Bearer THE_KEY_OF_THE_POINT";
-    proxy_set_header X-Original-Method $request_method;
-    proxy_set_header X-Original-URI $request_uri;
-    proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_set_header X-Forwarded-Host $host;
-    proxy_set_header X-Forwarded-For $remote_addr;
-}`;
+import { type Dialect, dialects, headers, snippet } from "./snippets";
 
 /** Connect shows what to write into a proxy so that it asks. */
-export function Connect() {
+export function Connect({ preferred }: { preferred: Dialect }) {
+  const [chosen, setChosen] = useState<Dialect>();
+  const dialect = chosen ?? preferred;
+  const text = snippet(dialect, window.location.origin);
   return (
-    <Card title="How to connect nginx">
+    <Card title="How to connect">
       <div className="flex flex-col gap-2">
+        <Choice
+          label="Dialect"
+          value={dialect}
+          onChange={setChosen}
+          options={dialects.map((d) => ({ value: d, label: d }))}
+        />
         <p className="text-13 text-muted">
-          Enrol a point with the dialect nginx, put its key below, and name the resources behind it in routes.yaml. A
-          request that no route knows is denied.
+          Enrol a point with this dialect and put its key into the place below.
+          {dialect !== "authzen" && " Then name the resources behind it; a request that no route knows is denied."}
         </p>
-        <Command line={nginx(window.location.origin)} />
-        <p className="text-13 text-muted">Then tell Muster what lies behind which path:</p>
-        <Command line="muster resource apply routes.yaml" />
+        {text ? (
+          <Command line={text} />
+        ) : (
+          <p className="text-13">
+            Let the proxy ask <span className="mono">{window.location.origin}/enforce/forward-auth</span> with the
+            header <span className="mono">Muster-Point-Authorization: Bearer KEY</span> and {headers[dialect]}.
+          </p>
+        )}
+        {dialect !== "authzen" && <Command line="muster resource apply routes.yaml" />}
       </div>
     </Card>
   );

@@ -1,23 +1,24 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { answer, api, type Point } from "../api/client";
+import { answer, api } from "../api/client";
 import { Button } from "../parts/Button";
-import { Command } from "../parts/Command";
 import { Dialog } from "../parts/Dialog";
-
-const dialects: Point["dialect"][] = ["nginx", "caddy", "traefik", "haproxy", "envoy", "authzen"];
+import { Key } from "../parts/Key";
+import { Guarded, lines, words } from "./Guarded";
+import { type Dialect, dialects } from "./snippets";
 
 /** EnrolDialog takes a new point in and shows its key for the only time. */
 export function EnrolDialog({ onClose }: { onClose: () => void }) {
   const client = useQueryClient();
   const [name, setName] = useState("");
-  const [dialect, setDialect] = useState<Point["dialect"]>("nginx");
+  const [dialect, setDialect] = useState<Dialect>("nginx");
   const [sources, setSources] = useState("");
+  const [resources, setResources] = useState("");
   const enrol = useMutation({
     mutationFn: () =>
       answer(
         api.POST("/v1/points", {
-          body: { name: name.trim(), dialect, sources: sources.split(/[\s,]+/).filter(Boolean) },
+          body: { name: name.trim(), dialect, sources: words(sources), resources: lines(resources) },
         }),
       ),
     onSettled: () => {
@@ -48,21 +49,13 @@ export function EnrolDialog({ onClose }: { onClose: () => void }) {
         </label>
         <label className="flex flex-col gap-1 text-13">
           Speaks like
-          <select className="field" value={dialect} onChange={(e) => setDialect(e.target.value as Point["dialect"])}>
+          <select className="field" value={dialect} onChange={(e) => setDialect(e.target.value as Dialect)}>
             {dialects.map((d) => (
               <option key={d}>{d}</option>
             ))}
           </select>
         </label>
-        <label className="flex flex-col gap-1 text-13">
-          Addresses it speaks from (none: only this machine)
-          <input
-            className="field mono"
-            value={sources}
-            onChange={(e) => setSources(e.target.value)}
-            placeholder="10.4.0.0/24, 10.5.0.7"
-          />
-        </label>
+        <Guarded sources={sources} onSources={setSources} resources={resources} onResources={setResources} />
         <p className="text-13 text-muted">
           It starts observing: it refuses only what is revoked, suspended or quarantined, and counts the rest.
         </p>
@@ -78,23 +71,6 @@ export function EnrolDialog({ onClose }: { onClose: () => void }) {
           </Button>
         </div>
       </form>
-    </Dialog>
-  );
-}
-
-/** Key shows a new key once. It is gone when the dialog closes. */
-export function Key({ title, value, onClose }: { title: string; value: string; onClose: () => void }) {
-  return (
-    <Dialog title={title} open onClose={onClose}>
-      <div className="flex flex-col gap-3">
-        <p>This is its key. It is shown now and never again: Muster keeps only a verifier of it.</p>
-        <Command line={value} label="Copy key" />
-        <div className="flex justify-end">
-          <Button look="main" onClick={onClose}>
-            I have stored it
-          </Button>
-        </div>
-      </div>
     </Dialog>
   );
 }

@@ -1,9 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { Plus } from "lucide-react";
 import { useState } from "react";
+import { Act } from "../access/Act";
 import type { Point } from "../api/client";
 import { points } from "../api/queries";
-import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
 import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
@@ -13,11 +14,13 @@ import { Time } from "../parts/Time";
 import { count, plural } from "../text/format";
 import { Connect } from "./Connect";
 import { EnrolDialog } from "./EnrolDialog";
-import { ModeDialog } from "./ModeDialog";
-import { Sources } from "./Sources";
+import { PointDialog } from "./PointDialog";
 
-/** PointsPage shows where decisions bite, and who reports logs and leaks. */
+const route = getRouteApi("/points");
+
+/** PointsPage shows where decisions bite. */
 export function PointsPage() {
+  const { point } = route.useSearch();
   const { data, error, refetch } = useQuery(points);
   const [enrolling, setEnrolling] = useState(false);
   const [changing, setChanging] = useState<Point>();
@@ -25,14 +28,14 @@ export function PointsPage() {
   const all = data.items ?? [];
   return (
     <div className="flex min-w-0 flex-col gap-3 p-3 md:p-4">
-      <h1 className="sr-only">Points and sources</h1>
+      <h1 className="sr-only">Points</h1>
       <Card
         title={`Enforcement points: ${count(all.length)}`}
         flush
         aside={
-          <Button onClick={() => setEnrolling(true)}>
+          <Act right="administer" onClick={() => setEnrolling(true)}>
             <Plus size={14} aria-hidden /> Enrol a point
-          </Button>
+          </Act>
         }
       >
         {all.length === 0 ? (
@@ -41,36 +44,61 @@ export function PointsPage() {
             it.
           </p>
         ) : (
-          <ul>
+          <ul aria-label="Enforcement points">
             {all.map((p) => (
-              <li key={p.id} className="flex flex-wrap items-center gap-x-4 gap-y-1 border-t border-hair px-4 py-2">
-                <div className="min-w-0 flex-1 basis-60">
-                  <Hostile text={p.name} className="block font-[600]" />
-                  <span className="block truncate text-12 text-muted">
-                    {p.dialect},{" "}
-                    {(p.resources ?? []).length === 0
-                      ? "every resource"
-                      : plural((p.resources ?? []).length, "resource")}
-                    , from {(p.sources ?? []).join(", ") || "loopback"}, since <Time at={p.created} />
-                  </span>
-                </div>
-                <Protection p={p} />
-                <Button onClick={() => setChanging(p)}>Change</Button>
-              </li>
+              <Row key={p.id} p={p} chosen={p.id === point} onChange={() => setChanging(p)} />
             ))}
           </ul>
         )}
       </Card>
-      <Sources />
-      <Connect />
+      <Connect preferred={all[0]?.dialect ?? "nginx"} />
       {enrolling && <EnrolDialog onClose={() => setEnrolling(false)} />}
-      {changing && <ModeDialog point={changing} onClose={() => setChanging(undefined)} />}
+      {changing && <PointDialog point={changing} onClose={() => setChanging(undefined)} />}
     </div>
   );
 }
 
+function Row({ p, chosen, onChange }: { p: Point; chosen: boolean; onChange: () => void }) {
+  const resources = p.resources ?? [];
+  const sources = p.sources ?? [];
+  return (
+    <li
+      aria-current={chosen ? "true" : undefined}
+      className="row flex flex-wrap items-center gap-x-6 gap-y-1 border-t border-b-0 border-hair px-4 py-2"
+    >
+      <div className="min-w-0 flex-1 basis-60">
+        <Hostile text={p.name} className="block font-[600]" />
+        <span className="flex min-w-0 flex-wrap gap-x-1.5 text-12 text-muted">
+          <span>{p.dialect},</span>
+          <span title={resources.join(", ").slice(0, 2_000)}>
+            {resources.length === 0 ? "guards every resource" : `guards ${plural(resources.length, "resource")}`},
+          </span>
+          <Hostile text={`from ${sources.join(", ") || "this machine"},`} className="min-w-0" />
+          <span>
+            since <Time at={p.created} />
+          </span>
+        </span>
+      </div>
+      <Protection p={p} />
+      <span className="flex items-center gap-3">
+        <Link to="/activity" search={{ point: p.id }} className="text-13">
+          Decisions
+        </Link>
+        <Act right="administer" onClick={onChange}>
+          Change
+        </Act>
+      </span>
+    </li>
+  );
+}
+
 function Protection({ p }: { p: Point }) {
-  if (p.disabled) return <span className="basis-60 text-13 text-muted">Disabled: it gets no answers</span>;
+  if (p.disabled)
+    return (
+      <span className="flex basis-60 items-center gap-1.5 text-13 text-muted">
+        <Shape name="square" /> Disabled: it gets no answers
+      </span>
+    );
   if (p.mode === "observe")
     return (
       <span className="flex basis-60 items-center gap-1.5 text-13 text-stepup">

@@ -3,6 +3,7 @@ import type { Me } from "../api/client";
 import { Button } from "../parts/Button";
 import { ConnectionState } from "./ConnectionState";
 import { ThemeButton } from "./ThemeButton";
+import { UserMenu } from "./UserMenu";
 
 /** Header holds search, the state of the connection, and what is about the reader rather than the data. */
 export function Header({ me, onSearch, onHelp }: { me: Me; onSearch: () => void; onHelp: () => void }) {
@@ -14,7 +15,7 @@ export function Header({ me, onSearch, onHelp }: { me: Me; onSearch: () => void;
         className="field flex min-w-0 flex-1 items-center gap-2 text-muted hover:text-fg md:max-w-[380px]"
       >
         <SearchIcon size={16} aria-hidden className="shrink-0" />
-        <span className="truncate">Search identities</span>
+        <span className="truncate">Search or paste a key, ARN, id…</span>
         <span className="key ml-auto hidden sm:block" aria-hidden>
           Ctrl K
         </span>
@@ -29,10 +30,13 @@ export function Header({ me, onSearch, onHelp }: { me: Me; onSearch: () => void;
           </span>
         )}
         <ConnectionState />
-        <ThemeButton />
+        <span className="hidden sm:block">
+          <ThemeButton />
+        </span>
         <Button look="quiet" icon onClick={onHelp} aria-label="Help and keys">
           <CircleHelp size={16} aria-hidden />
         </Button>
+        <UserMenu me={me} />
       </div>
     </header>
   );

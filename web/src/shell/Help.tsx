@@ -4,7 +4,7 @@ import { OutcomeWord } from "../parts/OutcomeWord";
 import { pages } from "./pages";
 
 const keys: [keys: string[], does: string][] = [
-  [["Ctrl", "K"], "search identities"],
+  [["Ctrl", "K"], "search: any name, ARN, id or key"],
   ...pages.map((p): [string[], string] => [["g", p.key], `go to ${p.label}`]),
   [["/"], "filter the list"],
   [["↑", "↓"], "move in a list"],

@@ -1,10 +1,15 @@
-import { Activity, Fingerprint, LayoutDashboard, ShieldCheck, TriangleAlert } from "lucide-react";
+import { Activity, Cable, Fingerprint, LayoutDashboard, Settings, ShieldCheck, TriangleAlert } from "lucide-react";
 
-/** The pages, in the order of the navigation; g then the letter goes there. */
+/**
+ * The pages, in the order of the navigation; g then the letter goes there. A
+ * narrow window has room for the main ones, the others are behind More.
+ */
 export const pages = [
-  { to: "/", label: "Overview", key: "o", icon: LayoutDashboard },
-  { to: "/activity", label: "Activity", key: "a", icon: Activity },
-  { to: "/findings", label: "Findings", key: "f", icon: TriangleAlert },
-  { to: "/identities", label: "Identities", key: "i", icon: Fingerprint },
-  { to: "/points", label: "Points", key: "p", icon: ShieldCheck },
+  { to: "/", label: "Overview", key: "o", icon: LayoutDashboard, main: true },
+  { to: "/activity", label: "Activity", key: "a", icon: Activity, main: true },
+  { to: "/findings", label: "Findings", key: "f", icon: TriangleAlert, main: true },
+  { to: "/identities", label: "Identities", key: "i", icon: Fingerprint, main: true },
+  { to: "/points", label: "Points", key: "p", icon: ShieldCheck, main: false },
+  { to: "/sources", label: "Sources", key: "s", icon: Cable, main: false },
+  { to: "/settings", label: "Settings", key: "e", icon: Settings, main: false },
 ] as const;

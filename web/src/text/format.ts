@@ -70,6 +70,12 @@ const steps: [limit: number, unit: number, name: string][] = [
   [60 * 86_400, 86_400, "d"],
 ];
 
+/** span writes a length of time given in seconds: 4 s, 12 min, 3 h. */
+export function span(seconds: number): string {
+  const step = steps.find(([limit]) => seconds < limit) ?? steps[3];
+  return step ? `${Math.floor(seconds / step[1])} ${step[2]}` : `${Math.floor(seconds)} s`;
+}
+
 /** ago writes how long ago t was, seen from now; past two months it is the date. */
 export function ago(t: Date, now: Date): string {
   const seconds = Math.round((now.getTime() - t.getTime()) / 1_000);

@@ -1,64 +1,13 @@
-import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Plus } from "lucide-react";
+import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { answer, api } from "../api/client";
-import { sources } from "../api/queries";
 import { Button } from "../parts/Button";
-import { Card } from "../parts/Card";
 import { Dialog } from "../parts/Dialog";
-import { Hostile } from "../parts/Hostile";
-import { Time } from "../parts/Time";
-import { count, plural } from "../text/format";
-import { Key } from "./EnrolDialog";
+import { Key } from "../parts/Key";
+import { type Format, formats } from "./formats";
 
-const formats = {
-  cloudtrail: "CloudTrail logs",
-  scanner: "A leak scanner",
-  text: "Forum or chat text",
-} as const;
-type Format = keyof typeof formats;
-
-/** Sources lists who may report, and about which accounts. */
-export function Sources() {
-  const { data } = useQuery(sources);
-  const [adding, setAdding] = useState(false);
-  const all = data?.items ?? [];
-  return (
-    <Card
-      title={`Sources: ${count(all.length)}`}
-      flush
-      aside={
-        <Button onClick={() => setAdding(true)}>
-          <Plus size={14} aria-hidden /> Add a source
-        </Button>
-      }
-    >
-      {data && all.length === 0 && (
-        <p className="px-4 pb-4 text-muted">
-          Nobody reports logs or leaks yet. A source gets its own key and may speak only about its accounts.
-        </p>
-      )}
-      <ul>
-        {all.map((s) => (
-          <li key={s.id} className="flex min-w-0 flex-wrap items-center gap-x-4 border-t border-hair px-4 py-2 text-13">
-            <Hostile text={s.name || s.id} className="min-w-0 flex-1 basis-40 font-[600]" />
-            <span className="text-muted">{formats[s.format as Format] ?? s.format}</span>
-            <span className="text-muted" title={(s.accounts ?? []).join(", ")}>
-              {(s.accounts ?? []).length === 0 ? "no account" : plural((s.accounts ?? []).length, "account")}
-            </span>
-            <span className="text-muted">
-              since <Time at={s.created} />
-            </span>
-            {s.disabled && <span className="text-stepup">disabled</span>}
-          </li>
-        ))}
-      </ul>
-      {adding && <AddDialog onClose={() => setAdding(false)} />}
-    </Card>
-  );
-}
-
-function AddDialog({ onClose }: { onClose: () => void }) {
+/** AddDialog takes a source in and shows its key for the only time. */
+export function AddDialog({ onClose }: { onClose: () => void }) {
   const client = useQueryClient();
   const [name, setName] = useState("");
   const [format, setFormat] = useState<Format>("cloudtrail");

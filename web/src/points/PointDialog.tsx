@@ -7,34 +7,53 @@ import { Dialog } from "../parts/Dialog";
 import { toast, toastFailure } from "../parts/Toasts";
 import { count } from "../text/format";
 import { clean } from "../text/hostile";
+import { Guarded, lines, words } from "./Guarded";
+import { type Dialect, dialects } from "./snippets";
 
-/** ModeDialog switches a point between observing and enforcing, for a share of its requests. */
-export function ModeDialog({ point: p, onClose }: { point: Point; onClose: () => void }) {
+type Change = Pick<Point, "mode" | "percent" | "dialect" | "disabled"> & { sources: string[]; resources: string[] };
+
+const of = (p: Point): Change => ({
+  mode: p.mode,
+  percent: p.percent,
+  dialect: p.dialect,
+  disabled: p.disabled,
+  sources: p.sources ?? [],
+  resources: p.resources ?? [],
+});
+
+/** PointDialog changes what a point does, for a share of its requests, and what it guards. Each change can be undone. */
+export function PointDialog({ point: p, onClose }: { point: Point; onClose: () => void }) {
   const client = useQueryClient();
   const [mode, setMode] = useState(p.mode);
   const [percent, setPercent] = useState(p.percent || 100);
+  const [dialect, setDialect] = useState<Dialect>(p.dialect);
+  const [disabled, setDisabled] = useState(p.disabled);
+  const [sources, setSources] = useState((p.sources ?? []).join(", "));
+  const [resources, setResources] = useState((p.resources ?? []).join("\n"));
   const save = useMutation({
-    mutationFn: (to: { mode: Point["mode"]; percent: number }) =>
-      answer(api.PATCH("/v1/points/{id}", { params: { path: { id: p.id } }, body: to })),
+    mutationFn: (to: Change) => answer(api.PATCH("/v1/points/{id}", { params: { path: { id: p.id } }, body: to })),
     onSuccess: (now) => {
-      toast(`${clean(now.name)} ${now.mode === "enforce" ? `enforces ${now.percent} %` : "only observes"}.`, () =>
-        save.mutate({ mode: p.mode, percent: p.percent }),
-      );
+      const does = now.disabled
+        ? "gets no answers"
+        : now.mode === "enforce"
+          ? `enforces ${now.percent} %`
+          : "only observes";
+      toast(`${clean(now.name)} ${does}.`, () => save.mutate(of(p)));
       onClose();
     },
-    onError: (error) => toastFailure("The point was not changed", error),
     onSettled: () => {
       client.invalidateQueries({ queryKey: ["point"] });
       client.invalidateQueries({ queryKey: ["overview"] });
     },
+    onError: (error) => toastFailure("The point was not changed", error),
   });
   return (
-    <Dialog title={`Point ${clean(p.name)}`} open onClose={onClose}>
+    <Dialog title={`Point ${clean(p.name).slice(0, 80)}`} open onClose={onClose}>
       <form
         className="flex flex-col gap-4"
         onSubmit={(e) => {
           e.preventDefault();
-          save.mutate({ mode, percent });
+          save.mutate({ mode, percent, dialect, disabled, sources: words(sources), resources: lines(resources) });
         }}
       >
         <Choice
@@ -62,7 +81,7 @@ export function ModeDialog({ point: p, onClose }: { point: Point; onClose: () =>
                 max={100}
                 value={percent}
                 onChange={(e) => setPercent(Number(e.target.value))}
-                className="accent-accent"
+                className="h-6 accent-accent"
               />
             </label>
             <p className="text-13">
@@ -71,6 +90,24 @@ export function ModeDialog({ point: p, onClose }: { point: Point; onClose: () =>
             </p>
           </>
         )}
+        <label className="flex flex-col gap-1 text-13">
+          Speaks like
+          <select className="field" value={dialect} onChange={(e) => setDialect(e.target.value as Dialect)}>
+            {dialects.map((d) => (
+              <option key={d}>{d}</option>
+            ))}
+          </select>
+        </label>
+        <Guarded sources={sources} onSources={setSources} resources={resources} onResources={setResources} />
+        <label className="flex items-center gap-2 text-13">
+          <input
+            type="checkbox"
+            className="size-4 accent-accent"
+            checked={disabled}
+            onChange={(e) => setDisabled(e.target.checked)}
+          />
+          Disabled: it gets no answers, so what asks it refuses everything
+        </label>
         <div className="flex justify-end gap-2">
           <Button onClick={onClose}>Cancel</Button>
           <Button look="main" type="submit" disabled={save.isPending}>

@@ -1,0 +1,64 @@
+import { useMutation, useQueryClient } from "@tanstack/react-query";
+import { useState } from "react";
+import { answer, api, type Credential } from "../api/client";
+import { Button } from "../parts/Button";
+import { Dialog } from "../parts/Dialog";
+import { Hostile } from "../parts/Hostile";
+import { toast, toastFailure } from "../parts/Toasts";
+
+/** usePin pins a credential to a consumer, or lifts the pin when the consumer is empty; each can be undone. */
+export function usePin(c: Credential) {
+  const client = useQueryClient();
+  const pin = useMutation({
+    mutationFn: (consumer: string) =>
+      answer(api.PUT("/v1/credentials/{id}/pin", { params: { path: { id: c.id } }, body: { consumer } })),
+    onSuccess: (_, consumer) =>
+      toast(consumer ? "Pinned: the key alone is not enough any more." : "The pin is lifted.", () =>
+        pin.mutate(c.consumer),
+      ),
+    onError: (error) => toastFailure("The pin was not changed", error),
+    onSettled: () => client.invalidateQueries({ queryKey: ["identity"] }),
+  });
+  return pin;
+}
+
+/** PinDialog binds a credential to the one workload that may use it. */
+export function PinDialog({ credential, onClose }: { credential: Credential; onClose: () => void }) {
+  const pin = usePin(credential);
+  const [consumer, setConsumer] = useState("");
+  return (
+    <Dialog title="Pin to a workload" open onClose={onClose}>
+      <form
+        className="flex flex-col gap-3"
+        onSubmit={(e) => {
+          e.preventDefault();
+          pin.mutate(consumer.trim(), { onSuccess: onClose });
+        }}
+      >
+        <p className="text-13">
+          From then on <Hostile text={credential.public_id || credential.id} className="mono" /> works only together
+          with the attestation of this workload. Whoever else holds it is asked to prove more.
+        </p>
+        <label className="flex flex-col gap-1 text-13">
+          Id of the workload
+          <input
+            className="field mono"
+            required
+            maxLength={64}
+            pattern="\s*nhi_[a-z2-7]+\s*"
+            title="An id such as nhi_mzxw6ytboi; Ctrl-K finds it"
+            value={consumer}
+            onChange={(e) => setConsumer(e.target.value)}
+            placeholder="nhi_…"
+          />
+        </label>
+        <div className="flex justify-end gap-2">
+          <Button onClick={onClose}>Cancel</Button>
+          <Button look="main" type="submit" disabled={pin.isPending || consumer.trim() === ""}>
+            Pin
+          </Button>
+        </div>
+      </form>
+    </Dialog>
+  );
+}

@@ -1,0 +1,65 @@
+import type { Point } from "../api/client";
+
+export type Dialect = Point["dialect"];
+
+/** The dialects that a point may speak, the commonest first. */
+export const dialects: readonly Dialect[] = ["nginx", "caddy", "traefik", "haproxy", "envoy", "authzen"];
+
+const key = "THE_KEY_OF_THE_POINT";
+
+const snippets: Partial<Record<Dialect, (origin: string) => string>> = {
+  nginx: (origin) => `location / {
+    auth_request /muster;
+    proxy_pass http://your-service;
+}
+
+location = /muster {
+    internal;
+    proxy_pass ${origin}/enforce/forward-auth;
+    proxy_pass_request_body off;
+    proxy_set_header Content-Length "";
+    proxy_set_header Muster-Point-Authorization "Bearer ${key}";
+    proxy_set_header X-Original-Method $request_method;
+    proxy_set_header X-Original-URI $request_uri;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-Host $host;
+    proxy_set_header X-Forwarded-For $remote_addr;
+}`,
+  caddy: (origin) => `forward_auth ${origin} {
+    uri /enforce/forward-auth
+    header_up Muster-Point-Authorization "Bearer ${key}"
+    copy_headers Muster-Identity Muster-Decision
+}
+reverse_proxy your-service:80`,
+  traefik: (origin) => `# middlewares of the router, in this order: muster-key, muster, muster-key-off
+http:
+  middlewares:
+    muster-key:
+      headers:
+        customRequestHeaders:
+          Muster-Point-Authorization: "Bearer ${key}"
+    muster:
+      forwardAuth:
+        address: ${origin}/enforce/forward-auth
+        authResponseHeaders: [Muster-Identity, Muster-Decision]
+    muster-key-off: # the service behind must not learn the key
+      headers:
+        customRequestHeaders:
+          Muster-Point-Authorization: ""`,
+  authzen: (
+    origin,
+  ) => `curl -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" ${origin}/access/v1/evaluation -d '{
+  "subject": {"type": "identity", "id": "ci/release"},
+  "action": {"name": "read"},
+  "resource": {"type": "resource", "id": "payments/api"}
+}'`,
+};
+
+/** What a dialect without a snippet needs: the manual has the headers. */
+export const headers: Partial<Record<Dialect, string>> = {
+  haproxy: "X-Forwarded-Method, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Uri and X-Forwarded-For, once each",
+  envoy: "the request itself below /enforce/forward-auth, with X-Forwarded-Proto and X-Forwarded-For, once each",
+};
+
+/** snippet is what to write into a proxy so that it asks; undefined where the manual has to do. */
+export const snippet = (dialect: Dialect, origin: string): string | undefined => snippets[dialect]?.(origin);
