@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"sync"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -94,7 +95,17 @@ func (a *app) runServer(ctx context.Context, set server.Settings) error {
 	a.Say("muster %s serves %s", a.Version, s.URL())
 	a.Say("health and metrics at %s", s.OpsURL())
 	a.Say("sign in: muster login --server %s --token-file %s", s.URL(), filepath.Join(set.Data, "admin.token"))
-	if err := s.Run(ctx); err != nil {
+	m := managerOf(a.Std.Getenv)
+	m.tell("READY=1\nSTATUS=serving " + s.URL())
+	watched, unwatch := context.WithCancel(context.WithoutCancel(ctx))
+	defer unwatch()
+	context.AfterFunc(ctx, func() { m.tell("STOPPING=1") })
+	var watching sync.WaitGroup
+	watching.Go(func() { m.watch(watched, s.OpsURL()+"/livez") })
+	err = s.Run(ctx)
+	unwatch()
+	watching.Wait()
+	if err != nil {
 		return fmt.Errorf("serve %s: %w", set.Data, err)
 	}
 	a.Say("stopped")
