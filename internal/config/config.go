@@ -22,6 +22,7 @@ import (
 	"github.com/muster-id/muster/internal/notify/webhook"
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/seal/unlock"
+	"github.com/muster-id/muster/internal/stream/nats"
 	"github.com/muster-id/muster/internal/strictyaml"
 	"github.com/muster-id/muster/internal/surprise"
 )
@@ -61,6 +62,9 @@ type Config struct {
 	Learning surprise.Settings `yaml:"learning"`
 	// Retention bounds how much activity is kept: whichever is reached first.
 	Retention Retention `yaml:"retention"`
+	// Stream says which NATS servers hold the activity. Without urls it lies in
+	// the data folder.
+	Stream nats.Outside `yaml:"stream"`
 	// Notify are the receivers of notices, by webhook.
 	Notify []webhook.Settings `yaml:"notify"`
 
@@ -255,6 +259,9 @@ func (c *Config) Check() error {
 	}
 	if c.Retention.Age < time.Hour || c.Retention.Bytes < 1<<20 {
 		return nhi.Invalidf("retention: want an age of at least 1h and at least 1048576 bytes")
+	}
+	if err := c.Stream.Check(); err != nil {
+		return err
 	}
 	return c.checkNotify()
 }

@@ -68,6 +68,7 @@ type Learner struct {
 
 	mu        sync.Mutex      // guards the Mind and what follows
 	activity  uint64          // position in the stream
+	origin    string          // of the stream that activity counts in; empty: not known
 	decisions uint64          // position in the journal
 	waiting   int             // batches that the Mind has taken and the store has not
 	risk      *detect.Ledger  // of the open findings
@@ -141,6 +142,9 @@ func (l *Learner) Run(ctx context.Context) error {
 // followActivity takes batches in the order of the stream.
 func (l *Learner) followActivity(ctx context.Context) error {
 	err := l.persist(ctx, func() error {
+		if err := l.findPlace(ctx); err != nil {
+			return err
+		}
 		return l.Stream.Consume(ctx, stream.Consumer{
 			Subjects: []string{stream.ActivityBatch}, After: l.position(),
 			Gone: func(upTo uint64) { slog.Warn("activity left the stream before it was learned", "up_to", upTo) },
@@ -374,6 +378,7 @@ const (
 	detectFile  = "detector"
 	seenFile    = "seen"
 	placeFile   = "position"
+	originFile  = "origin"
 )
 
 // save writes the image beside the old one and swaps them. While something
@@ -403,7 +408,7 @@ func (l *Learner) save() error {
 		return fmt.Errorf("save the events seen: %w", err)
 	}
 	place := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, l.activity), l.decisions)
-	for name, data := range map[string][]byte{detectFile: detector, seenFile: seen, placeFile: place} {
+	for name, data := range map[string][]byte{detectFile: detector, seenFile: seen, placeFile: place, originFile: []byte(l.origin)} {
 		if err := writeSynced(filepath.Join(next, name), data); err != nil {
 			return fmt.Errorf("save what was learned: %w", err)
 		}
@@ -449,25 +454,7 @@ func (l *Learner) Load(ctx context.Context) error {
 		}
 		break
 	}
-	return l.rewind(ctx)
-}
-
-// rewind brings positions back that lie beyond the end of what they are in:
-// somebody put an older stream or journal in its place, and what comes into it
-// next must not be passed over.
-func (l *Learner) rewind(ctx context.Context) error {
-	last, err := l.Stream.LastSeq(ctx, "")
-	if err != nil {
-		return fmt.Errorf("find the end of the stream: %w", err)
-	}
-	if last < l.activity {
-		slog.Warn("the stream is older than what was learned from it; learning goes on at its end", "learned", l.activity, "end", last)
-		l.activity = last
-	}
-	if end := l.Decisions.Last().Seq; end < l.decisions {
-		slog.Warn("the journal of decisions is older than what was learned from it; learning goes on at its end", "learned", l.decisions, "end", end)
-		l.decisions = end
-	}
+	l.rewindDecisions()
 	return nil
 }
 
@@ -494,6 +481,12 @@ func (l *Learner) loadFrom(dir string) error {
 			return fmt.Errorf("read what was learned from %s: %w", filepath.Join(dir, name), err)
 		}
 	}
+	// The previous release did not write it.
+	origin, err := os.ReadFile(filepath.Join(dir, originFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("read what was learned: %v", err)
+	}
+	l.origin = string(origin)
 	l.activity, l.decisions = binary.BigEndian.Uint64(place), binary.BigEndian.Uint64(place[8:])
 	return nil
 }

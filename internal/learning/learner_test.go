@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -360,6 +361,42 @@ func TestAnOlderJournalInItsPlaceIsNotPassedOver(t *testing.T) {
 	defer stop()
 	b.publish(used("1", time.Now()))
 	b.until("what comes next", func() bool { return len(b.findings()) == 1 })
+}
+
+func TestAnotherStreamInItsPlaceIsLearnedFromItsBeginning(t *testing.T) {
+	b := newBench(t)
+	b.publish(used("1", time.Now()))
+	l, stop := b.start()
+	b.until("the first finding", func() bool { return len(b.findings()) == 1 })
+	stop()
+	if l.origin == "" || l.activity != 1 {
+		t.Fatalf("the place is %d of %q", l.activity, l.origin)
+	}
+	b.stream = mem.New(stream.Settings{}) // longer than what was learned from the other
+	b.publish(used("2", time.Now().Add(time.Second)))
+	b.publish(used("3", time.Now().Add(2*time.Second)))
+	l, stop = b.start()
+	defer stop()
+	b.until("both of the other stream", func() bool { return l.position() == 2 })
+	if f := b.findings(); len(f) != 1 || !slices.Contains(f[0].Events, "2") {
+		t.Errorf("findings %+v, want one that cites the first message of the other stream", f)
+	}
+}
+
+func TestAStreamThatIsAwayKeepsNobodyFromStarting(t *testing.T) {
+	b := newBench(t)
+	away := mem.New(stream.Settings{})
+	away.Close()
+	there := b.stream
+	b.stream = away
+	l := &Learner{
+		Mind: NewMind(baseline.Settings{}, known{}), Dir: b.dir, DB: b.db, Stream: away, Decisions: b.journal, Inventory: b.inv,
+		Notices: b.notices, Wake: func() {}, Decided: make(chan struct{}),
+	}
+	if err := l.Load(t.Context()); err != nil {
+		t.Errorf("Load = %v, want what was learned without a stream", err)
+	}
+	b.stream = there
 }
 
 func TestADamagedImageIsNamed(t *testing.T) {

@@ -47,9 +47,7 @@ func (s *Server) answer() {
 func (s *Server) register() {
 	s.health.Add(
 		health.Check{Name: "store", State: s.storeState},
-		health.Check{Name: "stream", State: func(context.Context) health.State {
-			return failing(s.stream.Health(), "events are refused and wait at their senders, decisions go on; make room on the disk, or bring the stream's nodes back")
-		}},
+		health.Check{Name: "stream", State: s.streamState},
 		health.Check{Name: "facts", Vital: true, State: func(context.Context) health.State { return s.factsState(time.Now()) }},
 		health.Check{Name: "journal", Vital: true, State: func(context.Context) health.State { return s.journalState() }},
 		health.Check{Name: "audit", Vital: true, State: func(context.Context) health.State { return s.auditState() }},

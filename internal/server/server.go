@@ -77,7 +77,6 @@ import (
 	storenotify "github.com/muster-id/muster/internal/store/notify"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 	"github.com/muster-id/muster/internal/store/sqlite"
-	"github.com/muster-id/muster/internal/stream"
 	"github.com/muster-id/muster/internal/stream/nats"
 )
 
@@ -227,11 +226,9 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.onClose(s.journal.Close)
-	set := nats.Settings{Settings: stream.Settings{MaxAge: s.settings.Config.Retention.Age, MaxBytes: s.settings.Config.Retention.Bytes}}
-	if s.stream, err = nats.Open(ctx, filepath.Join(data, "stream"), set); err != nil {
+	if err := s.openStream(ctx); err != nil {
 		return err
 	}
-	s.onClose(s.stream.Close)
 	if s.table, err = geo.Default(); err != nil {
 		return fmt.Errorf("load the table of networks: %w", err)
 	}

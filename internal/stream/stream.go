@@ -68,6 +68,13 @@ var (
 	ErrBroken = errors.New("stream store refuses messages after a failed write")
 	// ErrLocked means that another process has the store open.
 	ErrLocked = errors.New("stream store is in use by another process")
+	// ErrUnavailable means that the stream's servers cannot be reached or too
+	// few of them run. It passes by itself once they do.
+	ErrUnavailable = errors.New("stream is not available")
+	// ErrBusy means that as much as may wait is on its way into the stream;
+	// the sender keeps what it has and sends it again a little later. It wraps
+	// nhi.ErrBusy.
+	ErrBusy = fmt.Errorf("too much is on its way into the stream; send it again in a few seconds: %w", nhi.ErrBusy)
 )
 
 // Message is one message as delivered.
@@ -100,7 +107,8 @@ type Stream interface {
 	// id is not empty and was published under subject before, it returns that
 	// number and true. An error leaves open whether the message was stored:
 	// repeat with the same id. It wraps nhi.ErrInvalid or nhi.ErrTooLarge for
-	// bad input, ErrFull when there is no room, ErrBroken after a failed write.
+	// bad input, ErrFull when there is no room, ErrBroken after a failed write,
+	// ErrUnavailable when the servers are away, ErrBusy when too much waits.
 	Publish(ctx context.Context, subject, id string, payload []byte) (seq uint64, duplicate bool, err error)
 
 	// Consume calls handle with one message after another in order, those
@@ -113,6 +121,11 @@ type Stream interface {
 	// not end in ".>"; "" means of all. It is 0 if none is kept.
 	LastSeq(ctx context.Context, subject string) (uint64, error)
 
+	// Origin names the sequence. A number means something only together with
+	// it: another stream in place of this one, or this one begun anew, has
+	// another origin.
+	Origin(ctx context.Context) (string, error)
+
 	// Close releases everything. What was acknowledged stays durable.
 	Close() error
 }
@@ -122,6 +135,7 @@ type Settings struct {
 	MaxAge   time.Duration // messages older than this leave; 0 means 30 days
 	MaxBytes int64         // the oldest leave when there is more; 0 means 20 GB
 	Dedup    time.Duration // how long ids are remembered; 0 means 20 minutes
+	Waiting  int64         // bytes that publishers may have on their way; 0 means 64 MB
 }
 
 // WithDefaults returns the settings with zeros replaced. The ids of messages
@@ -135,6 +149,9 @@ func (s Settings) WithDefaults() Settings {
 	}
 	if s.Dedup <= 0 {
 		s.Dedup = 20 * time.Minute
+	}
+	if s.Waiting <= 0 {
+		s.Waiting = 64 << 20
 	}
 	s.Dedup = min(s.Dedup, s.MaxAge)
 	return s

@@ -265,6 +265,9 @@ func (d *delivery) commit(ctx context.Context) (client.Received, error) {
 		if errors.Is(err, stream.ErrFull) {
 			return client.Received{}, fmt.Errorf("keep the events: the disk is full, send them again later (%w): %w", nhi.ErrBusy, err)
 		}
+		if errors.Is(err, stream.ErrUnavailable) || errors.Is(err, stream.ErrBroken) {
+			return client.Received{}, fmt.Errorf("keep the events: the stream takes nothing now, send them again later (%w): %w", nhi.ErrBusy, err)
+		}
 		if err != nil {
 			return client.Received{}, fmt.Errorf("keep the events: %w", err)
 		}

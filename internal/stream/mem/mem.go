@@ -6,6 +6,7 @@ package mem
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"sort"
@@ -17,7 +18,8 @@ import (
 
 // Stream is a stream in memory. New makes one.
 type Stream struct {
-	set stream.Settings
+	set    stream.Settings
+	origin string
 
 	mu     sync.Mutex       // guards everything below
 	kept   []stream.Message // in order
@@ -36,7 +38,7 @@ type agedID struct {
 
 // New returns an empty stream.
 func New(set stream.Settings) *Stream {
-	return &Stream{set: set.WithDefaults(), ids: map[string]uint64{}, grown: make(chan struct{})}
+	return &Stream{set: set.WithDefaults(), origin: rand.Text(), ids: map[string]uint64{}, grown: make(chan struct{})}
 }
 
 // Publish implements stream.Stream.
@@ -185,6 +187,19 @@ func (s *Stream) LastSeq(ctx context.Context, subject string) (uint64, error) {
 		}
 	}
 	return 0, nil
+}
+
+// Origin implements stream.Stream.
+func (s *Stream) Origin(ctx context.Context) (string, error) {
+	if err := ctx.Err(); err != nil {
+		return "", fmt.Errorf("origin: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return "", fmt.Errorf("origin: %w", stream.ErrClosed)
+	}
+	return s.origin, nil
 }
 
 // Close implements stream.Stream.

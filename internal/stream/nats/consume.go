@@ -15,6 +15,10 @@ import (
 	"github.com/muster-id/muster/internal/stream"
 )
 
+// heartbeat is how soon a consumer notices that the server it reads from is
+// gone; two that are missing make it begin anew elsewhere.
+const heartbeat = 2 * time.Second
+
 // Consume implements stream.Stream. It uses an ordered consumer: the server
 // keeps nothing about it, and a message that goes missing between server and
 // client is asked for again.
@@ -26,7 +30,7 @@ func (s *Stream) Consume(ctx context.Context, c stream.Consumer, handle func(con
 	defer cancel()
 	defer context.AfterFunc(s.closed, cancel)()
 	r := &reader{s: s, c: c}
-	err := r.run(both, handle)
+	err := r.start(both, handle)
 	switch {
 	case r.handled != nil:
 		return r.handled
@@ -42,8 +46,16 @@ func (s *Stream) Consume(ctx context.Context, c stream.Consumer, handle func(con
 // looked at.
 type reader struct {
 	s       *Stream
+	stream  jetstream.Stream
 	c       stream.Consumer
 	handled error // from handle
+}
+
+func (r *reader) start(ctx context.Context, handle func(context.Context, stream.Message) error) (err error) {
+	if r.stream, err = r.s.current(ctx); err != nil {
+		return err
+	}
+	return r.run(ctx, handle)
 }
 
 func (r *reader) run(ctx context.Context, handle func(context.Context, stream.Message) error) error {
@@ -57,13 +69,13 @@ func (r *reader) run(ctx context.Context, handle func(context.Context, stream.Me
 		OptStartSeq:   r.c.After + 1,
 	}
 	for _, subject := range r.c.Subjects {
-		config.FilterSubjects = append(config.FilterSubjects, prefix+subject)
+		config.FilterSubjects = append(config.FilterSubjects, r.s.prefix+subject)
 	}
-	consumer, err := r.s.stream.OrderedConsumer(ctx, config)
+	consumer, err := r.stream.OrderedConsumer(ctx, config)
 	if err != nil {
 		return err
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(256, bufferBytes))
+	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(256, bufferBytes), jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return err
 	}
@@ -87,6 +99,10 @@ func (r *reader) run(ctx context.Context, handle func(context.Context, stream.Me
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		if m.Subject == probeSubject {
+			r.c.After = m.Seq
+			continue
+		}
 		if err := handle(ctx, m); err != nil {
 			r.handled = fmt.Errorf("consume message %d under %s: %w", m.Seq, m.Subject, err)
 			return r.handled
@@ -107,13 +123,13 @@ func (r *reader) next(ctx context.Context, messages jetstream.MessagesContext) (
 	if err != nil {
 		return stream.Message{}, err
 	}
-	return decode(m)
+	return decode(m, r.s.prefix)
 }
 
 // idle moves After on over messages of other subjects, so that their leaving
 // is not taken for a loss.
 func (r *reader) idle(ctx context.Context, consumer jetstream.Consumer) error {
-	all, err := r.s.stream.Info(ctx) // first: what comes meanwhile is pending
+	all, err := r.stream.Info(ctx) // first: what comes meanwhile is pending
 	if err != nil {
 		return err
 	}
@@ -129,7 +145,7 @@ func (r *reader) idle(ctx context.Context, consumer jetstream.Consumer) error {
 
 // checkGone looks whether messages between After and next have left.
 func (r *reader) checkGone(ctx context.Context, next uint64) error {
-	info, err := r.s.stream.Info(ctx)
+	info, err := r.stream.Info(ctx)
 	if err != nil {
 		return err
 	}
@@ -145,7 +161,7 @@ func (r *reader) checkGone(ctx context.Context, next uint64) error {
 	return nil
 }
 
-func decode(m jetstream.Msg) (stream.Message, error) {
+func decode(m jetstream.Msg, prefix string) (stream.Message, error) {
 	meta, err := m.Metadata()
 	if err != nil {
 		return stream.Message{}, fmt.Errorf("read message: %w", err)
@@ -155,9 +171,13 @@ func decode(m jetstream.Msg) (stream.Message, error) {
 		return stream.Message{}, fmt.Errorf("message %d: %w", meta.Sequence.Stream, stream.ErrNewer)
 	}
 	subject := strings.TrimPrefix(m.Subject(), prefix)
+	id, given := strings.CutPrefix(m.Headers().Get(jetstream.MsgIDHeader), subject+"/")
+	if !given { // sendAway's own
+		id = ""
+	}
 	return stream.Message{
 		Subject: subject,
-		ID:      strings.TrimPrefix(m.Headers().Get(jetstream.MsgIDHeader), subject+"/"),
+		ID:      id,
 		Seq:     meta.Sequence.Stream,
 		At:      meta.Timestamp.In(time.UTC),
 		Version: version,

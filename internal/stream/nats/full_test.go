@@ -21,8 +21,21 @@ const fullVariable = "STREAM_TEST_FULL"
 // A process in name spaces of its own may mount a small file system and fill
 // it, which is the only honest way to see a full disk.
 func TestOnAReallyFullDiskPublishFailsAndNothingAcknowledgedIsLost(t *testing.T) {
+	onASmallDisk(t, publishUntilFull)
+}
+
+func TestWhenTheDiskOfAServerOutsideIsFullNothingAcknowledgedIsLost(t *testing.T) {
+	onASmallDisk(t, publishUntilFullOutside)
+}
+
+// onASmallDisk runs do with a folder on a file system of 40 MB.
+func onASmallDisk(t *testing.T, do func(t *testing.T, dir string)) {
+	t.Helper()
 	if dir := os.Getenv(fullVariable); dir != "" {
-		publishUntilFull(t, dir)
+		if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=40m"); err != nil {
+			t.Fatalf("mount refused: %v", err)
+		}
+		do(t, dir)
 		return
 	}
 	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
@@ -45,9 +58,6 @@ func TestOnAReallyFullDiskPublishFailsAndNothingAcknowledgedIsLost(t *testing.T)
 }
 
 func publishUntilFull(t *testing.T, dir string) {
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=40m"); err != nil {
-		t.Fatalf("mount refused: %v", err)
-	}
 	folder := filepath.Join(dir, "stream")
 	s := open(t, folder, Settings{MinFree: 16 << 20})
 	publish := func() (uint64, error) {
@@ -70,7 +80,7 @@ func publishUntilFull(t *testing.T, dir string) {
 	if err := os.WriteFile(hog, make([]byte, 64<<20), 0o600); !errors.Is(err, syscall.ENOSPC) {
 		t.Fatalf("the disk is not full: %v", err)
 	}
-	s.minFree = -64 << 20
+	s.settings.MinFree = -64 << 20
 	for range 20 { // a message or two may still fit
 		var seq uint64
 		if seq, err = publish(); err != nil {
@@ -92,6 +102,42 @@ func publishUntilFull(t *testing.T, dir string) {
 	s = open(t, folder, Settings{MinFree: 1 << 20})
 	if got, err := s.LastSeq(t.Context(), ""); err != nil || got != last {
 		t.Errorf("after opening anew the last message is %d, %v, acknowledged was %d", got, err, last)
+	}
+	if _, err := publish(); err != nil {
+		t.Errorf("Publish with room again = %v", err)
+	}
+}
+
+func publishUntilFullOutside(t *testing.T, dir string) {
+	n := &node{Name: "small", Dir: dir, Client: freePorts(t, 1)[0]}
+	n.start(t)
+	t.Cleanup(n.kill)
+	s := connect(t, Outside{URLs: urls(n)}, Settings{})
+	publish := func() (uint64, error) {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		seq, _, err := s.Publish(ctx, stream.ActivityBatch, "", make([]byte, 300<<10))
+		return seq, err
+	}
+	last := uint64(0)
+	var err error
+	for seq := uint64(0); err == nil; seq, err = publish() {
+		last = seq
+	}
+	if (!errors.Is(err, stream.ErrUnavailable) && !errors.Is(err, stream.ErrFull)) || last < 20 {
+		t.Fatalf("after %d messages Publish = %v, want ErrUnavailable or ErrFull", last, err)
+	}
+	if err := s.Health(); err == nil || !strings.Contains(err.Error(), "disk") && !strings.Contains(err.Error(), "room") {
+		t.Errorf("with a full disk Health = %v, want a word about it", err)
+	}
+	n.kill()
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=200m"); err != nil {
+		t.Fatal(err)
+	}
+	n.start(t)
+	eventually(t, "an answer", func() bool { _, err := s.LastSeq(t.Context(), ""); return err == nil })
+	if got, err := s.LastSeq(t.Context(), ""); err != nil || got < last {
+		t.Errorf("with room again the last message is %d, %v, acknowledged was %d", got, err, last)
 	}
 	if _, err := publish(); err != nil {
 		t.Errorf("Publish with room again = %v", err)

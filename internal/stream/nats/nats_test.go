@@ -29,6 +29,15 @@ func open(t testing.TB, dir string, set Settings) *Stream {
 	return s
 }
 
+func inner(t *testing.T, s *Stream) jetstream.Stream {
+	t.Helper()
+	st, err := s.current(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
 func TestConformance(t *testing.T) {
 	streamtest.Run(t, func(t *testing.T, set stream.Settings) stream.Stream {
 		return open(t, t.TempDir(), Settings{Settings: set})
@@ -52,7 +61,7 @@ func TestASecondServerOnTheFolderIsRefused(t *testing.T) {
 func TestAStreamOfANewerVersionIsRefused(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Settings{})
-	info, err := s.stream.Info(t.Context())
+	info, err := inner(t, s).Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +77,7 @@ func TestAStreamOfANewerVersionIsRefused(t *testing.T) {
 
 func TestAMessageOfANewerVersionStopsTheConsumer(t *testing.T) {
 	s := open(t, t.TempDir(), Settings{})
-	m := nats.NewMsg(prefix + stream.Change)
+	m := nats.NewMsg(s.prefix + stream.Change)
 	m.Header.Set(versionHeader, "2")
 	if _, err := s.js.PublishMsg(t.Context(), m); err != nil {
 		t.Fatal(err)
@@ -94,7 +103,7 @@ func TestBoundsAreAdaptedToNewSettings(t *testing.T) {
 	open(t, dir, Settings{}).Close()
 	set := stream.Settings{MaxAge: time.Hour, MaxBytes: 1 << 20, Dedup: 11 * time.Minute}
 	s := open(t, dir, Settings{Settings: set})
-	info, err := s.stream.Info(t.Context())
+	info, err := inner(t, s).Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,10 +133,10 @@ func TestAnIdleConsumerOfOneSubjectIsNotTakenForOvertaken(t *testing.T) {
 		}
 	}
 	publish(stream.Finding, 1)
-	r := &reader{s: s, c: stream.Consumer{Subjects: []string{stream.Finding}, After: 1}}
+	r := &reader{s: s, stream: inner(t, s), c: stream.Consumer{Subjects: []string{stream.Finding}, After: 1}}
 	publish(stream.ActivityBatch, 1)
-	consumer, err := s.stream.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{prefix + stream.Finding}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: 2,
+	consumer, err := inner(t, s).OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{s.prefix + stream.Finding}, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: 2,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -36,8 +36,10 @@ func Run(t *testing.T, open func(t *testing.T, set stream.Settings) stream.Strea
 	t.Run("an ended context ends a consumer without error", k.cancel)
 	t.Run("concurrent publishers lose nothing", k.concurrent)
 	t.Run("the last number of a subject is known", k.last)
+	t.Run("a stream has an origin of its own", k.origin)
 	t.Run("messages that left are reported, not skipped", k.gone)
 	t.Run("a consumer overtaken by retention is told", k.overtaken)
+	t.Run("a slow consumer gets everything in order", k.slow)
 	t.Run("bad input is refused", k.refuse)
 	t.Run("a closed stream says so", k.closed)
 }
@@ -45,9 +47,17 @@ func Run(t *testing.T, open func(t *testing.T, set stream.Settings) stream.Strea
 // RunDurable tests that a stream opened again on the same folder goes on
 // where it was.
 func RunDurable(t *testing.T, open func(t *testing.T, dir string) stream.Stream) {
-	dir := t.TempDir()
+	dir, origin := t.TempDir(), ""
 	for life := range 4 { // closed at a different fill each time
 		s := open(t, dir)
+		switch now, err := s.Origin(t.Context()); {
+		case err != nil:
+			t.Fatal(err)
+		case origin == "":
+			origin = now
+		case now != origin:
+			t.Errorf("life %d: the origin is %q, was %q", life, now, origin)
+		}
 		before := life * (life + 1) / 2
 		got := collect(t, s, stream.Consumer{}, before)
 		for i, m := range got {
@@ -334,6 +344,17 @@ func (k kit) last(t *testing.T) {
 	}
 }
 
+func (k kit) origin(t *testing.T) {
+	seen := map[string]bool{}
+	for range 2 {
+		origin, err := k.open(t, stream.Settings{}).Origin(t.Context())
+		if err != nil || origin == "" || seen[origin] {
+			t.Errorf("Origin = %q, %v, want one of its own", origin, err)
+		}
+		seen[origin] = true
+	}
+}
+
 // small is settings that keep about two of the messages below.
 var small = stream.Settings{MaxBytes: 2500 << 10}
 
@@ -378,6 +399,29 @@ func (k kit) overtaken(t *testing.T) {
 			fill(t, s, 9) // while this one is being applied
 		}
 		if last = m.Seq; last == 10 {
+			return errEnough
+		}
+		return nil
+	})
+	if !errors.Is(err, errEnough) {
+		t.Errorf("Consume = %v", err)
+	}
+}
+
+// slow publishes more than any buffer holds while the consumer stands still.
+func (k kit) slow(t *testing.T) {
+	s := k.open(t, stream.Settings{})
+	const n = 40
+	publish(t, s, stream.ActivityBatch, "", "0", 1, false)
+	next := uint64(1)
+	err := s.Consume(t.Context(), stream.Consumer{}, func(_ context.Context, m stream.Message) error {
+		if m.Seq != next {
+			return fmt.Errorf("message %d came, want %d", m.Seq, next)
+		}
+		if next == 1 {
+			fill(t, s, n)
+		}
+		if next++; next > n+1 {
 			return errEnough
 		}
 		return nil
