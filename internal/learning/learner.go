@@ -68,6 +68,7 @@ type Learner struct {
 
 	mu        sync.Mutex      // guards the Mind and what follows
 	activity  uint64          // position in the stream
+	placed    bool            // the position fits the stream
 	origin    string          // of the stream that activity counts in; empty: not known
 	decisions uint64          // position in the journal
 	waiting   int             // batches that the Mind has taken and the store has not
@@ -142,8 +143,10 @@ func (l *Learner) Run(ctx context.Context) error {
 // followActivity takes batches in the order of the stream.
 func (l *Learner) followActivity(ctx context.Context) error {
 	err := l.persist(ctx, func() error {
-		if err := l.findPlace(ctx); err != nil {
-			return err
+		if !l.placed {
+			if err := l.findPlace(ctx); err != nil {
+				return err
+			}
 		}
 		return l.Stream.Consume(ctx, stream.Consumer{
 			Subjects: []string{stream.ActivityBatch}, After: l.position(),
@@ -455,6 +458,9 @@ func (l *Learner) Load(ctx context.Context) error {
 		break
 	}
 	l.rewindDecisions()
+	if err := l.findPlace(ctx); err != nil {
+		slog.Warn("the stream is away; learning goes on when it comes", "error", err)
+	}
 	return nil
 }
 

@@ -29,7 +29,7 @@ func (l *Learner) findPlace(ctx context.Context) error {
 		slog.Warn("the stream is older than what was learned from it; learning goes on at its end", "learned", l.activity, "end", last)
 		l.activity = last
 	}
-	l.origin = origin
+	l.origin, l.placed = origin, true
 	return nil
 }
 
