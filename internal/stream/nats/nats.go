@@ -127,11 +127,20 @@ func (s *Stream) current(ctx context.Context) (jetstream.Stream, error) {
 }
 
 // Bound keeps what is stored within other bounds from now on. Zero is the
-// default. What lies outside goes soon after.
+// default. What lies outside goes soon after. Servers elsewhere that are away
+// are told when they come.
 func (s *Stream) Bound(ctx context.Context, age time.Duration, bytes int64) error {
-	next := s.stream.CachedInfo().Config
-	set := stream.Settings{MaxAge: age, MaxBytes: bytes}.WithDefaults()
-	next.MaxAge, next.MaxBytes = set.MaxAge, set.MaxBytes
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	set := s.settings.Settings
+	set.MaxAge, set.MaxBytes = age, bytes
+	s.settings.Settings = set.WithDefaults()
+	st := s.ready.Load()
+	if st == nil {
+		return nil
+	}
+	next := (*st).CachedInfo().Config
+	next.MaxAge, next.MaxBytes, next.Duplicates = s.settings.MaxAge, s.settings.MaxBytes, s.settings.Dedup
 	if _, err := s.js.UpdateStream(ctx, next); err != nil {
 		return fmt.Errorf("bound the stream: %w", s.explain(err))
 	}
