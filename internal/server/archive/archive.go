@@ -1,0 +1,204 @@
+// Package archive writes the backup of an installation and brings it back. What
+// a backup holds, in this order:
+//
+//	learned/     what is normal for each identity, as of its last minute
+//	keys.json    the key file, as it is: sealed, if it is sealed
+//	store/       every row of the database, in words of no engine
+//	audit/       the audit log with its public keys
+//	decisions/   the journal of decisions
+//
+// The order makes it consistent while a server writes: what was learned is never
+// ahead of the database, and the logs are never behind it. So a backup is an
+// installation as a crash could have left it, and a start repairs it in the same
+// way. Not in it are raw activity that waits in the stream (its senders have
+// it, its effects are in the database), the token of the first administrator,
+// and certificates.
+//
+// [Restore] fills an empty folder and an empty database, or nothing at all: what
+// is in place was checked as a whole.
+package archive
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/muster-id/muster/internal/backup"
+	"github.com/muster-id/muster/internal/seal/agefile"
+	"github.com/muster-id/muster/internal/store"
+)
+
+// A Source is the installation to be written.
+type Source struct {
+	Data    string    // folder
+	Store   *store.DB // open
+	Program string    // version of this muster
+}
+
+// folders hold files that are copied. Only such names are: a lock or a reserve
+// means nothing elsewhere.
+var folders = map[string]*regexp.Regexp{
+	"learned":   regexp.MustCompile(`^(pages|detector|seen|position)$`),
+	"audit":     regexp.MustCompile(`^([0-9]{20}\.[a-z]{1,8}|audit\.pub|checkpoint\.json)$`),
+	"decisions": regexp.MustCompile(`^[0-9]{20}\.[a-z]{1,8}$`),
+}
+
+const keyFile = "keys.json"
+
+// A Written tells what went into a backup.
+type Written struct {
+	Rows       int    `json:"rows"`
+	Generation uint64 `json:"generation"`
+	Parts      int    `json:"parts"`
+	Bytes      int64  `json:"bytes"` // before compression
+}
+
+// Write writes the backup of a running or stopped installation to w, for who
+// fits lock. It blocks nobody else. On error what was written is no backup, and
+// a reader notices.
+func Write(ctx context.Context, to io.Writer, lock agefile.Lock, from Source) (Written, error) {
+	w, err := backup.NewWriter(to, lock, from.Program)
+	if err != nil {
+		return Written{}, fmt.Errorf("back up: %w", err)
+	}
+	out := &output{ctx: ctx, w: w, from: from}
+	for _, step := range []func() error{out.learned, out.keys, out.store, func() error { return out.folder("audit", "audit") }, func() error { return out.folder("decisions", "decisions") }} {
+		if err := errors.Join(ctx.Err(), step()); err != nil {
+			return out.done, fmt.Errorf("back up %s: %w", from.Data, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		return out.done, fmt.Errorf("back up %s: %w", from.Data, err)
+	}
+	return out.done, nil
+}
+
+type output struct {
+	ctx  context.Context
+	w    *backup.Writer
+	from Source
+	done Written
+}
+
+// learned copies the image of what was learned. Somebody may swap it for the
+// next one meanwhile, so all of its files are opened before the first is read.
+func (o *output) learned() error {
+	const attempts = 5
+	for range attempts {
+		for _, name := range []string{"learned", "learned.old"} {
+			files, err := open(filepath.Join(o.from.Data, name), folders["learned"])
+			if err == nil && len(files) == 4 {
+				return o.files("learned", files)
+			}
+			closeAll(files)
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return nil // nothing was learned yet: the first image comes after a minute
+}
+
+func (o *output) keys() error {
+	f, err := os.Open(filepath.Join(o.from.Data, keyFile))
+	if err != nil {
+		return err
+	}
+	return o.files("", []*os.File{f})
+}
+
+func (o *output) store() error {
+	s := o.w.Stream("store")
+	head, err := o.from.Store.Export(o.ctx, counter{s, &o.done.Bytes})
+	o.done.Rows, o.done.Generation = head.Rows, uint64(head.Generation)
+	return errors.Join(err, s.Close())
+}
+
+type counter struct {
+	io.Writer
+	n *int64
+}
+
+func (c counter) Write(p []byte) (int, error) {
+	*c.n += int64(len(p))
+	return c.Writer.Write(p)
+}
+
+// folder copies the files of a log as long as they are now. What is being
+// appended at this moment may be cut in the middle, as by a crash.
+func (o *output) folder(name, as string) error {
+	files, err := open(filepath.Join(o.from.Data, name), folders[name])
+	if err != nil {
+		return err
+	}
+	return o.files(as, files)
+}
+
+// open opens the files of a folder that fit, those of a log after what speaks
+// about it: a checkpoint may be older than the log beside it, never newer. They
+// are of one folder, even if another takes its name meanwhile.
+func open(dir string, fits *regexp.Regexp) (files []*os.File, err error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(entries, func(a, b fs.DirEntry) int { return strings.Compare(order(a.Name()), order(b.Name())) })
+	for _, e := range entries {
+		if !fits.MatchString(e.Name()) {
+			continue
+		}
+		f, err := root.Open(e.Name())
+		if err != nil {
+			closeAll(files)
+			return nil, err
+		}
+		files = append(files, f)
+	}
+	return files, nil
+}
+
+// order puts names without digits first.
+func order(name string) string {
+	if name[0] >= '0' && name[0] <= '9' {
+		return "2" + name
+	}
+	return "1" + name
+}
+
+func closeAll(files []*os.File) {
+	for _, f := range files {
+		_ = f.Close() // only read from
+	}
+}
+
+func (o *output) files(folder string, files []*os.File) error {
+	defer closeAll(files)
+	for _, f := range files {
+		info, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		name := filepath.Base(f.Name())
+		if folder != "" {
+			name = folder + "/" + name
+		}
+		if err := errors.Join(o.ctx.Err(), o.w.Add(name, info.Size(), f)); err != nil {
+			return err
+		}
+		o.done.Parts++
+		o.done.Bytes += info.Size()
+	}
+	return nil
+}

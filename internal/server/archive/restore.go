@@ -1,0 +1,284 @@
+package archive
+
+import (
+	"context"
+	"crypto"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/muster-id/muster/internal/audit"
+	"github.com/muster-id/muster/internal/backup"
+	"github.com/muster-id/muster/internal/journal"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/seal"
+	"github.com/muster-id/muster/internal/seal/agefile"
+	"github.com/muster-id/muster/internal/store"
+)
+
+// A Target is where a backup is brought back to.
+type Target struct {
+	Data string // a folder that is empty or not there
+	// Open opens the empty store, given the folder that becomes Data.
+	Open func(ctx context.Context, dir string) (*store.DB, error)
+	// AuditKeys must have signed the audit log, if given: they show that the
+	// backup is of the installation that it is taken for.
+	AuditKeys []crypto.PublicKey
+}
+
+// A Restored tells what a restore brought back. It is kept in the data folder,
+// for the next start to tell everybody.
+type Restored struct {
+	BackupAt   time.Time `json:"backup_at"`
+	RestoredAt time.Time `json:"restored_at"`
+	Program    string    `json:"program"`    // version that wrote the backup
+	Generation uint64    `json:"generation"` // the last one in the backup
+	From       uint64    `json:"from"`       // the first one that is new
+	Rows       int       `json:"rows"`
+	Acts       uint64    `json:"acts"`      // in the audit log
+	Signed     uint64    `json:"signed"`    // of its records, proven by a signature
+	Decisions  uint64    `json:"decisions"` // in their journal
+	Learned    bool      `json:"learned"`   // what is normal came along
+	Sealed     string    `json:"sealed"`    // by what the key file is sealed; empty: in clear
+}
+
+// RestoredFile is where a Restored is kept in the data folder.
+const RestoredFile = "restored.json"
+
+// Restore reads a backup into an empty folder and an empty store. It checks
+// every part and the whole audit log before anything gets its name; a restore
+// that fails leaves the folder empty, and a store in a file of its own is gone
+// with it. A database elsewhere is written in one transaction, after all that can
+// be checked before.
+func Restore(ctx context.Context, from io.Reader, key agefile.Key, to Target) (_ Restored, err error) {
+	if err := vacant(to.Data); err != nil {
+		return Restored{}, err
+	}
+	r, err := backup.NewReader(from, key)
+	if err != nil {
+		return Restored{}, fmt.Errorf("open the backup: %w", err)
+	}
+	defer r.Close()
+	if err := os.MkdirAll(to.Data, 0o700); err != nil {
+		return Restored{}, fmt.Errorf("restore: %w", err)
+	}
+	// Inside of it, because it may be a mount: then one rename each puts what is
+	// finished in place. 0700, by a name that nobody could have prepared.
+	work, err := os.MkdirTemp(to.Data, Unfinished+"*")
+	if err != nil {
+		return Restored{}, fmt.Errorf("restore: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
+	in := &input{ctx: ctx, r: r, dir: filepath.Join(work, "data"), rows: filepath.Join(work, "store"), to: to}
+	in.done = Restored{BackupAt: r.Manifest.At, RestoredAt: time.Now().UTC().Truncate(time.Second), Program: r.Manifest.Program}
+	for _, step := range []func() error{in.unpack, in.verify, in.load, in.mark} {
+		if err := errors.Join(ctx.Err(), step()); err != nil {
+			return Restored{}, fmt.Errorf("restore: %w", err)
+		}
+	}
+	if err := publish(in.dir, work, to.Data); err != nil {
+		return Restored{}, fmt.Errorf("restore: %w", err)
+	}
+	return in.done, nil
+}
+
+// Unfinished begins the name of the folder that a restore works in. A server
+// does not start on a folder that holds one: it was killed half-way.
+const Unfinished = ".muster-restore-"
+
+// vacant refuses a folder that holds anything, and a link to one.
+func vacant(data string) error {
+	info, err := os.Lstat(data)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("restore into %s: %w", data, err)
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("restore into %s: it is no folder, or a link to one: name an empty folder itself; nothing was changed: %w", data, nhi.ErrConflict)
+	}
+	entries, err := os.ReadDir(data)
+	if err != nil {
+		return fmt.Errorf("restore into %s: %w", data, err)
+	}
+	if len(entries) > 0 {
+		return fmt.Errorf("restore into %s: the folder is not empty (%s): choose an empty one; nothing was changed: %w", data, entries[0].Name(), nhi.ErrConflict)
+	}
+	return nil
+}
+
+// publish moves what is finished to where it belongs, unless something else
+// came there meanwhile.
+func publish(from, work, to string) error {
+	there, err := os.ReadDir(to)
+	if err != nil {
+		return err
+	}
+	if len(there) != 1 || there[0].Name() != filepath.Base(work) {
+		return fmt.Errorf("%s is no longer empty: nothing was put there: %w", to, nhi.ErrConflict)
+	}
+	done, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, e := range done {
+		if err := os.Rename(filepath.Join(from, e.Name()), filepath.Join(to, e.Name())); err != nil {
+			return err
+		}
+	}
+	d, err := os.Open(to)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+type input struct {
+	ctx  context.Context
+	r    *backup.Reader
+	dir  string // becomes the data folder
+	rows string // file
+	to   Target
+	done Restored
+	seen map[string]bool
+}
+
+// unpack writes every part to where it belongs, inside of two folders of ours
+// that nobody else can write.
+func (in *input) unpack() error {
+	in.seen = map[string]bool{}
+	if err := os.Mkdir(in.dir, 0o700); err != nil {
+		return err
+	}
+	rows, err := os.OpenFile(in.rows, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	next := 0
+	for err == nil {
+		var name string
+		var body io.Reader
+		if name, body, err = in.r.Next(); err != nil {
+			break
+		}
+		if err = in.ctx.Err(); err != nil {
+			break
+		}
+		if folder, number, _ := strings.Cut(name, "/"); folder == "store" {
+			if number != fmt.Sprintf("%08d", next) {
+				err = fmt.Errorf("%w: its rows are out of order at %s", backup.ErrDamaged, name)
+				break
+			}
+			next++
+			_, err = io.Copy(rows, body)
+			continue
+		}
+		err = in.file(name, body)
+	}
+	if err == io.EOF {
+		err = nil
+	}
+	return errors.Join(err, rows.Close())
+}
+
+// file writes one file. Names are of a closed list, and nothing is ever
+// followed or written twice.
+func (in *input) file(name string, body io.Reader) error {
+	folder, base, nested := strings.Cut(name, "/")
+	if fits := folders[folder]; name != keyFile && (!nested || fits == nil || !fits.MatchString(base)) {
+		return fmt.Errorf("%w: it holds %q, which no backup does", backup.ErrDamaged, name)
+	}
+	if nested && !in.seen[folder] {
+		if err := os.Mkdir(filepath.Join(in.dir, folder), 0o700); err != nil {
+			return err
+		}
+	}
+	in.seen[folder] = true
+	f, err := os.OpenFile(filepath.Join(in.dir, filepath.FromSlash(name)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("%w: %w", backup.ErrDamaged, err)
+	}
+	_, err = io.Copy(f, body)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// verify proves what can be proven without the store.
+func (in *input) verify() error {
+	state, err := seal.Inspect(filepath.Join(in.dir, keyFile))
+	if err != nil {
+		return fmt.Errorf("the backup's key file: %w", err)
+	}
+	if state.Sealed {
+		in.done.Sealed = seal.Label(state.Wrapping)
+	}
+	in.done.Learned = in.seen["learned"]
+	folder := filepath.Join(in.dir, "audit")
+	keys := in.to.AuditKeys
+	if len(keys) == 0 {
+		if keys, err = audit.ReadKeys(filepath.Join(folder, audit.KeyFile)); err != nil {
+			return fmt.Errorf("the backup's audit log: %w", err)
+		}
+	}
+	report, err := audit.Verify(in.ctx, folder, keys, nil)
+	if err != nil {
+		return fmt.Errorf("the backup's audit log is not intact: %w", err)
+	}
+	in.done.Acts, in.done.Signed = report.Entries, report.Signed
+	decisions, err := journal.Verify(in.ctx, filepath.Join(in.dir, "decisions"))
+	if err != nil {
+		return fmt.Errorf("the backup's decisions are not intact: %w", err)
+	}
+	in.done.Decisions = decisions.Records
+	return nil
+}
+
+// load fills the store and moves its sequence on.
+func (in *input) load() (err error) {
+	rows, err := os.Open(in.rows)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	db, err := in.to.Open(in.ctx, in.dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	head, err := db.Import(in.ctx, rows)
+	if err != nil {
+		return err
+	}
+	in.done.Rows, in.done.Generation = head.Rows, uint64(head.Generation)
+	from, err := db.MoveOn(in.ctx)
+	in.done.From = uint64(from)
+	return err
+}
+
+func (in *input) mark() error {
+	text, err := json.MarshalIndent(in.done, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(in.dir, RestoredFile), append(text, '\n'), 0o600)
+}
+
+// ReadRestored reads what a restore left in a data folder, or an error wrapping
+// fs.ErrNotExist when there was none.
+func ReadRestored(data string) (Restored, error) {
+	text, err := os.ReadFile(filepath.Join(data, RestoredFile))
+	if err != nil {
+		return Restored{}, err
+	}
+	var r Restored
+	if err := json.Unmarshal(text, &r); err != nil || r.RestoredAt.IsZero() {
+		return r, fmt.Errorf("%s is damaged: remove it once you know what was restored", filepath.Join(data, RestoredFile))
+	}
+	return r, nil
+}
