@@ -169,6 +169,7 @@ type Deps struct {
 	State      State
 	Mind       Mind
 	Operations Operations
+	Backups    Backups
 	Known      Known
 	Inventory  *inventory.Service
 	Respond    *respond.Service
@@ -257,6 +258,7 @@ func New(d Deps) (http.Handler, []byte, error) {
 	s.search(h)
 	s.views(h)
 	mux.HandleFunc("GET /v1/stream", s.stream)
+	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/inventory/imports/aws", s.importAWS)
 	mux.HandleFunc("POST /receive/logs/{format}", s.receiveLogs)
 	mux.HandleFunc("POST /receive/text", s.receiveText)

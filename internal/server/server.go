@@ -365,6 +365,9 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	if s.issuing, err = issuer.OpenKeys(ctx, storeissuer.New(s.db), s.keys); err != nil {
 		return err
 	}
+	if err := s.restored(ctx, acts); err != nil {
+		return err
+	}
 	if err := s.people(ctx, acts); err != nil {
 		return err
 	}
@@ -381,7 +384,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	management, _, err := api.New(api.Deps{
 		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
-		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health},
+		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health}, Backups: &backups{server: s},
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: lists{found, storeinventory.New(s.db)},
 		State: &state{
 			db: s.db, inventory: inv, findings: found, audit: s.audit, log: s.log, intake: s.intake, mind: mind, table: s.table, changed: s.changed,

@@ -144,6 +144,22 @@ func Encrypt(to io.Writer, l Lock) (io.WriteCloser, error) {
 	return age.Encrypt(to, recipients...)
 }
 
+// Check reports what is wrong with a lock.
+func (l Lock) Check() error {
+	_, err := l.recipients()
+	return err
+}
+
+// Temporary is an identity that lives as long as the process: for a way between
+// two machines that must not know the passphrase at its end.
+func Temporary() (*Identity, error) {
+	i, err := age.GenerateX25519Identity()
+	if err != nil {
+		return nil, err
+	}
+	return &Identity{path: "memory", identities: []age.Identity{i}, recipients: []age.Recipient{i.Recipient()}, names: []string{i.Recipient().String()}}, nil
+}
+
 func (l Lock) recipients() ([]age.Recipient, error) {
 	if (len(l.Recipients) == 0) == (l.Passphrase == "") {
 		return nil, errors.New("want either recipients or a passphrase to encrypt to")
