@@ -41,7 +41,7 @@ demo: build ## start a living fictional company and open it in the browser
 .PHONY: test
 test: ## everything that must pass
 	@scripts/need go node packages
-	$(MAKE) --no-print-directory check
+	MUSTER_NEED_POSTGRES=1 $(MAKE) --no-print-directory check
 	$(MAKE) --no-print-directory e2e
 	@echo
 	@echo "make test: everything passed"

@@ -22,6 +22,7 @@ import (
 	"github.com/muster-id/muster/internal/notify/webhook"
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/seal/unlock"
+	"github.com/muster-id/muster/internal/store/postgres"
 	"github.com/muster-id/muster/internal/stream/nats"
 	"github.com/muster-id/muster/internal/strictyaml"
 	"github.com/muster-id/muster/internal/surprise"
@@ -45,6 +46,9 @@ type Config struct {
 
 	// Keys say how the key file in the data folder is sealed.
 	Keys KeyFile `yaml:"keys"`
+
+	// Store is the database. Without it, a file in the data folder.
+	Store Store `yaml:"store"`
 
 	// Environments say which accounts and names belong to which environment.
 	// The first rule that fits wins; what none fits is in class unknown. A
@@ -86,6 +90,30 @@ type TLS struct {
 
 // On reports whether the main listener speaks TLS.
 func (t TLS) On() bool { return t.Cert != "" || len(t.ACME.Domains) > 0 }
+
+// Store says where the database is.
+type Store struct {
+	// URL is the address of a PostgreSQL database, without a password. To other
+	// machines sslmode is verify-full. Empty: SQLite in the data folder.
+	URL string `yaml:"url" unit:"URL" example:"postgres://muster@db.example.com/muster"`
+	// PasswordFile holds the password of the database on its first line; only
+	// its owner may read it. Empty: the password file of PostgreSQL's own
+	// programs, if there is one.
+	PasswordFile string `yaml:"password_file" unit:"file" example:"/etc/muster/database.password"`
+}
+
+// Check returns an error wrapping nhi.ErrInvalid that names the key and repeats
+// no secret.
+func (s Store) Check() error {
+	if s.URL == "" {
+		if s.PasswordFile != "" {
+			return nhi.Invalidf("store.password_file is set, and store.url is not: without an address there is no database to sign in to")
+		}
+		return nil
+	}
+	p := postgres.Settings{URL: s.URL}
+	return p.Check()
+}
 
 // KeyFile says how the key file is sealed.
 type KeyFile struct {
@@ -221,6 +249,9 @@ func (c *Config) Check() error {
 		return nhi.Invalidf("tls: cert and key belong together")
 	}
 	if err := c.checkSecrets(); err != nil {
+		return err
+	}
+	if err := c.Store.Check(); err != nil {
 		return err
 	}
 	if !c.TLS.On() && !loopback(c.Listen) {

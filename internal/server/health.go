@@ -46,7 +46,7 @@ func (s *Server) answer() {
 // s.health.Add, where it is made.
 func (s *Server) register() {
 	s.health.Add(
-		health.Check{Name: "store", State: s.storeState},
+		health.Check{Name: "store", State: s.databaseState},
 		health.Check{Name: "stream", State: s.streamState},
 		health.Check{Name: "facts", Vital: true, State: func(context.Context) health.State { return s.factsState(time.Now()) }},
 		health.Check{Name: "journal", Vital: true, State: func(context.Context) health.State { return s.journalState() }},
@@ -75,11 +75,6 @@ func failing(err error, cure string) health.State {
 		return health.OK()
 	}
 	return health.Failed(err.Error(), cure)
-}
-
-func (s *Server) storeState(ctx context.Context) health.State {
-	err := s.db.Read(ctx, func(*store.Tx) error { return nil })
-	return failing(err, "decisions go on from memory, and nothing can be changed; bring the database back")
 }
 
 // factsState tells how old what decisions know is. Beyond the limit decisions
@@ -146,7 +141,7 @@ func (s *Server) confirm(ctx context.Context, now time.Time) {
 		newest = tx.Generation()
 		return nil
 	})
-	if err == nil && s.facts.Generation() >= newest {
+	if err == nil && s.db.Health().Err == nil && s.facts.Generation() >= newest {
 		s.facts.Heartbeat(now)
 	}
 }

@@ -76,7 +76,6 @@ import (
 	storeissuer "github.com/muster-id/muster/internal/store/issuer"
 	storenotify "github.com/muster-id/muster/internal/store/notify"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
-	"github.com/muster-id/muster/internal/store/sqlite"
 	"github.com/muster-id/muster/internal/stream/nats"
 )
 
@@ -205,12 +204,10 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
 	// The store locks the folder, so it comes before everything that writes.
-	db, err := sqlite.Open(ctx, sqlite.Settings{Dir: data, Settings: store.Settings{Program: s.settings.Version}})
+	err := s.openStore(ctx)
 	if err != nil {
 		return err
 	}
-	s.db = db
-	s.onClose(db.Close)
 	if err := s.openKeys(ctx); err != nil {
 		return err
 	}
@@ -480,7 +477,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var listening, working sync.WaitGroup
 	listening.Go(func() { failed <- s.serve(main) })
 	listening.Go(func() { failed <- <-s.operated })
-	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.router.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.router.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err
@@ -524,6 +521,7 @@ func (s *Server) pulse(ctx context.Context) error {
 			if err := revoked.Prune(ctx, now); err != nil {
 				slog.Warn("expired revocations could not be forgotten; tried again in an hour", "error", err)
 			}
+			s.forgetChanges(ctx, now)
 			if err := kept.Forget(ctx, s.db, now.Add(-s.reloader.Current().Retention.Age)); err != nil {
 				slog.Warn("old pieces of logs could not be forgotten; tried again in an hour", "error", err)
 			}

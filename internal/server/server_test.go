@@ -42,6 +42,7 @@ func startWith(t *testing.T, data string, edit func(*Settings)) *running {
 	t.Helper()
 	set := Settings{Data: data, Version: "test"}
 	edit(&set)
+	placeStore(t, &set)
 	ctx, cancel := context.WithCancel(t.Context())
 	srv, err := New(ctx, set)
 	if err != nil {

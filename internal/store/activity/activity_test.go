@@ -4,11 +4,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/muster-id/muster/internal/store/sqlite"
+	"github.com/muster-id/muster/internal/store/enginetest"
 )
 
+func TestMain(m *testing.M) { enginetest.Main(m) }
+
 func TestAPieceIsKeptOnceUntilItIsOld(t *testing.T) {
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
+	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,9 +18,11 @@ import (
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
+	"github.com/muster-id/muster/internal/store/enginetest"
 	tables "github.com/muster-id/muster/internal/store/inventory"
-	"github.com/muster-id/muster/internal/store/sqlite"
 )
+
+func TestMain(m *testing.M) { enginetest.Main(m) }
 
 const account = "111122223333"
 
@@ -29,7 +31,7 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 // opened returns a fresh inventory over a real store.
 func opened(t testing.TB, settings inventory.Settings) (*inventory.Service, *store.DB) {
 	t.Helper()
-	db, err := sqlite.Open(context.Background(), sqlite.Settings{Dir: t.TempDir()})
+	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,9 +9,11 @@ import (
 
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/store/enginetest"
 	tables "github.com/muster-id/muster/internal/store/issuer"
-	"github.com/muster-id/muster/internal/store/sqlite"
 )
+
+func TestMain(m *testing.M) { enginetest.Main(m) }
 
 var (
 	_ issuer.KeyStore    = (*tables.Store)(nil)
@@ -19,7 +21,7 @@ var (
 )
 
 func TestRevocationsAreKeptUntilTheyAreMoot(t *testing.T) {
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
+	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,7 +69,7 @@ func TestRevocationsAreKeptUntilTheyAreMoot(t *testing.T) {
 func TestSealedKeysAreKept(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 2 {
-		db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: dir})
+		db, err := enginetest.Open(t, dir)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,14 +9,16 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify"
 	"github.com/muster-id/muster/internal/store"
-	"github.com/muster-id/muster/internal/store/sqlite"
+	"github.com/muster-id/muster/internal/store/enginetest"
 )
+
+func TestMain(m *testing.M) { enginetest.Main(m) }
 
 var at = time.Date(2026, 3, 1, 10, 0, 0, 0, time.UTC)
 
 func open(t *testing.T) (*store.DB, *Outbox) {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
+	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +123,7 @@ func TestOldNoticesAreForgottenWithTheirDeliveries(t *testing.T) {
 }
 
 func BenchmarkDueAmongManyThatAreDone(b *testing.B) {
-	db, err := sqlite.Open(b.Context(), sqlite.Settings{Dir: b.TempDir()})
+	db, err := enginetest.Open(b, b.TempDir())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -60,6 +60,9 @@ type Settings struct {
 	PasswordFile string `yaml:"password_file"`
 	// StatementTimeout bounds one statement. 0: 1 minute.
 	StatementTimeout time.Duration `yaml:"statement_timeout"`
+	// Release is called when the store is closed, but not when Open fails. It
+	// may be nil.
+	Release func() error `yaml:"-"`
 
 	store.Settings `yaml:",inline"`
 }
@@ -119,7 +122,16 @@ func Open(ctx context.Context, s Settings) (*store.DB, error) {
 		Patient:   "SET LOCAL statement_timeout = 0",
 		Lost:      lost,
 	}
-	return store.Open(ctx, engine, s.Settings)
+	opened := false
+	engine.Release = func() error {
+		if !opened || s.Release == nil {
+			return nil
+		}
+		return s.Release()
+	}
+	db, err := store.Open(ctx, engine, s.Settings)
+	opened = err == nil
+	return db, err
 }
 
 var text = regexp.MustCompile(`\bTEXT\b`)

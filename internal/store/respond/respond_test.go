@@ -14,9 +14,11 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/respond"
 	"github.com/muster-id/muster/internal/store"
+	"github.com/muster-id/muster/internal/store/enginetest"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
-	"github.com/muster-id/muster/internal/store/sqlite"
 )
+
+func TestMain(m *testing.M) { enginetest.Main(m) }
 
 // A ledger is an audit log that may be out of order, and what people were
 // heard to decide.
@@ -61,7 +63,7 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
+	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

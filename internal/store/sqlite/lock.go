@@ -17,8 +17,10 @@ import (
 // what counts is the lock on it.
 const lockFile = "muster.lock"
 
-// lock claims the folder for this process and returns how to give it up.
-func lock(dir string) (release func() error, err error) {
+// Lock claims the data folder for this process and returns how to give it up:
+// what else lies in it belongs to one process too, wherever the store is. A
+// folder in use is refused with an error wrapping nhi.ErrConflict.
+func Lock(dir string) (release func() error, err error) {
 	file := filepath.Join(dir, lockFile)
 	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {

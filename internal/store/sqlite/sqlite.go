@@ -54,7 +54,7 @@ func Open(ctx context.Context, s Settings) (*store.DB, error) {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	release, err := lock(s.Dir)
+	release, err := Lock(s.Dir)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
