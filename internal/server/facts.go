@@ -21,10 +21,10 @@ import (
 )
 
 // recalls makes the keeper of the image of facts and fills the facts.
-func (s *Server) recalls(ctx context.Context, settings *inventory.Settings) error {
+func (s *Server) recalls(ctx context.Context, settings *inventory.Settings, inv *inventory.Service) error {
 	s.recall = &recall.Keeper{
 		DB: s.db, Facts: s.facts, Path: filepath.Join(s.settings.Data, "facts.image"), Key: s.keys.Derive("facts image", 32),
-		Basis:  sha256.Sum256(encode(settings)),
+		Basis:  func() [32]byte { return sha256.Sum256(encode(inv.Settings())) },
 		Tables: func(ctx context.Context) error { return loadFacts(ctx, s.db, settings, s.facts) },
 	}
 	began := time.Now()
@@ -120,3 +120,6 @@ func loadDocuments(ctx context.Context, tx *store.Tx, settings *inventory.Settin
 	}
 	return nil
 }
+
+// Generation is the number of the last change that decisions know.
+func (s *Server) Generation() nhi.Generation { return s.facts.Generation() }

@@ -244,7 +244,7 @@ func (s *Server) compose(ctx context.Context) error {
 		return err
 	}
 	s.db.OnCommit(s.follow)
-	if err := s.recalls(ctx, &settings); err != nil {
+	if err := s.recalls(ctx, &settings, inv); err != nil {
 		return err
 	}
 	s.facts.Heartbeat(time.Now())

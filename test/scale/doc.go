@@ -1,9 +1,11 @@
-// Package scale measures the product on the whole company of the
-// demonstration: a month of its logs through the offline replay, and the living
-// company with its thieves for a while. Its tests are long and are built with
-// the tag scale only:
+// Package scale measures the product at the size it is made for: a million
+// identities with three million credentials, a month of the company's logs
+// through the offline replay, and the living company with its thieves for a
+// while. Its long tests are built with the tag scale only:
 //
-//	go test -tags scale -timeout 1h ./test/scale
+//	go test -tags scale -timeout 6h ./test/scale
 //
-// They write what they measured to docs/results, naming commit and seed.
+// They write what they measured to docs/results, naming the commit. Without the
+// tag the tests of facts and of starting run on a small share, with gates on
+// allocations and bytes and none on the clock.
 package scale

@@ -38,9 +38,10 @@ import (
 type Keeper struct {
 	DB    *store.DB
 	Facts *facts.Facts
-	Path  string   // of the image
-	Key   []byte   // nobody else has it
-	Basis [32]byte // a digest of the settings that labels follow from
+	Path  string // of the image
+	Key   []byte // nobody else has it
+	// Basis returns a digest of the settings that labels follow from.
+	Basis func() [32]byte
 	// Tables loads the facts from the tables.
 	Tables func(context.Context) error
 	// Every is how often to look whether an image is due. 0: a minute.
@@ -113,7 +114,7 @@ func (k *Keeper) accept(ctx context.Context, m facts.Mark) error {
 	switch {
 	case m.Installation != k.installation:
 		return errors.New("the image is of another database")
-	case m.Basis != k.Basis:
+	case m.Basis != k.Basis():
 		return errors.New("the image was made under other settings")
 	case m.Generation > k.DB.Generation():
 		return errors.New("the image is newer than the database")
@@ -199,7 +200,7 @@ func (k *Keeper) Save(ctx context.Context) error {
 	}
 	last, err := k.last(ctx, s.Generation())
 	if err == nil {
-		err = s.Save(k.Path, k.Key, facts.Mark{Installation: k.installation, Basis: k.Basis, Last: last, Generation: s.Generation()})
+		err = s.Save(k.Path, k.Key, facts.Mark{Installation: k.installation, Basis: k.Basis(), Last: last, Generation: s.Generation()})
 	}
 	if err != nil {
 		k.failing.Store(&err)

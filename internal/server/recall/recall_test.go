@@ -41,7 +41,7 @@ func put(t *testing.T, db *store.DB, names ...string) {
 // keeper is one start: its tables are the whole sequence of changes.
 func keeper(t *testing.T, db *store.DB, path string) *Keeper {
 	t.Helper()
-	k := &Keeper{DB: db, Facts: facts.New(), Path: path, Key: []byte("key")}
+	k := &Keeper{DB: db, Facts: facts.New(), Path: path, Key: []byte("key"), Basis: func() [32]byte { return [32]byte{} }}
 	k.Tables = func(ctx context.Context) error {
 		changes, err := db.Changes(ctx, 0, 1000)
 		if err != nil {
@@ -103,7 +103,7 @@ func TestAnImageThatDoesNotFitIsNotUsed(t *testing.T) {
 	load(t, keeper(t, other, path), "another database", "x")
 
 	relabelled := keeper(t, db, path)
-	relabelled.Basis[0] = 1
+	relabelled.Basis = func() [32]byte { return [32]byte{1} }
 	load(t, relabelled, "other settings", "a")
 
 	// The database is put back to before the image, and goes another way.

@@ -1,0 +1,5 @@
+//go:build scale
+
+package scale
+
+const identities = 1_000_000
