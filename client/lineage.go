@@ -87,6 +87,7 @@ type View struct {
 	Page    string    `json:"page"`
 	Query   string    `json:"query"`
 	Updated time.Time `json:"updated"`
+	ETag    string    `json:"etag" doc:"for If-Match"`
 }
 
 // PutView writes a view.

@@ -309,6 +309,7 @@ type Point struct {
 	Created     time.Time `json:"created"`
 	Disabled    bool      `json:"disabled"`
 	WouldRefuse uint64    `json:"would_refuse"`
+	ETag        string    `json:"etag" doc:"for If-Match"`
 }
 
 // EnrollPoint asks for a new enforcement point; it starts observing.

@@ -19,6 +19,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -142,6 +143,8 @@ type State interface {
 	// Changes delivers what changes from now on, or from after a generation.
 	Changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error)
 	Generation() nhi.Generation
+	// First is the number of the first change that is still kept.
+	First() nhi.Generation
 	// Woken returns a channel that is closed at the next change.
 	Woken() <-chan struct{}
 }
@@ -183,6 +186,9 @@ type Deps struct {
 	// Desk keeps saved views and the replies to requests with a key.
 	Desk  *desk.Store
 	Lists Lists
+	// Stale is how old a request of another process must be to count as dead;
+	// 0 when there is no other process.
+	Stale time.Duration
 
 	Version string
 	Demo    bool
@@ -190,7 +196,9 @@ type Deps struct {
 
 type server struct {
 	Deps
-	key []byte // signs page tokens
+	key   []byte         // signs page tokens
+	locks [64]sync.Mutex // each held while one of some things is changed
+	tails tails
 }
 
 // plain refuses names that hold a secret: they would be stored and shown.
@@ -228,7 +236,10 @@ const (
 // New returns the handler of /v1, /receive and /openapi.json, and the
 // description it serves, as YAML.
 func New(d Deps) (http.Handler, []byte, error) {
-	s := &server{d, newKey(d.PageKey)}
+	if d.Clean == nil { // refuse and hide rather than show
+		d.Clean = func(string) string { return "" }
+	}
+	s := &server{Deps: d, key: newKey(d.PageKey)}
 	mux := &gated{ServeMux: http.NewServeMux(), server: s}
 	cfg := huma.DefaultConfig("Muster", "1")
 	cfg.Info.Description = "The management interface of Muster: zero trust for non-human identities. Errors are problem details (RFC 9457). Lists have an order, a limit and a page_token."
@@ -241,7 +252,7 @@ func New(d Deps) (http.Handler, []byte, error) {
 		"session": {Type: "apiKey", In: "cookie", Name: "muster"},
 	}
 	cfg.Security = []map[string][]string{{"token": {}}, {"session": {}}}
-	cfg.Transformers = append(cfg.Transformers, withoutValues)
+	cfg.Transformers = append(cfg.Transformers, s.withoutValues)
 	h := humago.New(mux, cfg)
 	s.identities(h)
 	s.credentials(h)
@@ -265,23 +276,12 @@ func New(d Deps) (http.Handler, []byte, error) {
 	if err := mux.check(); err != nil {
 		return nil, nil, err
 	}
+	s.describe(h.OpenAPI())
 	yaml, err := h.OpenAPI().YAML()
 	if err != nil {
 		return nil, nil, err
 	}
 	return s.guard(mux), yaml, nil
-}
-
-// withoutValues keeps what a caller sent out of what we answer: a token in the
-// wrong field must not come back, or end up in somebody's log.
-func withoutValues(_ huma.Context, _ string, v any) (any, error) {
-	if e, ok := v.(*huma.ErrorModel); ok {
-		e.Detail = redact(e.Detail)
-		for _, d := range e.Errors {
-			d.Value, d.Message, d.Location = nil, redact(d.Message), redact(d.Location)
-		}
-	}
-	return v, nil
 }
 
 type callerKey struct{}

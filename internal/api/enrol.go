@@ -14,6 +14,7 @@ import (
 // about everybody who came through it.
 func (s *server) point(ctx context.Context, p nhi.Point) client.Point {
 	out := toPoint(p)
+	out.ETag = tag(out)
 	if within(ctx) == nil {
 		out.WouldRefuse = s.Access.WouldRefuse(p.ID)
 	}
@@ -41,21 +42,7 @@ func (s *server) enrolment(h huma.API) {
 			return &body[client.Enrolled]{e}, nil
 		})
 	huma.Register(h, op(http.MethodPatch, "/v1/points/{id}", "set-point", "points", "Change a point: its mode, percent, dialect, addresses or resources"),
-		func(ctx context.Context, in *struct {
-			ID   string `path:"id" maxLength:"100" doc:"id or name of the point"`
-			Body client.SetPoint
-		}) (*body[client.Point], error) {
-			if in.Body.Resources != nil {
-				if err := s.plain(*in.Body.Resources...); err != nil {
-					return nil, fail(err)
-				}
-			}
-			p, err := s.Access.SetPoint(ctx, callerOf(ctx).Actor(), in.ID, in.Body)
-			if err != nil {
-				return nil, fail(err)
-			}
-			return &body[client.Point]{s.point(ctx, p)}, nil
-		})
+		s.setPoint)
 	huma.Register(h, op(http.MethodGet, "/v1/sources", "list-sources", "sources", "List sources of logs and sightings"),
 		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Source]], error) {
 			sources, err := s.Access.Sources(ctx)
@@ -83,4 +70,47 @@ func (s *server) enrolment(h huma.API) {
 			}
 			return &body[client.Link]{client.Link{URL: url, Expires: expires}}, nil
 		})
+}
+
+func (s *server) setPoint(ctx context.Context, in *struct {
+	ID string `path:"id" maxLength:"100" doc:"id or name of the point"`
+	IfMatch
+	Body client.SetPoint
+}) (*tagged[client.Point], error) {
+	if in.Body.Resources != nil {
+		if err := s.plain(*in.Body.Resources...); err != nil {
+			return nil, fail(err)
+		}
+	}
+	var p nhi.Point
+	// One lock for all points: an id and a name may mean the same.
+	err := s.changing("point", func() (err error) {
+		if err := s.pointIs(ctx, in.ID, in.IfMatch); err != nil {
+			return err
+		}
+		p, err = s.Access.SetPoint(ctx, callerOf(ctx).Actor(), in.ID, in.Body)
+		return err
+	})
+	if err != nil {
+		return nil, fail(err)
+	}
+	out := s.point(ctx, p)
+	return &tagged[client.Point]{out.ETag, out}, nil
+}
+
+// pointIs checks the condition of a change of a point.
+func (s *server) pointIs(ctx context.Context, id string, m IfMatch) error {
+	if m.Match == "" {
+		return nil
+	}
+	points, err := s.Access.Points(ctx)
+	if err != nil {
+		return err
+	}
+	for _, p := range points {
+		if string(p.ID) == id || p.Name == id {
+			return m.check(s.point(ctx, p).ETag)
+		}
+	}
+	return nhiNotFound("point", id)
 }

@@ -32,25 +32,43 @@ func (s *server) findings(h huma.API) {
 	huma.Register(h, op(http.MethodGet, "/v1/findings/{id}", "get-finding", "findings", "Show one finding"),
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"64"`
-		}) (*body[client.Finding], error) {
+		}) (*tagged[client.Finding], error) {
 			f, err := s.Findings.Finding(ctx, in.ID)
 			if err != nil {
 				return nil, fail(err)
 			}
-			return &body[client.Finding]{s.named(ctx, f)}, nil
+			return &tagged[client.Finding]{findingTag(f), s.named(ctx, f)}, nil
 		})
 	huma.Register(h, op(http.MethodPatch, "/v1/findings/{id}", "set-finding", "findings", "Say what you think of a finding"),
-		func(ctx context.Context, in *struct {
-			ID   string `path:"id" maxLength:"64"`
-			Body client.SetFinding
-		}) (*body[client.Finding], error) {
-			f, err := s.Respond.SetStatus(ctx, in.ID, nhi.FindingStatus(in.Body.Status), callerOf(ctx).Actor(), in.Body.Reason)
-			if err != nil {
-				return nil, fail(err)
-			}
-			return &body[client.Finding]{s.named(ctx, f)}, nil
-		})
+		s.setFinding)
 	s.actions(h)
+}
+
+// findingTag is the tag of what people may change of a finding.
+func findingTag(f nhi.Finding) string { return tag("finding", f.ID, f.Status, f.Settled.UnixMicro()) }
+
+func (s *server) setFinding(ctx context.Context, in *struct {
+	ID string `path:"id" maxLength:"64" doc:"id of the finding"`
+	IfMatch
+	Body client.SetFinding
+}) (*tagged[client.Finding], error) {
+	var f nhi.Finding
+	err := s.changing(in.ID, func() (err error) {
+		if in.Match != "" {
+			if f, err = s.Findings.Finding(ctx, in.ID); err != nil {
+				return err
+			}
+			if err := in.check(findingTag(f)); err != nil {
+				return err
+			}
+		}
+		f, err = s.Respond.SetStatus(ctx, in.ID, nhi.FindingStatus(in.Body.Status), callerOf(ctx).Actor(), in.Body.Reason)
+		return err
+	})
+	if err != nil {
+		return nil, fail(err)
+	}
+	return &tagged[client.Finding]{findingTag(f), s.named(ctx, f)}, nil
 }
 
 func (s *server) actions(h huma.API) {

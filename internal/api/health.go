@@ -23,7 +23,7 @@ type Operations interface {
 func (s *server) source(v nhi.Source) client.Source {
 	out := toSource(v)
 	out.Health = s.Operations.SourceHealth(v.ID)
-	out.Health.Error = redact(out.Health.Error)
+	out.Health.Error = s.Clean(out.Health.Error)
 	return out
 }
 

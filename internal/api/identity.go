@@ -145,52 +145,68 @@ func (s *server) identities(h huma.API) {
 			return &body[client.Identity]{toIdentity(i)}, nil
 		})
 	huma.Register(h, op(http.MethodGet, "/v1/identities/{id}", "get-identity", "identities", "Show one identity with what belongs to it"),
-		func(ctx context.Context, in *IdentityPath) (*body[client.IdentityDetail], error) {
-			d, err := s.detail(ctx, nhi.ID(in.ID))
+		func(ctx context.Context, in *IdentityPath) (*tagged[client.IdentityDetail], error) {
+			d, i, err := s.detail(ctx, nhi.ID(in.ID))
 			if err != nil {
 				return nil, fail(err)
 			}
-			return &body[client.IdentityDetail]{d}, nil
+			return &tagged[client.IdentityDetail]{identityTag(i), d}, nil
 		})
 	huma.Register(h, op(http.MethodPut, "/v1/identities/{id}/owner", "set-owner", "identities", "Name the owner by hand"),
-		func(ctx context.Context, in *struct {
-			IdentityPath
-			Body client.SetOwner
-		}) (*body[client.Identity], error) {
-			if err := s.plain(in.Body.Owner); err != nil {
-				return nil, fail(err)
-			}
-			i, err := s.Inventory.SetOwner(ctx, nhi.ID(in.ID), in.Body.Owner, callerOf(ctx).Actor())
-			if err != nil {
-				return nil, fail(err)
-			}
-			if err := s.act(ctx, "owner.set", string(i.ID), in.Body.Owner); err != nil {
-				return nil, fail(err)
-			}
-			return &body[client.Identity]{toIdentity(i)}, nil
-		})
+		s.setOwner)
 }
 
-func (s *server) detail(ctx context.Context, id nhi.ID) (client.IdentityDetail, error) {
+// identityTag is the tag of what people may change of an identity.
+func identityTag(i nhi.Identity) string { return tag("identity", i.ID, i.Owner.Ref, i.State) }
+
+func (s *server) setOwner(ctx context.Context, in *struct {
+	IdentityPath
+	IfMatch
+	Body client.SetOwner
+}) (*tagged[client.Identity], error) {
+	if err := s.plain(in.Body.Owner); err != nil {
+		return nil, fail(err)
+	}
+	var i nhi.Identity
+	err := s.changing(in.ID, func() (err error) {
+		if i, err = s.Inventory.Identity(ctx, nhi.ID(in.ID)); err != nil {
+			return err
+		}
+		if err := in.check(identityTag(i)); err != nil {
+			return err
+		}
+		i, err = s.Inventory.SetOwner(ctx, i.ID, in.Body.Owner, callerOf(ctx).Actor())
+		return err
+	})
+	if err != nil {
+		return nil, fail(err)
+	}
+	if err := s.act(ctx, "owner.set", string(i.ID), in.Body.Owner); err != nil {
+		return nil, fail(err)
+	}
+	return &tagged[client.Identity]{identityTag(i), toIdentity(i)}, nil
+}
+
+func (s *server) detail(ctx context.Context, id nhi.ID) (client.IdentityDetail, nhi.Identity, error) {
 	i, err := s.Inventory.Identity(ctx, id)
 	if err != nil {
-		return client.IdentityDetail{}, err
+		return client.IdentityDetail{}, i, err
 	}
 	creds, err := s.Inventory.CredentialsOf(ctx, i.ID)
 	if err != nil {
-		return client.IdentityDetail{}, err
+		return client.IdentityDetail{}, i, err
 	}
 	grants, err := s.Inventory.GrantsOf(ctx, i.ID)
 	if err != nil {
-		return client.IdentityDetail{}, err
+		return client.IdentityDetail{}, i, err
 	}
 	evidence, err := s.Inventory.EvidenceOf(ctx, i.ID)
 	if err != nil {
-		return client.IdentityDetail{}, err
+		return client.IdentityDetail{}, i, err
 	}
 	reach, err := s.Inventory.Reach(ctx, i.ID)
 	if err != nil {
-		return client.IdentityDetail{}, err
+		return client.IdentityDetail{}, i, err
 	}
 	normal := s.State.Normal(i.ID)
 	if normal == nil {
@@ -199,7 +215,7 @@ func (s *server) detail(ctx context.Context, id nhi.ID) (client.IdentityDetail, 
 	return client.IdentityDetail{
 		Identity: toIdentity(i), Credentials: list(creds, toCredential), Grants: list(grants, toGrant), Owners: list(evidence, toEvidence),
 		Normal: normal, Reach: orEmpty(reach),
-	}, nil
+	}, i, nil
 }
 
 // CredentialPath is the part of a path that names a credential.

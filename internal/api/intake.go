@@ -46,7 +46,7 @@ func (s *server) importAWS(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxImport)
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/form-data" {
-		writeProblem(w, problem(nhi.Invalidf("send the files as multipart/form-data, in parts named %s", strings.Join(importFiles, ", ")), 0))
+		s.refuse(w, problem(nhi.Invalidf("send the files as multipart/form-data, in parts named %s", strings.Join(importFiles, ", ")), 0))
 		return
 	}
 	// Parts beyond 32 MB wait in temporary files, not in memory.
@@ -55,19 +55,19 @@ func (s *server) importAWS(w http.ResponseWriter, r *http.Request) {
 		if !errors.As(err, &tooLarge) {
 			err = nhi.Invalidf("read the upload: %v", err)
 		}
-		writeProblem(w, problem(err, 0))
+		s.refuse(w, problem(err, 0))
 		return
 	}
 	defer r.MultipartForm.RemoveAll()
 	files, closeAll, err := openParts(r.MultipartForm)
 	defer closeAll()
 	if err != nil {
-		writeProblem(w, problem(err, 0))
+		s.refuse(w, problem(err, 0))
 		return
 	}
 	result, err := s.Intake.Import(r.Context(), callerOf(r.Context()).Actor(), files)
 	if err != nil {
-		writeProblem(w, problem(err, http.StatusForbidden))
+		s.refuse(w, problem(err, http.StatusForbidden))
 		return
 	}
 	writeJSON(w, result)
@@ -106,13 +106,13 @@ func (s *server) receiveLogs(w http.ResponseWriter, r *http.Request) {
 	source := callerOf(r.Context()).Source
 	format := r.PathValue("format")
 	if source.Format != format {
-		writeProblem(w, problem(nhi.Invalidf("the source %s sends %s, not %s", source.Name, source.Format, format), 0))
+		s.refuse(w, problem(nhi.Invalidf("the source %s sends %s, not %s", source.Name, source.Format, format), 0))
 		return
 	}
 	patience(w, uploadTime)
 	result, err := s.Intake.Logs(r.Context(), source, format, http.MaxBytesReader(w, r.Body, maxLogs))
 	if err != nil {
-		writeProblem(w, problem(err, http.StatusForbidden))
+		s.refuse(w, problem(err, http.StatusForbidden))
 		return
 	}
 	writeJSON(w, result)
@@ -123,7 +123,7 @@ func (s *server) receiveLogs(w http.ResponseWriter, r *http.Request) {
 func (s *server) receiveText(w http.ResponseWriter, r *http.Request) {
 	replies, err := s.Intake.Text(r.Context(), callerOf(r.Context()).Source, r.Header.Get("Content-Type"), http.MaxBytesReader(w, r.Body, maxText))
 	if err != nil {
-		writeProblem(w, problem(err, http.StatusForbidden))
+		s.refuse(w, problem(err, http.StatusForbidden))
 		return
 	}
 	if replies == nil {

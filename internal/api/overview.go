@@ -60,30 +60,50 @@ func (s *server) overview(h huma.API) {
 	})
 }
 
+// DocumentPath is the part of a path that names a document.
+type DocumentPath struct {
+	Name string `path:"name" maxLength:"100" doc:"routes.yaml, resources.yaml, trust.yaml or policies.cedar"`
+}
+
+func documentTag(d client.Document) string { return tag("document", d.Name, d.Body) }
+
 func (s *server) documents(h huma.API) {
 	huma.Register(h, op(http.MethodGet, "/v1/documents/{name}", "get-document", "documents", "Show routes.yaml, resources.yaml, trust.yaml or policies.cedar as it is in force"),
-		func(ctx context.Context, in *struct {
-			Name string `path:"name" maxLength:"100"`
-		}) (*body[client.Document], error) {
+		func(ctx context.Context, in *DocumentPath) (*tagged[client.Document], error) {
 			d, err := s.Documents.Document(ctx, in.Name)
 			if err != nil {
 				return nil, fail(err)
 			}
-			return &body[client.Document]{d}, nil
+			return &tagged[client.Document]{documentTag(d), d}, nil
 		})
 	o := op(http.MethodPut, "/v1/documents/{name}", "apply-document", "documents", "Apply a document as a whole; a wrong one changes nothing")
 	o.MaxBodyBytes = 8 << 20
-	huma.Register(h, o, func(ctx context.Context, in *struct {
-		Name    string `path:"name" maxLength:"100"`
-		RawBody []byte `contentType:"text/plain"`
-	}) (*body[client.Document], error) {
+	huma.Register(h, o, s.applyDocument)
+}
+
+func (s *server) applyDocument(ctx context.Context, in *struct {
+	DocumentPath
+	IfMatch
+	RawBody []byte `contentType:"text/plain"`
+}) (*tagged[client.Document], error) {
+	var d client.Document
+	err := s.changing(in.Name, func() (err error) {
+		if in.Match != "" {
+			if d, err = s.Documents.Document(ctx, in.Name); err != nil {
+				return err
+			}
+			if err := in.check(documentTag(d)); err != nil {
+				return err
+			}
+		}
 		if err := s.Documents.Apply(ctx, callerOf(ctx).Actor(), in.Name, in.RawBody); err != nil {
-			return nil, fail(err)
+			return err
 		}
-		d, err := s.Documents.Document(ctx, in.Name)
-		if err != nil {
-			return nil, fail(err)
-		}
-		return &body[client.Document]{d}, nil
+		d, err = s.Documents.Document(ctx, in.Name)
+		return err
 	})
+	if err != nil {
+		return nil, fail(err)
+	}
+	return &tagged[client.Document]{documentTag(d), d}, nil
 }

@@ -6,11 +6,10 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"sync"
+	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -19,6 +18,7 @@ var statuses = []struct {
 	kind   error
 	status int
 }{
+	{errStale, http.StatusPreconditionFailed},
 	{nhi.ErrNotFound, http.StatusNotFound},
 	{nhi.ErrConflict, http.StatusConflict},
 	{nhi.ErrTooLarge, http.StatusRequestEntityTooLarge},
@@ -43,7 +43,7 @@ func problem(err error, denied int) *huma.ErrorModel {
 			if s.kind == nhi.ErrDenied {
 				status = denied
 			}
-			return &huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: redact(err.Error())}
+			return &huma.ErrorModel{Status: status, Title: http.StatusText(status), Detail: err.Error()}
 		}
 	}
 	if !errors.Is(err, context.Canceled) {
@@ -52,19 +52,8 @@ func problem(err error, denied int) *huma.ErrorModel {
 	return &huma.ErrorModel{Status: http.StatusInternalServerError, Title: "Internal Server Error", Detail: "the server could not do that; its log says why"}
 }
 
-// scanner knows what secrets look like; it is made at the first error.
-var scanner = sync.OnceValues(func() (*leak.Scanner, error) { return leak.NewScanner() })
-
-// redact removes secrets from what is answered. An error often names what it
-// is about, and that is what the caller sent: a key in the wrong field must
-// not come back, or end up in somebody's log.
-func redact(text string) string {
-	s, err := scanner()
-	if err != nil {
-		return "the request was refused"
-	}
-	return s.RedactString(text)
-}
+// errStale means that somebody else changed what a caller wanted to change.
+var errStale = errors.New("it was changed since you read it; read it again and decide anew")
 
 // fail is problem for handlers of the framework.
 func fail(err error) error {
@@ -74,10 +63,51 @@ func fail(err error) error {
 	return problem(err, http.StatusForbidden)
 }
 
-func writeProblem(w http.ResponseWriter, p *huma.ErrorModel) {
+// refuse answers with problem details. They hold no secret: an error often
+// names what it is about, and that is what the caller sent.
+func (s *server) refuse(w http.ResponseWriter, p *huma.ErrorModel) {
+	s.finish(p)
+	if p.Status == http.StatusTooManyRequests && w.Header().Get("Retry-After") == "" {
+		w.Header().Set("Retry-After", "1")
+	}
 	w.Header().Set("Content-Type", "application/problem+json")
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the caller may be gone
+}
+
+// finish makes a problem fit to be shown: it says where it is explained, and
+// keeps what the caller sent out of it. A token in the wrong field must not
+// come back, or end up in somebody's log.
+func (s *server) finish(p *huma.ErrorModel) {
+	if p.Title == "" {
+		p.Title = http.StatusText(p.Status)
+	}
+	p.Type = "/docs/reference/api#status-" + strconv.Itoa(p.Status)
+	p.Detail = s.Clean(p.Detail)
+	for _, d := range p.Errors {
+		d.Value, d.Message, d.Location = nil, s.Clean(d.Message), s.Clean(d.Location)
+	}
+}
+
+// withoutValues is finish for what the framework answers.
+func (s *server) withoutValues(_ huma.Context, _ string, v any) (any, error) {
+	if e, ok := v.(*huma.ErrorModel); ok {
+		s.finish(e)
+	}
+	return v, nil
+}
+
+// unrouted answers a request that no route takes: 404, or 405 with the methods
+// that there are.
+func (s *server) unrouted(w http.ResponseWriter, r *http.Request, mux http.Handler) {
+	rec := &recorder{head: http.Header{}, status: http.StatusOK}
+	mux.ServeHTTP(rec, r)
+	if allow := rec.head.Get("Allow"); allow != "" {
+		w.Header().Set("Allow", allow)
+		s.refuse(w, &huma.ErrorModel{Status: http.StatusMethodNotAllowed, Detail: "this address takes " + allow})
+		return
+	}
+	s.refuse(w, &huma.ErrorModel{Status: http.StatusNotFound, Detail: "there is nothing at this address; /openapi.json lists what there is"})
 }
 
 func writeJSON(w http.ResponseWriter, v any) {

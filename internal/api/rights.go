@@ -205,9 +205,10 @@ func (g *gated) HandleFunc(pattern string, handle func(http.ResponseWriter, *htt
 		g.ServeMux.HandleFunc(pattern, handle)
 		return
 	}
+	handle = g.server.keyed(pattern, handle)
 	g.ServeMux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		if err := g.server.may(r, rule); err != nil {
-			writeProblem(w, problem(err, http.StatusForbidden))
+			g.server.refuse(w, problem(err, http.StatusForbidden))
 			return
 		}
 		handle(w, r)
@@ -249,11 +250,15 @@ func (s *server) guard(next *gated) http.Handler {
 		caller, err := s.Gate.Authenticate(r)
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="muster"`)
-			writeProblem(w, problem(err, http.StatusUnauthorized))
+			s.refuse(w, problem(err, http.StatusUnauthorized))
 			return
 		}
 		if len(caller.Permits) == 0 {
-			writeProblem(w, &huma.ErrorModel{Status: http.StatusForbidden, Title: "Forbidden", Detail: "a " + caller.Kind + " may do nothing here"})
+			s.refuse(w, &huma.ErrorModel{Status: http.StatusForbidden, Title: "Forbidden", Detail: "a " + caller.Kind + " may do nothing here"})
+			return
+		}
+		if _, pattern := next.Handler(r); pattern == "" {
+			s.unrouted(w, r, next)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))

@@ -3,15 +3,21 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/store"
 )
 
 // The live stream. One connection carries every topic a page wants; the id of
@@ -29,31 +35,109 @@ const (
 
 var topics = []string{"decision", "finding", "action"}
 
+// tails counts the live streams of each caller.
+type tails struct {
+	mu   sync.Mutex // guards open and slow
+	open map[string]int
+	slow uint64 // readers that were cut off
+}
+
+// The limits of live streams.
+const (
+	maxTails    = 16  // of one caller
+	defaultRate = 50  // decisions a second for one reader
+	maxRate     = 500 // that a reader may ask for
+)
+
+// begin counts one more stream of a caller, unless there are too many.
+func (t *tails) begin(who string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.open == nil {
+		t.open = map[string]int{}
+	}
+	if t.open[who] >= maxTails {
+		return fmt.Errorf("you have %d live streams open; close one first: %w", maxTails, nhi.ErrBusy)
+	}
+	t.open[who]++
+	return nil
+}
+
+func (t *tails) end(who string, slow bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if slow {
+		t.slow++
+	}
+	if t.open[who]--; t.open[who] == 0 {
+		delete(t.open, who)
+	}
+}
+
+// A listener is what one reader asked for.
+type listener struct {
+	topics []string
+	expr   filter.Expr // of decisions
+	rate   int         // decisions a second
+	after  nhi.Generation
+	reset  bool // the reader's cursor leads nowhere
+}
+
+// listen reads what a reader asks for.
+func (s *server) listen(r *http.Request) (l listener, err error) {
+	q := r.URL.Query()
+	if l.topics, err = wanted(q.Get("topics")); err != nil {
+		return l, err
+	}
+	if l.expr, err = filter.Decisions.Parse(q.Get("filter"), time.Now()); err != nil {
+		return l, err
+	}
+	l.rate = defaultRate
+	if text := q.Get("rate"); text != "" {
+		if l.rate, err = strconv.Atoi(text); err != nil || l.rate < 1 || l.rate > maxRate {
+			return l, nhi.Invalidf("rate: want 1 to %d decisions a second", maxRate)
+		}
+	}
+	l.after = s.State.Generation()
+	last := r.Header.Get("Last-Event-ID")
+	if last == "" {
+		return l, nil
+	}
+	n, err := strconv.ParseUint(last, 10, 64)
+	if err != nil {
+		return l, nhi.Invalidf("Last-Event-ID is not a number")
+	}
+	// What is no longer kept cannot be told, and a number ahead of ours is of
+	// another time: the reader must look at the lists again.
+	if l.reset = nhi.Generation(n)+1 < s.State.First() || nhi.Generation(n) > l.after; !l.reset {
+		l.after = nhi.Generation(n)
+	}
+	return l, nil
+}
+
 // stream serves GET /v1/stream?topics=decision,finding,action as server-sent
 // events (WHATWG HTML, section 9.2).
 func (s *server) stream(w http.ResponseWriter, r *http.Request) {
-	want, err := wanted(r.URL.Query().Get("topics"))
-	if err != nil {
-		writeProblem(w, problem(err, 0))
-		return
+	l, err := s.listen(r)
+	who := callerOf(r.Context()).person()
+	if err == nil {
+		err = s.tails.begin(who)
 	}
-	after := s.State.Generation()
-	if last := r.Header.Get("Last-Event-ID"); last != "" {
-		n, err := strconv.ParseUint(last, 10, 64)
-		if err != nil {
-			writeProblem(w, problem(nhi.Invalidf("Last-Event-ID is not a number"), 0))
-			return
-		}
-		if nhi.Generation(n) <= after {
-			after = nhi.Generation(n)
-		}
+	if err != nil {
+		s.refuse(w, problem(err, http.StatusForbidden))
+		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
 	e := &events{w: w, control: http.NewResponseController(w), names: s.namer(r.Context())}
 	_ = e.control.SetReadDeadline(time.Time{}) // the request was read; its limit would end the stream
-	_ = s.pump(r.Context(), e, want, after)    // the reader is gone, or too slow
+	err = s.pump(r.Context(), e, l)            // the reader is gone, or too slow
+	slow := errors.Is(err, os.ErrDeadlineExceeded)
+	s.tails.end(who, slow)
+	if slow {
+		slog.Debug("a reader of the live stream was too slow and was cut off", "reader", who)
+	}
 }
 
 func wanted(query string) ([]string, error) {
@@ -71,26 +155,27 @@ func wanted(query string) ([]string, error) {
 
 // pump greets the reader and sends until it is gone. It listens before it
 // greets: whoever was greeted misses nothing that happens from then on.
-func (s *server) pump(ctx context.Context, e *events, want []string, after nhi.Generation) error {
+func (s *server) pump(ctx context.Context, e *events, l listener) error {
 	var decisions <-chan nhi.Decision
 	dropped := func() uint64 { return 0 }
-	if slices.Contains(want, "decision") {
+	if slices.Contains(l.topics, "decision") {
 		var cancel func()
 		decisions, dropped, cancel = s.Decisions.Subscribe()
 		defer cancel()
 	}
-	if err := e.send("hello", &after, map[string]any{"generation": after, "topics": want}); err != nil {
+	if err := e.greet(l); err != nil {
 		return err
 	}
-	changes := slices.Contains(want, "finding") || slices.Contains(want, "action")
-	beat := time.NewTicker(heartbeat)
+	changes := slices.Contains(l.topics, "finding") || slices.Contains(l.topics, "action")
+	beat, second := time.NewTicker(heartbeat), time.NewTicker(time.Second)
 	defer beat.Stop()
-	lost := uint64(0)
+	defer second.Stop()
+	m := &sampler{rate: l.rate}
 	for {
 		woken := s.State.Woken()
 		if changes {
 			var err error
-			if after, err = s.replay(ctx, e, want, after); err != nil {
+			if l.after, err = s.replay(ctx, e, l.topics, l.after); err != nil {
 				return err
 			}
 		}
@@ -102,24 +187,62 @@ func (s *server) pump(ctx context.Context, e *events, want []string, after nhi.G
 			if !ok {
 				return nil
 			}
-			if !s.visible(ctx, access.Read, d.Identity) {
+			if !matches(l.expr, &d) || !s.visible(ctx, access.Read, d.Identity) || !m.shows() {
 				continue
 			}
 			if err := e.send("decision", nil, e.names.decision(d)); err != nil {
 				return err
 			}
-		case <-beat.C:
-			if err := e.send("heartbeat", &after, map[string]any{"at": time.Now().UTC()}); err != nil {
+		case <-second.C:
+			if err := m.tell(e, dropped()); err != nil {
 				return err
 			}
-		}
-		if n := dropped(); n != lost {
-			lost = n
-			if err := e.send("dropped", nil, map[string]any{"decisions": n}); err != nil {
+		case <-beat.C:
+			if err := e.send("heartbeat", &l.after, map[string]any{"at": time.Now().UTC()}); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// A sampler shows a reader so many decisions a second and counts the others.
+type sampler struct {
+	rate          int
+	shown, passed int    // in this second
+	leftOut, lost uint64 // since the beginning, as they were told last
+}
+
+// shows reports whether there is room for one more decision.
+func (m *sampler) shows() bool {
+	if m.passed++; m.shown >= m.rate {
+		return false
+	}
+	m.shown++
+	return true
+}
+
+// tell ends a second. When something was not shown in it, the reader is told:
+// how many were lost because it read too slowly, and how many were left out,
+// both since the beginning, and how many of how many this second showed.
+func (m *sampler) tell(e *events, lost uint64) error {
+	out := m.passed - m.shown
+	told := lost != m.lost || out > 0
+	m.leftOut += uint64(out)
+	m.lost = lost
+	shown, passed := m.shown, m.passed
+	m.shown, m.passed = 0, 0
+	if !told {
+		return nil
+	}
+	return e.send("dropped", nil, map[string]any{"decisions": lost, "left_out": m.leftOut, "shown": shown, "of": passed})
+}
+
+// greet begins the stream; it is also what the first flush is for.
+func (e *events) greet(l listener) error {
+	if err := e.send("hello", &l.after, map[string]any{"generation": l.after, "topics": l.topics, "rate": l.rate}); err != nil || !l.reset {
+		return err
+	}
+	return e.send("reset", &l.after, map[string]any{"generation": l.after, "detail": "what happened since your cursor is no longer kept; read the lists again"})
 }
 
 // replay sends the findings and actions after a generation and returns the
@@ -127,6 +250,10 @@ func (s *server) pump(ctx context.Context, e *events, want []string, after nhi.G
 func (s *server) replay(ctx context.Context, e *events, want []string, after nhi.Generation) (nhi.Generation, error) {
 	for s.State.Generation() > after {
 		batch, err := s.State.Changes(ctx, after, replayLimit)
+		if errors.Is(err, store.ErrTooOld) { // it fell behind while it was connected
+			after = s.State.Generation()
+			return after, e.greet(listener{topics: want, after: after, reset: true})
+		}
 		if err != nil || len(batch) == 0 {
 			return after, err
 		}

@@ -157,6 +157,9 @@ func (s *state) Changes(ctx context.Context, after nhi.Generation, limit int) ([
 	return s.db.Changes(ctx, after, limit)
 }
 
+// First implements api.State.
+func (s *state) First() nhi.Generation { return s.db.First() }
+
 // Generation implements api.State.
 func (s *state) Generation() nhi.Generation { return s.db.Generation() }
 

@@ -43,6 +43,7 @@ type write struct {
 // ErrUncertain. A database that is away gives an error wrapping
 // nhi.ErrUnavailable.
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) (nhi.Generation, error) {
+	fn = beside(ctx, fn)
 	w := &write{ctx: ctx, fn: fn, done: make(chan struct{})}
 	db.mu.Lock()
 	if db.closed {
@@ -66,6 +67,28 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) (nhi.Generation, er
 		panic(w.panicked)
 	}
 	return w.generation, w.err
+}
+
+type besideKey struct{}
+
+// Beside returns a context whose writes also run what is given, in the same
+// transaction and after their own function: what must be on disk exactly when
+// their effect is. An error of it undoes the write.
+func Beside(ctx context.Context, also func(*Tx) error) context.Context {
+	return context.WithValue(ctx, besideKey{}, also)
+}
+
+func beside(ctx context.Context, fn func(*Tx) error) func(*Tx) error {
+	also, ok := ctx.Value(besideKey{}).(func(*Tx) error)
+	if !ok {
+		return fn
+	}
+	return func(tx *Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return also(tx)
+	}
 }
 
 // leadUntil writes groups until w is done. Those that queue up meanwhile find

@@ -4,6 +4,46 @@
  */
 
 export interface paths {
+    "/receive/logs/{format}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take activity in; what the reply counts is durable
+         * @description Needs the right to report. Roles with a scope may not use it.
+         */
+        post: operations["receive-logs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/receive/text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look for secrets in a text; the text is not kept
+         * @description Needs the right to report. Roles with a scope may not use it.
+         */
+        post: operations["receive-text"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/actions": {
         parameters: {
             query?: never;
@@ -11,7 +51,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List what was done, the newest first */
+        /**
+         * List what was done, the newest first
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-actions"];
         put?: never;
         post?: never;
@@ -30,7 +73,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Carry out a proposed action */
+        /**
+         * Carry out a proposed action
+         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         post: operations["approve-action"];
         delete?: never;
         options?: never;
@@ -47,7 +93,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Undo an action */
+        /**
+         * Undo an action
+         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         post: operations["undo-action"];
         delete?: never;
         options?: never;
@@ -62,7 +111,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List acts, the newest first */
+        /**
+         * List acts, the newest first
+         * @description Needs the right to audit. Roles with a scope may not use it.
+         */
         get: operations["list-audit"];
         put?: never;
         post?: never;
@@ -81,7 +133,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign where the audit log stands now; keep the answer elsewhere */
+        /**
+         * Sign where the audit log stands now; keep the answer elsewhere
+         * @description Needs the right to audit. Roles with a scope may not use it.
+         */
         post: operations["make-checkpoint"];
         delete?: never;
         options?: never;
@@ -96,7 +151,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List credentials; never their values */
+        /**
+         * List credentials; never their values
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-credentials"];
         put?: never;
         post?: never;
@@ -113,7 +171,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one credential */
+        /**
+         * Show one credential
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-credential"];
         put?: never;
         post?: never;
@@ -131,7 +192,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Pin a credential to one consumer, or lift the pin */
+        /**
+         * Pin a credential to one consumer, or lift the pin
+         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         put: operations["pin-credential"];
         post?: never;
         delete?: never;
@@ -147,7 +211,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List recent decisions, the newest first */
+        /**
+         * List recent decisions, the newest first
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-decisions"];
         put?: never;
         post?: never;
@@ -164,7 +231,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one decision with its reasons */
+        /**
+         * Show one decision with its reasons
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-decision"];
         put?: never;
         post?: never;
@@ -181,9 +251,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show routes.yaml, resources.yaml, trust.yaml or policies.cedar as it is in force */
+        /**
+         * Show routes.yaml, resources.yaml, trust.yaml or policies.cedar as it is in force
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
         get: operations["get-document"];
-        /** Apply a document as a whole; a wrong one changes nothing */
+        /**
+         * Apply a document as a whole; a wrong one changes nothing
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         put: operations["apply-document"];
         post?: never;
         delete?: never;
@@ -199,7 +275,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List findings, the worst and newest first */
+        /**
+         * List findings, the worst and newest first
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-findings"];
         put?: never;
         post?: never;
@@ -216,14 +295,20 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one finding */
+        /**
+         * Show one finding
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-finding"];
         put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /** Say what you think of a finding */
+        /**
+         * Say what you think of a finding
+         * @description Needs the right to triage. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         patch: operations["set-finding"];
         trace?: never;
     };
@@ -236,7 +321,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Evaluate blinded elements (RFC 9497), at most 100 a call */
+        /**
+         * Evaluate blinded elements (RFC 9497), at most 100 a call
+         * @description Needs the right to report. Roles with a scope may not use it.
+         */
         post: operations["evaluate-fingerprints"];
         delete?: never;
         options?: never;
@@ -251,7 +339,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say how each part of this process does, and what to do about it */
+        /**
+         * Say how each part of this process does, and what to do about it
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
         get: operations["get-health"];
         put?: never;
         post?: never;
@@ -268,10 +359,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List identities */
+        /**
+         * List identities
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-identities"];
         put?: never;
-        /** Create an identity of Muster's own */
+        /**
+         * Create an identity of Muster's own
+         * @description Needs the right to administer. Roles with a scope see what lies within it.
+         */
         post: operations["create-identity"];
         delete?: never;
         options?: never;
@@ -286,7 +383,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Count identities by kind, owner, environment and other fields */
+        /**
+         * Count identities by kind, owner, environment and other fields
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-identity-facets"];
         put?: never;
         post?: never;
@@ -303,7 +403,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one identity with what belongs to it */
+        /**
+         * Show one identity with what belongs to it
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-identity"];
         put?: never;
         post?: never;
@@ -320,7 +423,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the acts about an identity and its credentials, the newest first */
+        /**
+         * List the acts about an identity and its credentials, the newest first
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["list-identity-changes"];
         put?: never;
         post?: never;
@@ -339,7 +445,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Create an API key and show it for the only time */
+        /**
+         * Create an API key and show it for the only time
+         * @description Needs the right to administer. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         post: operations["create-credential"];
         delete?: never;
         options?: never;
@@ -356,7 +465,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Register an existing key; its value is not kept */
+        /**
+         * Register an existing key; its value is not kept
+         * @description Needs the right to administer. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         post: operations["register-credential"];
         delete?: never;
         options?: never;
@@ -371,7 +483,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Follow an identity from its origin to what it reaches */
+        /**
+         * Follow an identity from its origin to what it reaches
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-lineage"];
         put?: never;
         post?: never;
@@ -388,7 +503,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show what was learned about how it behaves */
+        /**
+         * Show what was learned about how it behaves
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-normal"];
         put?: never;
         post?: never;
@@ -406,7 +524,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Name the owner by hand */
+        /**
+         * Name the owner by hand
+         * @description Needs the right to triage. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         put: operations["set-owner"];
         post?: never;
         delete?: never;
@@ -422,10 +543,33 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Explain its risk term by term */
+        /**
+         * Explain its risk term by term
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-risk"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/inventory/imports/aws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import IAM's export files as a whole
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["import-aws"];
         delete?: never;
         options?: never;
         head?: never;
@@ -441,7 +585,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make a one-time sign-in link */
+        /**
+         * Make a one-time sign-in link
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         post: operations["create-link"];
         delete?: never;
         options?: never;
@@ -456,7 +603,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say who calls, and what the caller may do */
+        /**
+         * Say who calls, and what the caller may do
+         * @description Needs a sign-in; any role will do.
+         */
         get: operations["get-me"];
         put?: never;
         post?: never;
@@ -473,7 +623,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Is anything wrong, and are we protected? */
+        /**
+         * Is anything wrong, and are we protected?
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["get-overview"];
         put?: never;
         post?: never;
@@ -490,10 +643,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List enforcement points */
+        /**
+         * List enforcement points
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-points"];
         put?: never;
-        /** Enroll an enforcement point; it starts observing */
+        /**
+         * Enroll an enforcement point; it starts observing
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         post: operations["enroll-point"];
         delete?: never;
         options?: never;
@@ -514,7 +673,10 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Change a point: its mode, percent, dialect, addresses or resources */
+        /**
+         * Change a point: its mode, percent, dialect, addresses or resources
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         patch: operations["set-point"];
         trace?: never;
     };
@@ -527,7 +689,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name */
+        /**
+         * Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         post: operations["search"];
         delete?: never;
         options?: never;
@@ -544,7 +709,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report that a secret was seen; only a proven one acts by itself */
+        /**
+         * Report that a secret was seen; only a proven one acts by itself
+         * @description Needs the right to report. Roles with a scope may not use it.
+         */
         post: operations["report-sighting"];
         delete?: never;
         options?: never;
@@ -559,7 +727,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say how a person can sign in; needs no sign-in */
+        /**
+         * Say how a person can sign in; needs no sign-in
+         * @description Needs no sign-in.
+         */
         get: operations["get-signin"];
         put?: never;
         post?: never;
@@ -576,11 +747,39 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List sources of logs and sightings */
+        /**
+         * List sources of logs and sightings
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
         get: operations["list-sources"];
         put?: never;
-        /** Add a source; it may speak only about its accounts */
+        /**
+         * Add a source; it may speak only about its accounts
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         post: operations["add-source"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow decisions, findings and actions as they happen
+         * @description Server-sent events. The id of an event is a cursor: send it as Last-Event-ID to go on behind it. An event called reset says that the cursor was too old.
+         *
+         *     Needs the right to read. Roles with a scope see what lies within it.
+         */
+        get: operations["stream"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -594,7 +793,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the caller's saved views */
+        /**
+         * List the caller's saved views
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-views"];
         put?: never;
         post?: never;
@@ -612,10 +814,16 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Save a view under an id of the caller's choice */
+        /**
+         * Save a view under an id of the caller's choice
+         * @description Needs the right to triage. Roles with a scope see what lies within it.
+         */
         put: operations["put-view"];
         post?: never;
-        /** Remove a saved view */
+        /**
+         * Remove a saved view
+         * @description Needs the right to triage. Roles with a scope see what lies within it.
+         */
         delete: operations["delete-view"];
         options?: never;
         head?: never;
@@ -649,7 +857,7 @@ export interface components {
             undone_by?: string;
         };
         AddSource: {
-            accounts?: string[] | null;
+            accounts?: string[];
             /** @enum {string} */
             format: "cloudtrail" | "scanner" | "text";
             name?: string;
@@ -716,7 +924,7 @@ export interface components {
             public_id: string;
             /** Format: int64 */
             risk: number;
-            terms: components["schemas"]["RiskTerm"][] | null;
+            terms: components["schemas"]["RiskTerm"][];
         };
         Decision: {
             action: string;
@@ -733,7 +941,7 @@ export interface components {
             consumer: boolean;
             country: string;
             credential: string;
-            features: components["schemas"]["Feature"][] | null;
+            features: components["schemas"]["Feature"][];
             /** Format: int64 */
             generation: number;
             id: string;
@@ -747,14 +955,14 @@ export interface components {
             micros: number;
             name: string;
             network: string;
-            obligations: components["schemas"]["Obligation"][] | null;
+            obligations: components["schemas"]["Obligation"][];
             operation: string;
             /** @enum {string} */
             outcome: "allow" | "deny" | "step-up";
             point: string;
             point_name: string;
             policy: string;
-            reasons: components["schemas"]["Reason"][] | null;
+            reasons: components["schemas"]["Reason"][];
             resource: string;
             /** Format: int64 */
             risk: number;
@@ -781,9 +989,9 @@ export interface components {
              */
             dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
             name: string;
-            resources?: string[] | null;
+            resources?: string[];
             /** @description addresses or prefixes it speaks from; none means loopback */
-            sources?: string[] | null;
+            sources?: string[];
         };
         Enrolled: {
             id: string;
@@ -821,7 +1029,7 @@ export interface components {
              */
             detail?: string;
             /** @description Optional list of individual error details */
-            errors?: components["schemas"]["ErrorDetail"][] | null;
+            errors?: components["schemas"]["ErrorDetail"][];
             /**
              * Format: uri
              * @description A URI reference that identifies the specific occurrence of the problem.
@@ -848,10 +1056,10 @@ export interface components {
             type: string;
         };
         EvaluateFingerprints: {
-            blinded: string[] | null;
+            blinded: string[];
         };
         EvaluatedFingerprints: {
-            evaluated: string[] | null;
+            evaluated: string[];
             /** Format: int64 */
             version: number;
         };
@@ -859,7 +1067,7 @@ export interface components {
             /** @description as in the filter */
             field: string;
             /** @description the most frequent first, at most 50 */
-            values: components["schemas"]["FacetValue"][] | null;
+            values: components["schemas"]["FacetValue"][];
         };
         FacetValue: {
             /** Format: int64 */
@@ -870,7 +1078,7 @@ export interface components {
         Facets: {
             /** @description there are more than total */
             at_least?: boolean;
-            facets: components["schemas"]["Facet"][] | null;
+            facets: components["schemas"]["Facet"][];
             /**
              * Format: int64
              * @description how many identities there are in all, as far as they were counted
@@ -892,8 +1100,8 @@ export interface components {
             credential: string;
             /** Format: date-time */
             detected_at: string;
-            events: string[] | null;
-            features: components["schemas"]["Feature"][] | null;
+            events: string[];
+            features: components["schemas"]["Feature"][];
             /** Format: date-time */
             first_seen: string;
             id: string;
@@ -904,7 +1112,7 @@ export interface components {
             name?: string;
             owner: string;
             place?: components["schemas"]["Place"];
-            reach: string[] | null;
+            reach: string[];
             rule: string;
             /** Format: double */
             score: number;
@@ -931,7 +1139,7 @@ export interface components {
             name: string;
         };
         Health: {
-            checks: components["schemas"]["HealthCheck"][] | null;
+            checks: components["schemas"]["HealthCheck"][];
             ready: boolean;
         };
         HealthCheck: {
@@ -978,11 +1186,11 @@ export interface components {
             attestable: boolean;
             /** Format: date-time */
             created?: string;
-            credentials: components["schemas"]["Credential"][] | null;
+            credentials: components["schemas"]["Credential"][];
             environment: components["schemas"]["Environment"];
             /** Format: date-time */
             first_seen?: string;
-            grants: components["schemas"]["Grant"][] | null;
+            grants: components["schemas"]["Grant"][];
             id: string;
             kind: string;
             /** Format: date-time */
@@ -991,13 +1199,13 @@ export interface components {
             /** @description the provider's immutable id */
             native: string;
             /** @description what is usual for it, by feature */
-            normal: components["schemas"]["Normal"][] | null;
+            normal: components["schemas"]["Normal"][];
             owner: components["schemas"]["Owner"];
-            owners: components["schemas"]["OwnerEvidence"][] | null;
+            owners: components["schemas"]["OwnerEvidence"][];
             /** @description ARN, SPIFFE id or subject */
             path: string;
             provider: string;
-            reach: string[] | null;
+            reach: string[];
             /** Format: int64 */
             risk: number;
             /** @description seen acting, in no inventory */
@@ -1016,11 +1224,11 @@ export interface components {
              * @description calls learned from
              */
             events: number;
-            features: components["schemas"]["LearnedFeature"][] | null;
+            features: components["schemas"]["LearnedFeature"][];
             /** Format: date-time */
             first_seen?: string;
             /** @description hours of the week in which it is active; 0 is Monday 00:00 UTC, 167 Sunday 23:00 */
-            hours: number[] | null;
+            hours: number[];
             identity: string;
             /** Format: date-time */
             last_seen?: string;
@@ -1038,7 +1246,7 @@ export interface components {
             distinct: number;
             /** @enum {string} */
             feature: "network" | "asn" | "country" | "agent" | "action" | "class" | "region";
-            values: components["schemas"]["LearnedValue"][] | null;
+            values: components["schemas"]["LearnedValue"][];
         };
         LearnedValue: {
             /**
@@ -1050,14 +1258,14 @@ export interface components {
         };
         Lineage: {
             /** @description who uses its credentials */
-            consumers: components["schemas"]["Consumer"][] | null;
+            consumers: components["schemas"]["Consumer"][];
             identity: string;
             /** @description what tells where it comes from, the oldest first */
-            origin: components["schemas"]["Origin"][] | null;
+            origin: components["schemas"]["Origin"][];
             /** @description what it may touch and what it did */
-            reaches: components["schemas"]["Reach"][] | null;
+            reaches: components["schemas"]["Reach"][];
             /** @description where its secrets were seen, the newest first */
-            stored_in: components["schemas"]["StoredIn"][] | null;
+            stored_in: components["schemas"]["StoredIn"][];
         };
         Link: {
             /** Format: date-time */
@@ -1074,8 +1282,8 @@ export interface components {
             /** @description id of the person, when there is one */
             person?: string;
             /** @description every right that is held somewhere: read, triage, respond, administer, audit, report */
-            rights: string[] | null;
-            roles: components["schemas"]["Role"][] | null;
+            rights: string[];
+            roles: components["schemas"]["Role"][];
             version: string;
         };
         NewCredential: {
@@ -1085,7 +1293,7 @@ export interface components {
         };
         Normal: {
             feature: string;
-            usual: string[] | null;
+            usual: string[];
         };
         Obligation: {
             /** @enum {string} */
@@ -1131,15 +1339,15 @@ export interface components {
             /** Format: int64 */
             identities: number;
             /** @description open findings, worst first, at most ten */
-            needs: components["schemas"]["Finding"][] | null;
+            needs: components["schemas"]["Finding"][];
             /**
              * Format: double
              * @description decisions a second over the last minute
              */
             per_second: number;
-            points: components["schemas"]["Point"][] | null;
+            points: components["schemas"]["Point"][];
             /** @description the last 60 minutes */
-            rates: components["schemas"]["Rate"][] | null;
+            rates: components["schemas"]["Rate"][];
             /** Format: int64 */
             shadow: number;
             /**
@@ -1157,7 +1365,7 @@ export interface components {
             /** Format: int64 */
             unparsable: number;
             /** @description points that only observe */
-            unprotected: string[] | null;
+            unprotected: string[];
             /**
              * Format: int64
              * @description requests that observing points let pass
@@ -1182,7 +1390,7 @@ export interface components {
         PageAction: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Action"][] | null;
+            items: components["schemas"]["Action"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1194,7 +1402,7 @@ export interface components {
         PageCredential: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Credential"][] | null;
+            items: components["schemas"]["Credential"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1206,7 +1414,7 @@ export interface components {
         PageDecision: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Decision"][] | null;
+            items: components["schemas"]["Decision"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1218,7 +1426,7 @@ export interface components {
         PageEntry: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Entry"][] | null;
+            items: components["schemas"]["Entry"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1230,7 +1438,7 @@ export interface components {
         PageFinding: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Finding"][] | null;
+            items: components["schemas"]["Finding"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1242,7 +1450,7 @@ export interface components {
         PageIdentity: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Identity"][] | null;
+            items: components["schemas"]["Identity"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1254,7 +1462,7 @@ export interface components {
         PagePoint: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Point"][] | null;
+            items: components["schemas"]["Point"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1266,7 +1474,7 @@ export interface components {
         PageSource: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Source"][] | null;
+            items: components["schemas"]["Source"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1278,7 +1486,7 @@ export interface components {
         PageView: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["View"][] | null;
+            items: components["schemas"]["View"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1305,14 +1513,16 @@ export interface components {
             /** @enum {string} */
             dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
             disabled: boolean;
+            /** @description for If-Match */
+            etag: string;
             id: string;
             /** @enum {string} */
             mode: "observe" | "enforce";
             name: string;
             /** Format: int64 */
             percent: number;
-            resources: string[] | null;
-            sources: string[] | null;
+            resources: string[];
+            sources: string[];
             /** Format: int64 */
             would_refuse: number;
         };
@@ -1336,12 +1546,12 @@ export interface components {
         Reach: {
             admin: boolean;
             /** @description actions; empty when a point's policy decides */
-            granted: string[] | null;
+            granted: string[];
             /** @description the grants that say so */
-            grants: string[] | null;
+            grants: string[];
             resource: string;
             service: string;
-            used: components["schemas"]["Used"][] | null;
+            used: components["schemas"]["Used"][];
         };
         Reason: {
             effect: string;
@@ -1368,7 +1578,7 @@ export interface components {
         };
         Risk: {
             /** @description its credentials that are at risk; what is done with one counts for it alone */
-            credentials: components["schemas"]["CredentialRisk"][] | null;
+            credentials: components["schemas"]["CredentialRisk"][];
             /**
              * Format: int64
              * @description seconds in which a term fades to half
@@ -1381,7 +1591,7 @@ export interface components {
              */
             risk: number;
             /** @description the heaviest first */
-            terms: components["schemas"]["RiskTerm"][] | null;
+            terms: components["schemas"]["RiskTerm"][];
         };
         RiskTerm: {
             /**
@@ -1427,7 +1637,7 @@ export interface components {
             text: string;
         };
         SearchResult: {
-            results: components["schemas"]["Found"][] | null;
+            results: components["schemas"]["Found"][];
             /** @description the text looks like a secret; if nothing was found, it is not one that is known here */
             secret: boolean;
         };
@@ -1471,7 +1681,7 @@ export interface components {
             url: string;
         };
         Source: {
-            accounts: string[] | null;
+            accounts: string[];
             /** Format: date-time */
             created: string;
             disabled: boolean;
@@ -1546,6 +1756,8 @@ export interface components {
             last_used?: string;
         };
         View: {
+            /** @description for If-Match */
+            etag: string;
             id: string;
             name: string;
             page: string;
@@ -1562,6 +1774,230 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "receive-logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the source that sends, such as cloudtrail */
+                format: string;
+            };
+            cookie?: never;
+        };
+        /** @description records, gzip or not */
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description what was counted */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "receive-text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description any text, up to 1 MB */
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            /** @description what its secrets turned out to be */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-actions": {
         parameters: {
             query?: {
@@ -1589,8 +2025,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageAction"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1603,7 +2084,10 @@ export interface operations {
     "approve-action": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 id: string;
             };
@@ -1624,8 +2108,89 @@ export interface operations {
                     "application/json": components["schemas"]["Action"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1638,7 +2203,10 @@ export interface operations {
     "undo-action": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 id: string;
             };
@@ -1659,8 +2227,89 @@ export interface operations {
                     "application/json": components["schemas"]["Action"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1699,8 +2348,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageEntry"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1713,7 +2407,10 @@ export interface operations {
     "make-checkpoint": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1728,8 +2425,80 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1766,8 +2535,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageCredential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1798,8 +2612,62 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1834,8 +2702,89 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1880,8 +2829,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageDecision"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1911,8 +2905,62 @@ export interface operations {
                     "application/json": components["schemas"]["Decision"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1927,6 +2975,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description routes.yaml, resources.yaml, trust.yaml or policies.cedar */
                 name: string;
             };
             cookie?: never;
@@ -1936,14 +2985,69 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1956,8 +3060,12 @@ export interface operations {
     "apply-document": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
+                /** @description routes.yaml, resources.yaml, trust.yaml or policies.cedar */
                 name: string;
             };
             cookie?: never;
@@ -1971,14 +3079,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2021,8 +3220,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageFinding"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2046,14 +3290,69 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Finding"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2066,8 +3365,12 @@ export interface operations {
     "set-finding": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
+                /** @description id of the finding */
                 id: string;
             };
             cookie?: never;
@@ -2081,14 +3384,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Finding"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2120,8 +3514,80 @@ export interface operations {
                     "application/json": components["schemas"]["EvaluatedFingerprints"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2149,8 +3615,53 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2201,8 +3712,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageIdentity"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2215,7 +3771,10 @@ export interface operations {
     "create-identity": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2234,8 +3793,80 @@ export interface operations {
                     "application/json": components["schemas"]["Identity"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2280,8 +3911,53 @@ export interface operations {
                     "application/json": components["schemas"]["Facets"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2306,14 +3982,69 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["IdentityDetail"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2353,8 +4084,62 @@ export interface operations {
                     "application/json": components["schemas"]["PageEntry"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2367,7 +4152,10 @@ export interface operations {
     "create-credential": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -2389,8 +4177,89 @@ export interface operations {
                     "application/json": components["schemas"]["NewCredential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2403,7 +4272,10 @@ export interface operations {
     "register-credential": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -2425,8 +4297,89 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2457,8 +4410,62 @@ export interface operations {
                     "application/json": components["schemas"]["Lineage"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2489,8 +4496,62 @@ export interface operations {
                     "application/json": components["schemas"]["Learned"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2503,7 +4564,10 @@ export interface operations {
     "set-owner": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -2519,14 +4583,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Identity"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2557,8 +4712,168 @@ export interface operations {
                     "application/json": components["schemas"]["Risk"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "import-aws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description parts authorization-details, and if at hand access-keys and credential-report */
+        requestBody: {
+            content: {
+                "multipart/form-data": string;
+            };
+        };
+        responses: {
+            /** @description what changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2571,7 +4886,10 @@ export interface operations {
     "create-link": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2586,8 +4904,80 @@ export interface operations {
                     "application/json": components["schemas"]["Link"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2615,8 +5005,53 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2644,8 +5079,53 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2673,8 +5153,53 @@ export interface operations {
                     "application/json": components["schemas"]["PagePoint"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2687,7 +5212,10 @@ export interface operations {
     "enroll-point": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2706,8 +5234,80 @@ export interface operations {
                     "application/json": components["schemas"]["Enrolled"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2720,7 +5320,10 @@ export interface operations {
     "set-point": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description id or name of the point */
                 id: string;
@@ -2736,14 +5339,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Point"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2775,8 +5469,80 @@ export interface operations {
                     "application/json": components["schemas"]["SearchResult"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2789,7 +5555,10 @@ export interface operations {
     "report-sighting": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2808,8 +5577,80 @@ export interface operations {
                     "application/json": components["schemas"]["SightingReply"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2837,8 +5678,35 @@ export interface operations {
                     "application/json": components["schemas"]["SignIn"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2866,8 +5734,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageSource"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2880,7 +5793,10 @@ export interface operations {
     "add-source": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2899,8 +5815,164 @@ export interface operations {
                     "application/json": components["schemas"]["Enrolled"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    stream: {
+        parameters: {
+            query?: {
+                /** @description decision, finding and action, parted by commas; all of them without it */
+                topics?: string;
+                /** @description of the list of decisions; narrows decisions only */
+                filter?: string;
+                /** @description decisions shown a second; the others are counted in the event dropped */
+                rate?: number;
+            };
+            header?: {
+                /** @description id of the last event that was seen */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description events until the reader goes away */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2928,8 +6000,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageView"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2942,7 +6059,10 @@ export interface operations {
     "put-view": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description chosen by whoever saves it: small letters, digits and hyphens */
                 id: string;
@@ -2958,14 +6078,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["View"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2978,7 +6189,10 @@ export interface operations {
     "delete-view": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description chosen by whoever saves it: small letters, digits and hyphens */
                 id: string;
@@ -2994,8 +6208,98 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };

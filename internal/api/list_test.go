@@ -1,0 +1,133 @@
+package api
+
+import (
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-id/muster/internal/filter"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+func TestAPageTokenOfAnotherQueryOrOfNobodyIsRefused(t *testing.T) {
+	s := &server{key: newKey(nil)}
+	in := ListQuery{Filter: "kind:x last_used<1d", Order: "-risk"}
+	q, err := s.read(filter.Identities, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.counted(7, true)
+	token := q.next("", 50, "nhi_x")
+	again := in
+	again.PageToken = token
+	got, err := s.read(filter.Identities, again)
+	if err != nil || got.From.Number != 50 || got.From.ID != "nhi_x" || got.From.Total != 7 || !got.From.AtLeast || got.From.At != q.From.At || got.First() {
+		t.Fatalf("resumed at %+v, %v", got, err)
+	}
+	if got.Expr.Terms[1].Values[0] != q.Expr.Terms[1].Values[0] {
+		t.Error("ages count from another moment on the second page")
+	}
+	other := &server{key: newKey(nil)}
+	for name, try := range map[string]func() error{
+		"another filter": func() error {
+			_, err := s.read(filter.Identities, ListQuery{Filter: "kind:y", Order: "-risk", PageToken: token})
+			return err
+		},
+		"another order": func() error {
+			_, err := s.read(filter.Identities, ListQuery{Filter: in.Filter, PageToken: token})
+			return err
+		},
+		"another list": func() error {
+			_, err := s.read(filter.Credentials, ListQuery{PageToken: token})
+			return err
+		},
+		"another parameter": func() error {
+			_, err := s.read(filter.Identities, again, "shadow")
+			return err
+		},
+		"another server": func() error {
+			_, err := other.read(filter.Identities, again)
+			return err
+		},
+		"a changed byte": func() error {
+			b := []byte(token)
+			b[len(b)/2] ^= 1
+			_, err := s.read(filter.Identities, ListQuery{Filter: in.Filter, Order: in.Order, PageToken: string(b)})
+			return err
+		},
+		"one that was made up": func() error {
+			_, err := s.read(filter.Identities, ListQuery{Filter: in.Filter, Order: in.Order, PageToken: "eyJ2IjoxfQ"})
+			return err
+		},
+	} {
+		if err := try(); !errors.Is(err, nhi.ErrInvalid) {
+			t.Errorf("%s: err = %v, want invalid", name, err)
+		}
+	}
+}
+
+func FuzzPageToken(f *testing.F) {
+	s := &server{key: []byte("0123456789abcdef")}
+	q, err := s.read(filter.Identities, ListQuery{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	good := q.next("a", 1, "b")
+	f.Add(good)
+	f.Add("")
+	f.Add("AAAA")
+	f.Fuzz(func(t *testing.T, token string) {
+		if _, err := s.read(filter.Identities, ListQuery{PageToken: token}); err == nil && token != "" && token != good {
+			t.Errorf("%q is accepted", token)
+		}
+	})
+}
+
+func TestATokenSaysWhichVersionItIs(t *testing.T) {
+	s := &server{key: newKey(nil)}
+	q, err := s.read(filter.Audit, ListQuery{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.From.Version = 99
+	_, err = s.read(filter.Audit, ListQuery{PageToken: q.next("", 1, "1")})
+	if !errors.Is(err, nhi.ErrInvalid) || !strings.Contains(err.Error(), "another release") {
+		t.Errorf("err = %v", err)
+	}
+}
+
+func TestADecisionIsFilteredInMemory(t *testing.T) {
+	d := &nhi.Decision{ID: "d1", At: time.Now(), Resource: "payments", Country: "NL", ASN: 9009, Surprise: 123, Reasons: []nhi.Reason{{Policy: "prod-geo", Text: "a new country"}}}
+	for text, want := range map[string]bool{
+		"": true, "outcome:deny": true, "outcome:allow": false, "country:NL,DE surprise>=12": true, "surprise>12": false, "asn:9009": true,
+		"policy:prod-*": true, "-resource:payments": false, "PAYM": true, "nothing": false, "at>1h": true, "at<1h": false, "would_refuse:false": true,
+	} {
+		e, err := filter.Decisions.Parse(text, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := matches(e, d); got != want {
+			t.Errorf("%q = %v, want %v", text, got, want)
+		}
+	}
+}
+
+func TestEveryFieldOfADecisionIsRead(t *testing.T) {
+	empty, full := decisionField(&nhi.Decision{Outcome: nhi.Allow}), decisionField(fullDecision())
+	for _, f := range filter.Decisions.Fields {
+		text, n := full(f.Name)
+		if wasText, was := empty(f.Name); text == wasText && n == was {
+			t.Errorf("%s is not read", f.Name)
+		}
+	}
+}
+
+func fullDecision() *nhi.Decision {
+	return &nhi.Decision{
+		ID: "a", At: time.Now(), Outcome: nhi.StepUp, WouldRefuse: true, Reasons: []nhi.Reason{{Policy: "b"}}, Point: "c", Identity: "d", Credential: "e",
+		KeyID: "f", Method: "g", Assurance: 1, Action: "h", Operation: "i", Resource: "j", Sensitivity: 2, Address: netip.MustParseAddr("192.0.2.1"),
+		Country: "k", ASN: 3, Network: "l", Agent: "m", Risk: 4, Surprise: 50,
+	}
+}
