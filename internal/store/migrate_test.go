@@ -62,3 +62,54 @@ func TestASchemaThatIsNotOursIsRefused(t *testing.T) {
 		})
 	}
 }
+
+// forbidden are the changes that the previous release, which may still run or
+// be needed again, does not survive, or that not every engine understands.
+var forbidden = []string{
+	"DROP TABLE", "DROP COLUMN", "RENAME", "ALTER COLUMN", "ALTER TYPE", "TRUNCATE", "AUTOINCREMENT", "SERIAL", "JSONB",
+	"TIMESTAMP", "BOOLEAN", "BLOB", "LIKE ", "INSERT OR", "PRAGMA", "COLLATE", "CREATE TYPE", "CREATE EXTENSION", "NOW()", "WITHOUT ROWID",
+}
+
+func unsafe(statement string) string {
+	upper := strings.ToUpper(statement)
+	for _, word := range forbidden {
+		if strings.Contains(upper, word) {
+			return "holds " + word
+		}
+	}
+	if strings.Contains(upper, "ADD COLUMN") && strings.Contains(upper, "NOT NULL") && !strings.Contains(upper, "DEFAULT") {
+		return "adds a column that the previous release does not fill"
+	}
+	for _, ok := range []string{"CREATE TABLE ", "CREATE INDEX ", "CREATE UNIQUE INDEX ", "ALTER TABLE ", "INSERT INTO ", "UPDATE ", "DELETE FROM ", "DROP INDEX "} {
+		if strings.HasPrefix(upper, ok) {
+			return ""
+		}
+	}
+	return "begins with a word that no migration needs"
+}
+
+func TestMigrationsOnlyAddAndSpeakEveryEnginesSQL(t *testing.T) {
+	for _, m := range shipped {
+		for _, s := range statements(m.text) {
+			if why := unsafe(s); why != "" {
+				t.Errorf("%04d_%s: %s: %s", m.number, m.name, why, s)
+			}
+		}
+	}
+	for _, bad := range []string{
+		"DROP TABLE identity", "ALTER TABLE identity RENAME TO other", "ALTER TABLE identity ADD COLUMN x TEXT NOT NULL",
+		"ALTER TABLE identity DROP COLUMN name", "CREATE TABLE x (id SERIAL PRIMARY KEY)", "VACUUM", "CREATE TABLE x (at TIMESTAMP PRIMARY KEY)",
+	} {
+		if unsafe(bad) == "" {
+			t.Errorf("%q passes", bad)
+		}
+	}
+}
+
+func TestAColumnThatNoEngineSharesIsAnError(t *testing.T) {
+	for _, bad := range []string{"CREATE TABLE x (id UUID PRIMARY KEY)", "CREATE TABLE x (id TEXT NOT NULL)", "ALTER TABLE nowhere ADD COLUMN x TEXT"} {
+		if _, err := tables([]migration{{number: 1, name: "m", text: bad}}); err == nil {
+			t.Errorf("%q passes", bad)
+		}
+	}
+}
