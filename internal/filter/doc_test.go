@@ -1,0 +1,59 @@
+package filter
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+)
+
+var update = flag.Bool("update", false, "write docs/reference/filter.md anew")
+
+const (
+	page  = "../../docs/reference/filter.md"
+	begin = "<!-- the fields, from internal/filter/fields.go -->\n"
+)
+
+// table is the part of the page that is made from the languages.
+func table() string {
+	var b strings.Builder
+	b.WriteString(begin)
+	kinds := map[Kind]string{Text: "text", Enum: "word", Number: "number", Time: "time", Flag: "true or false"}
+	for _, l := range Languages {
+		fmt.Fprintf(&b, "\n## %s\n\nOrdered by `%s` unless asked otherwise. A bare word is searched for in %s.\n\n| field | holds | means | order |\n|---|---|---|---|\n",
+			strings.ToUpper(l.List[:1])+l.List[1:], l.Order, l.Bare)
+		for _, f := range l.Fields {
+			holds, order := kinds[f.Kind], ""
+			if f.Kind == Enum {
+				holds = strings.Join(f.Words, ", ")
+			}
+			if f.Order {
+				order = "yes"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, holds, f.Doc, order)
+		}
+	}
+	return b.String()
+}
+
+func TestTheReferenceNamesEveryField(t *testing.T) {
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	head, _, ok := strings.Cut(string(text), begin)
+	if !ok {
+		t.Fatalf("%s has no line %q", page, begin)
+	}
+	want := head + table()
+	if *update {
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if string(text) != want {
+		t.Errorf("%s is not what the fields say: go test ./internal/filter -update", page)
+	}
+}
