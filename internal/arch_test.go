@@ -206,7 +206,7 @@ func TestImportsKeepTheLayers(t *testing.T) {
 // vendors are module prefixes that only some packages may import.
 var vendors = map[string][]string{
 	"modernc.org/sqlite":            {"store/sqlite"},
-	"github.com/jackc/":             {"store/postgres"},
+	"github.com/jackc/":             {"store/postgres", "store/postgres/pgtest"},
 	"github.com/nats-io/":           {"stream/nats"},
 	"github.com/cedar-policy/":      {"policy"},
 	"github.com/danielgtaylor/huma": {"api"},
