@@ -184,13 +184,14 @@ func imaged(t *testing.T, f *facts.Facts, text *strings.Builder) {
 func TestAServerAtScale(t *testing.T) {
 	dir := t.TempDir()
 	began, used := time.Now(), cpu()
-	imported(t, dir, 0, identities, nhi.CredentialActive)
+	imported(t, dir, 0, identities, "")
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d identities, %d credentials in SQLite.\n\n| what | wall | processor | generation | heap | resident |\n|---|---|---|---|---|---|\n", identities, identities*perIdentity)
 	row := func(what string, wall, cpu time.Duration, generation nhi.Generation) {
 		fmt.Fprintf(&text, "| %s | %v | %v | %d | %d MB | %d MB |\n", what, wall.Round(10*time.Millisecond), cpu.Round(10*time.Millisecond), generation, heap()>>20, resident(t)>>20)
 	}
 	row("import", time.Since(began), cpu()-used, 0)
+	var reached nhi.Generation
 	start := func(what string) time.Duration {
 		at, used := time.Now(), cpu()
 		c := config.Default()
@@ -201,6 +202,7 @@ func TestAServerAtScale(t *testing.T) {
 		}
 		spent := cpu() - used
 		row(what, time.Since(at), spent, srv.Generation())
+		reached = srv.Generation()
 		ctx, stop := context.WithCancel(t.Context())
 		stop()
 		at, used = time.Now(), cpu()
@@ -218,14 +220,18 @@ func TestAServerAtScale(t *testing.T) {
 	if identities >= 1_000_000 && image > tables/2 {
 		t.Errorf("a start from the image took %v of processor, one from the tables %v", image, tables)
 	}
-	imported(t, dir, 0, perAccount, nhi.CredentialSuspended)
-	start(fmt.Sprintf("start from the image and a tail of %d changes", perAccount*perIdentity))
+	imported(t, dir, 0, perAccount, "-renamed")
+	before := reached
+	start(fmt.Sprintf("start from the image and a tail of %d changes", perAccount))
+	if reached < before+perAccount {
+		t.Errorf("the tail has %d changes, want at least %d", reached-before, perAccount)
+	}
 	record(t, "start.md", "Starting at scale", text.String())
 }
 
 // imported puts identities into the database of a data folder as a connector
 // would, an account at a time.
-func imported(t *testing.T, dir string, from, to int, state nhi.CredentialState) {
+func imported(t *testing.T, dir string, from, to int, suffix string) {
 	t.Helper()
 	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: dir, Settings: store.Settings{Program: "scale"}})
 	if err != nil {
@@ -242,11 +248,11 @@ func imported(t *testing.T, dir string, from, to int, state nhi.CredentialState)
 	for at := from; at < to; at += perAccount {
 		o := nhi.Observation{Provider: "aws", Account: fmt.Sprintf("%012d", at/perAccount), At: time.Now().UTC()}
 		for n := at; n < at+perAccount; n++ {
-			o.Identities = append(o.Identities, someIdentity(n))
+			i := someIdentity(n)
+			i.Name += suffix
+			o.Identities = append(o.Identities, i)
 			for k := range perIdentity {
-				c := someCredential(n*perIdentity + k)
-				c.State = state
-				o.Credentials = append(o.Credentials, c)
+				o.Credentials = append(o.Credentials, someCredential(n*perIdentity+k))
 			}
 		}
 		if _, _, err := service.Apply(t.Context(), o); err != nil {
