@@ -89,6 +89,9 @@ func ReadSecret(path string, limit int) ([]byte, error) {
 	return text, nil
 }
 
+// Text is the passphrase itself, for a format of its own such as a backup's.
+func (p *Passphrase) Text() string { return string(p.phrase) }
+
 // Kind implements Wrapper.
 func (p *Passphrase) Kind() string { return "passphrase" }
 

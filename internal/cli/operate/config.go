@@ -20,7 +20,7 @@ func Config(a *command.App) *cobra.Command {
 muster config check /etc/muster/muster.yaml
 muster config print /etc/muster/muster.yaml --effective
 muster config explain guards.risk_deny
-muster config schema > muster.schema.json`, configCheck(a), configPrint(a), configExplain(a), configSchema(a))
+muster config schema > muster.schema.json`, configCheck(a), configPrint(a), configExplain(a), configSchema(a), Keys(a))
 }
 
 // A problem is a mistake as it is printed.
