@@ -34,11 +34,11 @@ func (s *server) backup(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
 	if d.Decode(&in) != nil || len(in.Recipients) == 0 || len(in.Recipients) > maxRecipients {
-		writeProblem(w, problem(nhi.Invalidf(`want {"recipients": ["age1..."]}, of at most %d: who can read the backup; age-keygen makes one`, maxRecipients), 0))
+		s.refuse(w, problem(nhi.Invalidf(`want {"recipients": ["age1..."]}, of at most %d: who can read the backup; age-keygen makes one`, maxRecipients), 0))
 		return
 	}
 	if err := s.act(r.Context(), "backup.create", "installation", ""); err != nil {
-		writeProblem(w, problem(err, 0))
+		s.refuse(w, problem(err, 0))
 		return
 	}
 	out := &slow{to: w, control: http.NewResponseController(w)}
@@ -50,7 +50,7 @@ func (s *server) backup(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 	case !out.begun:
 		w.Header().Del("Content-Disposition")
-		writeProblem(w, problem(err, 0))
+		s.refuse(w, problem(err, 0))
 	default:
 		slog.Error("a backup was cut off", "error", err)
 		panic(http.ErrAbortHandler)

@@ -13,36 +13,31 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/audit"
 	"github.com/muster-id/muster/internal/cli/command"
+	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/seal"
 	"github.com/muster-id/muster/internal/seal/agefile"
+	"github.com/muster-id/muster/internal/server"
 	"github.com/muster-id/muster/internal/server/archive"
 	"github.com/muster-id/muster/internal/store"
-	"github.com/muster-id/muster/internal/store/postgres"
-	"github.com/muster-id/muster/internal/store/sqlite"
 )
 
 // A place is where an installation's rows lie.
 type place struct {
-	data     string
-	postgres postgres.Settings
+	data  string
+	store config.Store
 }
 
 func (p *place) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.StringVar(&p.data, "data", "", "data `folder`")
-	f.StringVar(&p.postgres.URL, "store-url", "", "`URL` of a database in PostgreSQL; otherwise SQLite in the data folder")
-	f.StringVar(&p.postgres.PasswordFile, "store-password-file", "", "`file` of the database's password")
+	f.StringVar(&p.store.URL, "store-url", "", "`URL` of a database in PostgreSQL; otherwise SQLite in the data folder")
+	f.StringVar(&p.store.PasswordFile, "store-password-file", "", "`file` of the database's password")
 }
 
 func (p *place) open(version string) func(context.Context, string) (*store.DB, error) {
 	return func(ctx context.Context, dir string) (*store.DB, error) {
-		set := store.Settings{Program: version}
-		if p.postgres.URL == "" {
-			return sqlite.Open(ctx, sqlite.Settings{Dir: dir, Settings: set})
-		}
-		p.postgres.Settings = set
-		return postgres.Open(ctx, p.postgres)
+		return server.OpenStore(ctx, dir, p.store, version)
 	}
 }
 
