@@ -36,7 +36,7 @@ var shownOnce = map[string]bool{
 // repeatable are the POST routes for which a key means nothing: they change
 // nothing, or the same bytes change nothing.
 var repeatable = map[string]bool{
-	"POST /v1/search": true, "POST /v1/fingerprints/evaluate": true, "POST /v1/inventory/imports/aws": true,
+	"POST /v1/search": true, "POST /v1/backup": true, "POST /v1/fingerprints/evaluate": true, "POST /v1/inventory/imports/aws": true,
 	"POST /receive/logs/{format}": true, "POST /receive/text": true,
 }
 
