@@ -213,6 +213,8 @@ var vendors = map[string][]string{
 	"github.com/spf13/cobra":        {"cli", "cli/command", "cli/operate", "cli/people"},
 	"github.com/cloudflare/circl":   {"fingerprint"},
 	"github.com/go-jose/":           {"jose"},
+	"github.com/coreos/go-oidc":     {"access/oidc"},
+	"golang.org/x/oauth2":           {"access/oidc"},
 	"github.com/prometheus/":        {"server"},
 	"filippo.io/age":                {"seal/agefile"},
 	"github.com/ThalesGroup/":       {"seal/pkcs11"},

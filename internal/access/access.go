@@ -5,10 +5,20 @@
 // Each becomes an identity in Muster's own inventory, and gets a key that is
 // shown once; only its verifier is kept.
 //
-// A person begins with the first administrator token, which lies in a file
-// that only the owner of the data folder can read, works on loopback only and
-// dies in 24 hours. With it, or with another operator token, a one-time link is
-// made; opening the link begins a session in the browser.
+// People sign in with their organisation's provider ([Service.BeginSignOn],
+// [Service.FinishSignOn]). What they may do are [Grant]s: roles, everywhere or
+// within the identities of a team or an environment. Grants follow from groups
+// by configuration, or are assigned by an administrator; they are looked up at
+// each request, so a change holds at once.
+//
+// Before there is a provider, a person begins with the first administrator
+// token, which lies in a file that only the owner of the data folder can read,
+// works on loopback only and dies in 24 hours, or when an administrator first
+// signs in. With it, or with another operator token, a one-time link is made;
+// opening the link begins a session in the browser that ends with the token.
+//
+// Operator tokens are NHIs like others: each is in the inventory, expires, and
+// never allows more than who made it holds at the moment.
 //
 // [Service.Authenticate] looks at a request and says who sends it. It is no
 // middleware: the API asks it and then asks [Caller.May]. What a request may
@@ -46,6 +56,8 @@ type Caller struct {
 	Kind     Kind
 	Name     string      // for people and the audit log
 	Identity nhi.ID      // in our own inventory
+	Person   string      // id of the person behind it, if there is one
+	Token    string      // key id of the operator token behind it, if there is one
 	Source   *nhi.Source // set for sources
 	Point    *nhi.Point  // set for points
 	Expires  time.Time   // when this proof ends; zero: not by itself
@@ -61,6 +73,9 @@ func (c Caller) May(right Right) bool { return c.Permits.May(right) }
 type Directory interface {
 	PointByKeyID(keyID string) (nhi.Point, bool)
 	SourceByKeyID(keyID string) (nhi.Source, bool)
+	// CredentialByKeyID finds the credential of an operator token: one that
+	// leaked was contained like any other.
+	CredentialByKeyID(keyID string) (nhi.Credential, bool)
 }
 
 // Enrollments keeps points and sources, each together with its identity.
@@ -87,6 +102,12 @@ type Token struct {
 	Loopback bool // good from this host only
 	Created  time.Time
 	Expires  time.Time
+	Grants   []Grant   // roles; it never allows more than who made it
+	Rights   []Right   // if any: of what the roles allow, only these
+	Person   string    // who made it; its roles are a person's at most
+	Parent   string    // key id of the token that made it, if one did
+	Used     time.Time // last; zero: never
+	Revoked  time.Time // zero: no
 }
 
 // Tokens keeps operator tokens.
@@ -95,10 +116,13 @@ type Tokens interface {
 	Token(ctx context.Context, keyID string) (Token, error)
 	// Tokens returns all, the newest first.
 	Tokens(ctx context.Context) ([]Token, error)
-	// AddToken stores a token and its identity.
-	AddToken(ctx context.Context, token Token, identity nhi.Identity) error
-	// DropToken forgets a token; one that is not there is no error.
-	DropToken(ctx context.Context, keyID string) error
+	// AddToken stores a token, its identity and its credential.
+	AddToken(ctx context.Context, token Token, identity nhi.Identity, credential nhi.Credential) error
+	// DropToken revokes a token and its credential, and with children the
+	// tokens that it made; one that is not there is no error.
+	DropToken(ctx context.Context, keyID string, children bool, at time.Time) error
+	// TouchToken notes that it was used.
+	TouchToken(ctx context.Context, keyID string, at time.Time) error
 }
 
 // A Hash is the SHA-256 of a link's or session's secret: what is kept of it.
@@ -108,6 +132,10 @@ type Hash [32]byte
 type Login struct {
 	Name     string // who opened the link
 	Identity nhi.ID
+	Person   string // whose session it is; or
+	Token    string // key id of the operator token whose session it is
+	Address  string // where it began
+	Hash     Hash   // of the session's secret, in lists
 	Created  time.Time
 	Used     time.Time
 }
@@ -125,6 +153,13 @@ type Sessions interface {
 	TouchSession(ctx context.Context, session Hash, at time.Time) error
 	// DropSession forgets one; one that is not there is no error.
 	DropSession(ctx context.Context, session Hash) error
+	// SessionsOf returns those of a person, the newest first.
+	SessionsOf(ctx context.Context, person string) ([]Login, error)
+	// DropSessionsOf forgets those of a person.
+	DropSessionsOf(ctx context.Context, person string) error
+	// UseOnce returns an error wrapping nhi.ErrConflict when it was called with
+	// the same hash before; it may forget that after expires.
+	UseOnce(ctx context.Context, h Hash, expires time.Time) error
 	// Prune forgets links that expired, and sessions created before created or
 	// last used before used.
 	Prune(ctx context.Context, now, created, used time.Time) error
@@ -137,6 +172,11 @@ type Config struct {
 	Enrollments Enrollments
 	Tokens      Tokens
 	Sessions    Sessions
+	People      People       // nil: nobody signs in with a provider
+	Provider    Provider     // nil: no single sign-on
+	Mappings    []Mapping    // who holds which role
+	Domains     []string     // of verified addresses that may sign in; empty: any
+	Key         []byte       // secret, at least 32 bytes with a Provider: binds a sign-in to its browser
 	Log         *slog.Logger // nil: none
 }
 
@@ -146,7 +186,8 @@ type Service struct {
 	secure   bool   // cookies travel over https only
 	origin   string // of PublicURL
 	failures *failures
-	seen     *recent
+	begun    *tally // sign-ins, by address and by person
+	minted   *tally // tokens, by maker
 }
 
 // New returns a Service. The error wraps nhi.ErrInvalid.
@@ -158,10 +199,13 @@ func New(c Config) (*Service, error) {
 	if u.Scheme == "http" && !loopbackHost(u.Host) {
 		return nil, nhi.Invalidf("public URL %q: plain http is for loopback only", c.PublicURL)
 	}
+	if c.Provider != nil && (len(c.Key) < 32 || c.People == nil) {
+		return nil, nhi.Invalidf("single sign-on needs a key of 32 bytes and a place for people")
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{c: c, secure: u.Scheme == "https", origin: u.Scheme + "://" + u.Host, failures: newFailures(), seen: newRecent()}, nil
+	return &Service{c: c, secure: u.Scheme == "https", origin: u.Scheme + "://" + u.Host, failures: newFailures(), begun: newTally(30, time.Minute), minted: newTally(60, time.Hour)}, nil
 }
 
 // Run forgets what has expired, once an hour, until ctx ends. A failure is

@@ -1,6 +1,7 @@
 package access
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -61,7 +62,44 @@ func (s *Service) authenticate(r *http.Request, address netip.Addr, at time.Time
 	case err != nil:
 		return Caller{}, err
 	}
-	return Caller{Kind: Session, Name: login.Name, Identity: login.Identity, Expires: login.Created.Add(sessionLife), Grants: everywhere, Permits: PermitsOf(everywhere)}, nil
+	caller, err := s.behind(r.Context(), login, at)
+	if err != nil {
+		return Caller{}, err
+	}
+	caller.Kind, caller.Expires = Session, login.Created.Add(sessionLife)
+	return caller, nil
+}
+
+// behind says whose session a login is, as they stand now.
+func (s *Service) behind(ctx context.Context, login Login, at time.Time) (Caller, error) {
+	gone := fmt.Errorf("whose session this is has no way in any more: %w", nhi.ErrDenied)
+	if login.Person != "" && login.Token == "" {
+		person, err := s.person(ctx, login.Person)
+		if errors.Is(err, nhi.ErrNotFound) {
+			return Caller{}, gone
+		} else if err != nil {
+			return Caller{}, err
+		}
+		grants := s.GrantsOf(person)
+		if len(grants) == 0 {
+			return Caller{}, gone
+		}
+		return Caller{Name: person.Name, Person: person.ID, Grants: grants, Permits: PermitsOf(grants)}, nil
+	}
+	token, err := s.c.Tokens.Token(ctx, login.Token)
+	if errors.Is(err, nhi.ErrNotFound) {
+		return Caller{}, gone
+	} else if err != nil {
+		return Caller{}, err
+	}
+	return s.bearing(ctx, token, at)
+}
+
+func (s *Service) person(ctx context.Context, id string) (Person, error) {
+	if s.c.People == nil {
+		return Person{}, fmt.Errorf("person %s: %w", id, nhi.ErrNotFound)
+	}
+	return s.c.People.Person(ctx, id)
 }
 
 // nobody is compared with when a key id is unknown, so that an unknown id
@@ -112,10 +150,43 @@ func (s *Service) byToken(r *http.Request, keyID, secret string, address netip.A
 		return Caller{}, err
 	}
 	known := err == nil
-	if !proves(token.Verifier, known, secret) || !at.Before(token.Expires) || token.Loopback && !fromHere(r, address) {
+	if !proves(token.Verifier, known, secret) || token.Loopback && !fromHere(r, address) {
 		return Caller{}, fmt.Errorf("the key is unknown, wrong or not good here: %w", nhi.ErrDenied)
 	}
-	return Caller{Kind: Operator, Name: token.Name, Identity: token.Identity, Expires: token.Expires, Grants: everywhere, Permits: PermitsOf(everywhere)}, nil
+	caller, err := s.bearing(r.Context(), token, at)
+	if err != nil {
+		return Caller{}, err
+	}
+	caller.Kind = Operator
+	if at.Sub(token.Used) >= touchEvery {
+		err = s.c.Tokens.TouchToken(r.Context(), keyID, at)
+	}
+	return caller, err
+}
+
+// bearing says who bears a token and what it allows now: what it was given,
+// and of that what its maker still holds.
+func (s *Service) bearing(ctx context.Context, t Token, at time.Time) (Caller, error) {
+	denied := fmt.Errorf("the key is unknown, wrong or not good here: %w", nhi.ErrDenied)
+	c, known := s.c.Directory.CredentialByKeyID(t.KeyID)
+	if !at.Before(t.Expires) || !t.Revoked.IsZero() || known && c.State != nhi.CredentialActive {
+		return Caller{}, denied
+	}
+	permits := PermitsOf(t.Grants)
+	if len(t.Rights) > 0 {
+		permits = permits.Only(t.Rights)
+	}
+	if t.Person != "" {
+		maker, err := s.person(ctx, t.Person)
+		if err != nil && !errors.Is(err, nhi.ErrNotFound) {
+			return Caller{}, err
+		}
+		permits = permits.And(PermitsOf(s.GrantsOf(maker)))
+	}
+	if len(permits) == 0 {
+		return Caller{}, denied
+	}
+	return Caller{Kind: Operator, Name: t.Name, Identity: t.Identity, Person: t.Person, Token: t.KeyID, Expires: t.Expires, Grants: t.Grants, Permits: permits}, nil
 }
 
 // forwarding are headers that a proxy adds: behind one, the address of the

@@ -7,7 +7,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-	"sync"
+	"slices"
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -18,8 +18,7 @@ const (
 	sessionLife = 12 * time.Hour
 	sessionIdle = time.Hour
 
-	touchEvery = time.Minute      // how exactly the last use is kept
-	trustFor   = 30 * time.Second // how long a session is not looked up again
+	touchEvery = time.Minute // how exactly the last use is kept
 
 	// CSRFHeader must come with every request of a browser session that is not
 	// GET, HEAD or OPTIONS. Its value does not matter: a foreign page cannot
@@ -41,14 +40,14 @@ func newSecret() (string, Hash) {
 func hash(secret string) Hash { return sha256.Sum256([]byte(secret)) }
 
 // NewLink returns the secret of a sign-in link that works once, within ten
-// minutes, for what the caller is. Only administrators get one.
+// minutes, for what the caller is: a person, or whoever holds a token.
 func (s *Service) NewLink(ctx context.Context, by Caller) (secret string, err error) {
-	if !by.May(Administer) {
+	if by.Kind != Operator && by.Kind != Session || by.Person == "" && by.Token == "" || len(by.Permits) == 0 {
 		return "", fmt.Errorf("make a sign-in link: %w", nhi.ErrDenied)
 	}
 	secret, h := newSecret()
 	at := now()
-	if err := s.c.Sessions.SaveLink(ctx, h, Login{Name: by.Name, Identity: by.Identity, Created: at}, at.Add(linkLife)); err != nil {
+	if err := s.c.Sessions.SaveLink(ctx, h, Login{Name: by.Name, Identity: by.Identity, Person: by.Person, Token: by.Token, Created: at}, at.Add(linkLife)); err != nil {
 		return "", fmt.Errorf("make a sign-in link: %w", err)
 	}
 	return secret, nil
@@ -82,7 +81,9 @@ func (s *Service) SignIn(ctx context.Context, r *http.Request, link string) (*ht
 		}
 	}
 	secret, h := newSecret()
-	if err := s.c.Sessions.SaveSession(ctx, h, Login{Name: login.Name, Identity: login.Identity, Created: at, Used: at}); err != nil {
+	if err := s.c.Sessions.SaveSession(ctx, h, Login{
+		Name: login.Name, Identity: login.Identity, Person: login.Person, Token: login.Token, Address: address.String(), Created: at, Used: at,
+	}); err != nil {
 		return nil, fmt.Errorf("sign in: %w", err)
 	}
 	return s.cookie(secret, int(sessionLife/time.Second)), nil
@@ -100,9 +101,7 @@ func (s *Service) SignOut(ctx context.Context, r *http.Request) (*http.Cookie, e
 }
 
 func (s *Service) drop(ctx context.Context, secret string) error {
-	h := hash(secret)
-	s.seen.forget(h)
-	return s.c.Sessions.DropSession(ctx, h)
+	return s.c.Sessions.DropSession(ctx, hash(secret))
 }
 
 func (s *Service) cookieName() string {
@@ -131,9 +130,6 @@ func (s *Service) cookieOf(r *http.Request) (string, bool) {
 // session finds the live session of a secret.
 func (s *Service) session(ctx context.Context, secret string, at time.Time) (Login, error) {
 	h := hash(secret)
-	if login, ok := s.seen.get(h, at); ok && alive(login, at) {
-		return login, nil
-	}
 	login, err := s.c.Sessions.Session(ctx, h)
 	if err != nil {
 		return Login{}, err
@@ -147,7 +143,6 @@ func (s *Service) session(ctx context.Context, secret string, at time.Time) (Log
 		}
 		login.Used = at
 	}
-	s.seen.put(h, login, at)
 	return login, nil
 }
 
@@ -155,37 +150,31 @@ func alive(l Login, at time.Time) bool {
 	return at.Before(l.Created.Add(sessionLife)) && at.Before(l.Used.Add(sessionIdle))
 }
 
-// recent remembers sessions that were just looked up.
-type recent struct {
-	mu   sync.Mutex // guards seen
-	seen map[Hash]sighted
-}
+// ID names a session in lists. It opens nothing: it is made of the hash that is
+// kept, not of the secret.
+func (l Login) ID() string { return "ses_" + base64.RawURLEncoding.EncodeToString(l.Hash[:12]) }
 
-type sighted struct {
-	login Login
-	at    time.Time
-}
-
-func newRecent() *recent { return &recent{seen: make(map[Hash]sighted)} }
-
-func (r *recent) get(h Hash, at time.Time) (Login, bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s, ok := r.seen[h]
-	return s.login, ok && at.Sub(s.at) < trustFor
-}
-
-func (r *recent) put(h Hash, l Login, at time.Time) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if len(r.seen) >= 1024 {
-		clear(r.seen) // they are looked up again
+// SessionsOf returns the living sessions of a person, the newest first.
+func (s *Service) SessionsOf(ctx context.Context, person string) ([]Login, error) {
+	all, err := s.c.Sessions.SessionsOf(ctx, person)
+	if err != nil {
+		return nil, fmt.Errorf("list sessions: %w", err)
 	}
-	r.seen[h] = sighted{l, at}
+	at := now()
+	return slices.DeleteFunc(all, func(l Login) bool { return !alive(l, at) }), nil
 }
 
-func (r *recent) forget(h Hash) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	delete(r.seen, h)
+// EndSession ends one session of a person, or returns an error wrapping
+// nhi.ErrNotFound.
+func (s *Service) EndSession(ctx context.Context, person, id string) error {
+	all, err := s.SessionsOf(ctx, person)
+	if err != nil {
+		return err
+	}
+	for _, l := range all {
+		if l.ID() == id {
+			return s.c.Sessions.DropSession(ctx, l.Hash)
+		}
+	}
+	return fmt.Errorf("session %.40q: %w", id, nhi.ErrNotFound)
 }

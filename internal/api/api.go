@@ -40,6 +40,8 @@ type Caller struct {
 	Identity nhi.ID
 	Source   nhi.Source // of a source
 	Expires  time.Time
+	Person   string // id of the person behind it, if there is one
+	Token    string // key id of the operator token behind it, if there is one
 	Grants   []access.Grant
 	Permits  access.Permits
 }
@@ -48,7 +50,14 @@ type Caller struct {
 func (c Caller) Operator() bool { return c.Kind == "operator" || c.Kind == "session" }
 
 // Actor is how the audit log names the caller.
-func (c Caller) Actor() string { return c.Kind + ":" + c.Name }
+// What a person is called is up to the provider, so the id speaks; a token's
+// name is ours.
+func (c Caller) Actor() string {
+	if c.Person != "" && c.Token == "" {
+		return "person:" + c.Person
+	}
+	return c.Kind + ":" + c.Name
+}
 
 // Gate says who calls.
 type Gate interface {
@@ -69,6 +78,18 @@ type Access interface {
 	NewLink(ctx context.Context, by Caller) (string, time.Time, error)
 	// SignIn says how a person can sign in.
 	SignIn(ctx context.Context) (client.SignIn, error)
+	People
+}
+
+// People keeps who uses Muster: persons, their sessions and operator tokens.
+type People interface {
+	People(ctx context.Context) ([]client.Person, error)
+	SetPerson(ctx context.Context, by, id string, change client.SetPerson) (client.Person, error)
+	Tokens(ctx context.Context) ([]client.Token, error)
+	CreateToken(ctx context.Context, by Caller, n client.CreateToken) (client.NewToken, error)
+	RevokeToken(ctx context.Context, by, id string) error
+	Sessions(ctx context.Context, person string) ([]client.Session, error)
+	EndSession(ctx context.Context, by, person, id string) error
 }
 
 // Intake takes in what the world reports.

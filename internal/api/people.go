@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/nhi"
 )
 
 func toRole(g access.Grant) client.Role {
@@ -20,7 +21,7 @@ func (s *server) people(h huma.API) {
 		func(ctx context.Context, _ *struct{}) (*body[client.Me], error) {
 			c := callerOf(ctx)
 			return &body[client.Me]{client.Me{
-				Kind: c.Kind, Name: c.Name, Roles: list(c.Grants, toRole), Rights: list(c.Permits.Rights(), func(r access.Right) string { return string(r) }),
+				Kind: c.Kind, Name: c.Name, Person: c.Person, Roles: list(c.Grants, toRole), Rights: list(c.Permits.Rights(), func(r access.Right) string { return string(r) }),
 				Expires: c.Expires.UTC(), Demo: s.Demo, Version: s.Version,
 			}}, nil
 		})
@@ -33,4 +34,92 @@ func (s *server) people(h huma.API) {
 		}
 		return &body[client.SignIn]{in}, nil
 	})
+	s.persons(h)
+	s.sessions(h)
+	s.tokens(h)
+}
+
+// ToRoles is what the client calls grants.
+func ToRoles(grants []access.Grant) []client.Role { return list(grants, toRole) }
+
+// Grants is the inverse of ToRoles.
+func Grants(roles []client.Role) []access.Grant {
+	return list(roles, func(r client.Role) access.Grant {
+		return access.Grant{Role: access.Role(r.Role), Scope: nhi.Scope{Team: r.Team, Environment: r.Environment}}
+	})
+}
+
+func (s *server) persons(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/people", "list-people", "access", "List everybody who ever signed in"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Person]], error) {
+			people, err := s.Access.People(ctx)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Page[client.Person]]{client.Page[client.Person]{Items: people, Total: len(people)}}, nil
+		})
+	huma.Register(h, op(http.MethodPut, "/v1/people/{id}", "set-person", "access", "Assign roles to a person, or disable them; it holds at once"),
+		func(ctx context.Context, in *struct {
+			ID   string `path:"id" maxLength:"64"`
+			Body client.SetPerson
+		}) (*body[client.Person], error) {
+			p, err := s.Access.SetPerson(ctx, callerOf(ctx).Actor(), in.ID, in.Body)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Person]{p}, nil
+		})
+}
+
+func (s *server) sessions(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/sessions", "list-sessions", "access", "List the browsers that are signed in as you"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Session]], error) {
+			out := client.Page[client.Session]{Items: []client.Session{}}
+			if id := callerOf(ctx).Person; id != "" {
+				all, err := s.Access.Sessions(ctx, id)
+				if err != nil {
+					return nil, fail(err)
+				}
+				out.Items, out.Total = all, len(all)
+			}
+			return &body[client.Page[client.Session]]{out}, nil
+		})
+	huma.Register(h, op(http.MethodDelete, "/v1/sessions/{id}", "end-session", "access", "Sign one of your browsers out"),
+		func(ctx context.Context, in *struct {
+			ID string `path:"id" maxLength:"64"`
+		}) (*struct{}, error) {
+			c := callerOf(ctx)
+			if c.Person == "" {
+				return nil, fail(nhiNotFound("session", in.ID))
+			}
+			return nil, fail(s.Access.EndSession(ctx, c.Actor(), c.Person, in.ID))
+		})
+}
+
+func (s *server) tokens(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/tokens", "list-tokens", "access", "List operator tokens, the newest first"),
+		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Token]], error) {
+			tokens, err := s.Access.Tokens(ctx)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.Page[client.Token]]{client.Page[client.Token]{Items: tokens, Total: len(tokens)}}, nil
+		})
+	huma.Register(h, op(http.MethodPost, "/v1/tokens", "create-token", "access", "Make an operator token and show its key for the only time"),
+		func(ctx context.Context, in *body[client.CreateToken]) (*body[client.NewToken], error) {
+			if err := s.plain(in.Body.Name, in.Body.Owner); err != nil {
+				return nil, fail(err)
+			}
+			t, err := s.Access.CreateToken(ctx, callerOf(ctx), in.Body)
+			if err != nil {
+				return nil, fail(err)
+			}
+			return &body[client.NewToken]{t}, nil
+		})
+	huma.Register(h, op(http.MethodDelete, "/v1/tokens/{id}", "revoke-token", "access", "Revoke an operator token, at once"),
+		func(ctx context.Context, in *struct {
+			ID string `path:"id" maxLength:"64"`
+		}) (*struct{}, error) {
+			return nil, fail(s.Access.RevokeToken(ctx, callerOf(ctx).Actor(), in.ID))
+		})
 }

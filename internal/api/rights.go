@@ -48,8 +48,15 @@ var rules = map[string]rule{
 	"GET /openapi-3.0.yaml": {open: true},
 	"GET /v1/signin":        {open: true},
 
-	"GET /v1/me":     {own: true},
-	"POST /v1/links": {right: access.Read, reach: narrowed},
+	"GET /v1/me":               {own: true},
+	"POST /v1/links":           {right: access.Read, reach: narrowed},
+	"GET /v1/sessions":         {own: true},
+	"DELETE /v1/sessions/{id}": {own: true},
+	"GET /v1/people":           {right: access.Administer},
+	"PUT /v1/people/{id}":      {right: access.Administer},
+	"GET /v1/tokens":           {right: access.Administer},
+	"POST /v1/tokens":          {right: access.Administer},
+	"DELETE /v1/tokens/{id}":   {right: access.Administer},
 
 	"GET /v1/overview": {right: access.Read, reach: narrowed},
 	"GET /v1/stream":   {right: access.Read, reach: narrowed},

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/access/oidc"
 	"github.com/muster-id/muster/internal/certs"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/inventory"
@@ -71,6 +73,8 @@ type Config struct {
 	Stream nats.Outside `yaml:"stream"`
 	// Notify are the receivers of notices, by webhook.
 	Notify []webhook.Settings `yaml:"notify"`
+	// Access says how people sign in, and what they may do.
+	Access Access `yaml:"access"`
 
 	// JournalReserve is the room that is kept for decisions on a full disk; a
 	// quarter of it is kept for the audit log as well.
@@ -120,6 +124,30 @@ type KeyFile struct {
 	// Unlock says what opens the key file, one of the four. Without it a new
 	// key file lies in clear, readable by its owner only.
 	Unlock unlock.Settings `yaml:"unlock"`
+}
+
+// Access is how people sign in, and who holds which role.
+type Access struct {
+	// SSO is the organisation's OpenID Connect provider. Without an issuer
+	// people sign in by one-time links only.
+	SSO oidc.Settings `yaml:"sso" live:"false"`
+	// Roles give roles to groups and addresses, on top of those that an
+	// administrator assigns.
+	Roles []access.Mapping `yaml:"roles" live:"false"`
+}
+
+func (a Access) check() error {
+	if a.SSO.Issuer != "" {
+		if err := a.SSO.Check(); err != nil {
+			return fmt.Errorf("access.sso: %w", err)
+		}
+	}
+	for i, m := range a.Roles {
+		if err := m.Check(); err != nil {
+			return fmt.Errorf("access.roles[%d]: %w", i, err)
+		}
+	}
+	return nil
 }
 
 // Retention bounds how much activity is kept.
@@ -292,6 +320,9 @@ func (c *Config) Check() error {
 		return nhi.Invalidf("retention: want an age of at least 1h and at least 1048576 bytes")
 	}
 	if err := c.Stream.Check(); err != nil {
+		return err
+	}
+	if err := c.Access.check(); err != nil {
 		return err
 	}
 	return c.checkNotify()

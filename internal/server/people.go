@@ -22,9 +22,20 @@ import (
 // never been one, and its finding.
 func (s *Server) people(ctx context.Context, acts *recorder) error {
 	kept := storeaccess.New(s.db)
+	set := s.settings.Config.Access
+	c := access.Config{
+		PublicURL: s.url, Directory: s.facts, Enrollments: kept, Tokens: kept, Sessions: kept, People: kept, Mappings: set.Roles, Domains: set.SSO.AllowedDomains,
+		Key: s.keys.Derive("sign-in", 32), Log: slog.Default(),
+	}
+	if set.SSO.Issuer != "" {
+		provider, err := s.provider(set.SSO)
+		if err != nil {
+			return err
+		}
+		c.Provider = provider
+	}
 	var err error
-	s.access, err = access.New(access.Config{PublicURL: s.url, Directory: s.facts, Enrollments: kept, Tokens: kept, Sessions: kept, Log: slog.Default()})
-	if err != nil {
+	if s.access, err = access.New(c); err != nil {
 		return err
 	}
 	first, err := s.access.FirstToken(ctx, s.settings.Data, s.settings.RenewToken)
@@ -48,7 +59,7 @@ func (g gate) Authenticate(r *http.Request) (api.Caller, error) {
 	if err != nil {
 		return api.Caller{}, err
 	}
-	out := api.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}
+	out := api.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}
 	if c.Source != nil {
 		out.Source = *c.Source
 	}
@@ -115,6 +126,7 @@ type enrolment struct {
 	acts     *recorder
 	outcomes *outcomes
 	url      string
+	sso      string // name of the provider; empty: none
 }
 
 func (e *enrolment) act(ctx context.Context, by, act, target, reason string) error {
@@ -178,7 +190,7 @@ func (e *enrolment) AddSource(ctx context.Context, by string, n client.AddSource
 func (e *enrolment) Sources(ctx context.Context) ([]nhi.Source, error) { return e.service.Sources(ctx) }
 
 func (e *enrolment) NewLink(ctx context.Context, by api.Caller) (string, time.Time, error) {
-	secret, err := e.service.NewLink(ctx, access.Caller{Kind: access.Kind(by.Kind), Name: by.Name, Identity: by.Identity, Permits: by.Permits})
+	secret, err := e.service.NewLink(ctx, callerOf(by))
 	if err != nil {
 		return "", time.Time{}, err
 	}
@@ -191,7 +203,11 @@ func (e *enrolment) NewLink(ctx context.Context, by api.Caller) (string, time.Ti
 // SignIn implements api.Access.
 func (e *enrolment) SignIn(ctx context.Context) (client.SignIn, error) {
 	alive, err := e.service.FirstAlive(ctx)
-	return client.SignIn{FirstAdministrator: alive}, err
+	out := client.SignIn{FirstAdministrator: alive}
+	if e.sso != "" {
+		out.SSO = &client.SingleSignOn{Name: e.sso, URL: "/signin/sso"}
+	}
+	return out, err
 }
 
 // subjects implements issuer.Subjects over the trust rules.

@@ -59,6 +59,8 @@ func cleaner(clean func(string) string) func(*audit.Entry) {
 func actor(s string) audit.Actor {
 	kind, name, _ := strings.Cut(s, ":")
 	switch kind {
+	case "person":
+		return audit.Actor{Kind: audit.Person, ID: name}
 	case "operator", "session":
 		return audit.Actor{Kind: audit.Person, ID: kind, Name: name}
 	case "rule":

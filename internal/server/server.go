@@ -379,7 +379,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	reported := newReporters(s.intake)
 	management, _, err := api.New(api.Deps{
-		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
+		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health}, Backups: &backups{server: s},
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: lists{found, storeinventory.New(s.db)},
@@ -408,6 +408,8 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	mux.Handle("/v1/stream", s.endless(management))
 	mux.Handle("/signin", http.HandlerFunc(s.signIn))
+	mux.HandleFunc("GET /signin/sso", s.beginSignOn)
+	mux.HandleFunc("GET /signin/callback", func(w http.ResponseWriter, r *http.Request) { s.finishSignOn(w, r, acts) })
 	pages, err := manual.New(handbook.Files)
 	if err != nil {
 		return err

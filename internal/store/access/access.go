@@ -18,8 +18,8 @@ import (
 	"github.com/muster-id/muster/internal/store/inventory"
 )
 
-// Store implements access.Enrollments, access.Tokens and access.Sessions over
-// a database. It is safe for concurrent use.
+// Store implements access.Enrollments, access.Tokens, access.Sessions and
+// access.People over a database. It is safe for concurrent use.
 type Store struct{ db *store.DB }
 
 // New returns a Store over db.
@@ -175,16 +175,18 @@ func putSource(ctx context.Context, tx *store.Tx, v nhi.Source) error {
 	return tx.Change(nhi.SubjectSource, string(v.ID), v)
 }
 
-const tokenColumns = `key_id, verifier, name, identity_id, loopback, created, expires`
+const tokenColumns = `key_id, verifier, name, identity_id, loopback, created, expires, grants, rights, person, parent, used, revoked`
 
 func scanToken(s scanner) (access.Token, error) {
 	var t access.Token
-	var created, expires int64
-	if err := s.Scan(&t.KeyID, &t.Verifier, &t.Name, &t.Identity, &t.Loopback, &created, &expires); err != nil {
+	var created, expires, used, revoked int64
+	var grants, rights string
+	err := s.Scan(&t.KeyID, &t.Verifier, &t.Name, &t.Identity, &t.Loopback, &created, &expires, &grants, &rights, &t.Person, &t.Parent, &used, &revoked)
+	if err != nil {
 		return access.Token{}, err
 	}
-	t.Created, t.Expires = store.Time(created), store.Time(expires)
-	return t, nil
+	t.Created, t.Expires, t.Used, t.Revoked = store.Time(created), store.Time(expires), store.Time(used), store.Time(revoked)
+	return t, errors.Join(json.Unmarshal([]byte(grants), &t.Grants), json.Unmarshal([]byte(rights), &t.Rights))
 }
 
 // Token implements access.Tokens.
@@ -207,15 +209,19 @@ func (s *Store) Tokens(ctx context.Context) ([]access.Token, error) {
 }
 
 // AddToken implements access.Tokens.
-func (s *Store) AddToken(ctx context.Context, t access.Token, identity nhi.Identity) error {
+func (s *Store) AddToken(ctx context.Context, t access.Token, identity nhi.Identity, credential nhi.Credential) error {
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
 		if err := inventory.PutIdentity(ctx, tx, identity); err != nil {
 			return err
 		}
+		if err := inventory.PutCredential(ctx, tx, credential); err != nil {
+			return err
+		}
 		const query = `
 			INSERT INTO operator_token (` + tokenColumns + `)
-			VALUES      ($1, $2, $3, $4, $5, $6, $7)`
-		_, err := tx.Exec(ctx, query, t.KeyID, t.Verifier, t.Name, string(t.Identity), flag(t.Loopback), store.Micros(t.Created), store.Micros(t.Expires))
+			VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 0, 0)`
+		_, err := tx.Exec(ctx, query, t.KeyID, t.Verifier, t.Name, string(t.Identity), flag(t.Loopback), store.Micros(t.Created), store.Micros(t.Expires),
+			jsonText(t.Grants), jsonText(t.Rights), t.Person, t.Parent)
 		if err != nil {
 			return fmt.Errorf("store token %s: %w", t.KeyID, err)
 		}
@@ -224,33 +230,76 @@ func (s *Store) AddToken(ctx context.Context, t access.Token, identity nhi.Ident
 	return err
 }
 
-// DropToken implements access.Tokens. The row stays, expired, so that a first
-// token is not made again.
-func (s *Store) DropToken(ctx context.Context, keyID string) error {
-	const query = `
-		UPDATE operator_token
-		SET    expires = created
-		WHERE  key_id = $1`
-	return s.exec(ctx, query, keyID)
+// DropToken implements access.Tokens. The row stays, so that a first token is
+// not made again and what was done with the token has a name.
+func (s *Store) DropToken(ctx context.Context, keyID string, children bool, at time.Time) error {
+	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
+		const query = `
+			UPDATE    operator_token
+			SET       revoked = $2
+			WHERE     (key_id = $1 OR $3 = 1 AND parent = $1)
+			AND       revoked = 0
+			RETURNING key_id`
+		ids, err := rows(ctx, tx, query, func(s scanner) (id string, err error) { return id, s.Scan(&id) }, keyID, store.Micros(at), flag(children))
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			if err := touchCredential(ctx, tx, id, func(c *nhi.Credential) { c.State, c.Reason = nhi.CredentialRevoked, "operator token revoked" }); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// TouchToken implements access.Tokens.
+func (s *Store) TouchToken(ctx context.Context, keyID string, at time.Time) error {
+	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
+		const query = `
+			UPDATE operator_token
+			SET    used = $2
+			WHERE  key_id = $1
+			AND    used < $2`
+		if _, err := tx.Exec(ctx, query, keyID, store.Micros(at)); err != nil {
+			return err
+		}
+		return touchCredential(ctx, tx, keyID, func(c *nhi.Credential) { c.LastUsed = at })
+	})
+	return err
+}
+
+// touchCredential changes the credential of a token. Tokens from before have
+// none.
+func touchCredential(ctx context.Context, tx *store.Tx, keyID string, change func(*nhi.Credential)) error {
+	c, err := inventory.GetCredential(ctx, tx, nhi.NewCredentialID("muster", "access", keyID))
+	if errors.Is(err, nhi.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	change(&c)
+	return inventory.PutCredential(ctx, tx, c)
 }
 
 // SaveLink implements access.Sessions.
 func (s *Store) SaveLink(ctx context.Context, link access.Hash, l access.Login, expires time.Time) error {
 	const query = `
-		INSERT INTO link (hash, name, identity_id, created, expires)
-		VALUES      ($1, $2, $3, $4, $5)`
-	return s.exec(ctx, query, link[:], l.Name, string(l.Identity), store.Micros(l.Created), store.Micros(expires))
+		INSERT INTO link (hash, name, identity_id, created, expires, person, token)
+		VALUES      ($1, $2, $3, $4, $5, $6, $7)`
+	return s.exec(ctx, query, link[:], l.Name, string(l.Identity), store.Micros(l.Created), store.Micros(expires), l.Person, l.Token)
 }
 
 // TakeLink implements access.Sessions. Guessing costs a read; only a link that
 // exists costs a write.
 func (s *Store) TakeLink(ctx context.Context, link access.Hash, now time.Time) (access.Login, error) {
 	const exists = `
-		SELECT name, identity_id, created, created
+		SELECT name, identity_id, created, created, person, token, ''
 		FROM   link
 		WHERE  hash = $1
 		AND    expires > $2`
-	if _, err := one(ctx, s.db, exists, scanLogin, link[:], store.Micros(now)); err != nil {
+	if _, err := one(ctx, s.db, exists, scanOne, link[:], store.Micros(now)); err != nil {
 		return access.Login{}, err
 	}
 	var l access.Login
@@ -259,39 +308,43 @@ func (s *Store) TakeLink(ctx context.Context, link access.Hash, now time.Time) (
 			DELETE FROM link
 			WHERE       hash = $1
 			AND         expires > $2
-			RETURNING   name, identity_id, created, created`
+			RETURNING   name, identity_id, created, created, person, token, ''`
 		var err error
-		l, err = scanLogin(tx.QueryRow(ctx, query, link[:], store.Micros(now)))
+		l, err = scanOne(tx.QueryRow(ctx, query, link[:], store.Micros(now)))
 		return err
 	})
 	return l, err
 }
 
-func scanLogin(s scanner) (access.Login, error) {
+const loginColumns = `name, identity_id, created, used, person, token, address`
+
+func scanLogin(s scanner, more ...any) (access.Login, error) {
 	var l access.Login
 	var created, used int64
-	if err := s.Scan(&l.Name, &l.Identity, &created, &used); err != nil {
+	if err := s.Scan(append([]any{&l.Name, &l.Identity, &created, &used, &l.Person, &l.Token, &l.Address}, more...)...); err != nil {
 		return access.Login{}, err
 	}
 	l.Created, l.Used = store.Time(created), store.Time(used)
 	return l, nil
 }
 
+func scanOne(s scanner) (access.Login, error) { return scanLogin(s) }
+
 // SaveSession implements access.Sessions.
 func (s *Store) SaveSession(ctx context.Context, session access.Hash, l access.Login) error {
 	const query = `
-		INSERT INTO session (hash, name, identity_id, created, used)
-		VALUES      ($1, $2, $3, $4, $5)`
-	return s.exec(ctx, query, session[:], l.Name, string(l.Identity), store.Micros(l.Created), store.Micros(l.Used))
+		INSERT INTO session (` + loginColumns + `, hash)
+		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8)`
+	return s.exec(ctx, query, l.Name, string(l.Identity), store.Micros(l.Created), store.Micros(l.Used), l.Person, l.Token, l.Address, session[:])
 }
 
 // Session implements access.Sessions.
 func (s *Store) Session(ctx context.Context, session access.Hash) (access.Login, error) {
 	const query = `
-		SELECT name, identity_id, created, used
+		SELECT ` + loginColumns + `
 		FROM   session
 		WHERE  hash = $1`
-	return one(ctx, s.db, query, scanLogin, session[:])
+	return one(ctx, s.db, query, scanOne, session[:])
 }
 
 // TouchSession implements access.Sessions.
@@ -314,6 +367,9 @@ func (s *Store) Prune(ctx context.Context, now, created, used time.Time) error {
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM link WHERE expires <= $1`, store.Micros(now)); err != nil {
 			return fmt.Errorf("prune links: %w", err)
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM used_once WHERE expires <= $1`, store.Micros(now)); err != nil {
+			return fmt.Errorf("prune sign-ins: %w", err)
 		}
 		const sessions = `
 			DELETE FROM session
@@ -362,19 +418,9 @@ func one[T any](ctx context.Context, db *store.DB, query string, scan func(scann
 func list[T any](ctx context.Context, db *store.DB, query string, scan func(scanner) (T, error)) ([]T, error) {
 	var out []T
 	err := db.Read(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, query, maxListed)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			v, err := scan(rows)
-			if err != nil {
-				return err
-			}
-			out = append(out, v)
-		}
-		return rows.Err()
+		var err error
+		out, err = rows(ctx, tx, query, scan, maxListed)
+		return err
 	})
 	return out, err
 }

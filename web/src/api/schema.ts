@@ -4,46 +4,6 @@
  */
 
 export interface paths {
-    "/receive/logs/{format}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Take activity in; what the reply counts is durable
-         * @description Needs the right to report. Roles with a scope may not use it.
-         */
-        post: operations["receive-logs"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/receive/text": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Look for secrets in a text; the text is not kept
-         * @description Needs the right to report. Roles with a scope may not use it.
-         */
-        post: operations["receive-text"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/v1/actions": {
         parameters: {
             query?: never;
@@ -51,10 +11,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List what was done, the newest first
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** List what was done, the newest first */
         get: operations["list-actions"];
         put?: never;
         post?: never;
@@ -73,10 +30,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Carry out a proposed action
-         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Carry out a proposed action */
         post: operations["approve-action"];
         delete?: never;
         options?: never;
@@ -93,10 +47,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Undo an action
-         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Undo an action */
         post: operations["undo-action"];
         delete?: never;
         options?: never;
@@ -111,10 +62,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List acts, the newest first
-         * @description Needs the right to audit. Roles with a scope may not use it.
-         */
+        /** List acts, the newest first */
         get: operations["list-audit"];
         put?: never;
         post?: never;
@@ -133,10 +81,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Sign where the audit log stands now; keep the answer elsewhere
-         * @description Needs the right to audit. Roles with a scope may not use it.
-         */
+        /** Sign where the audit log stands now; keep the answer elsewhere */
         post: operations["make-checkpoint"];
         delete?: never;
         options?: never;
@@ -151,10 +96,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List credentials; never their values
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** List credentials; never their values */
         get: operations["list-credentials"];
         put?: never;
         post?: never;
@@ -171,10 +113,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Show one credential
-         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Show one credential */
         get: operations["get-credential"];
         put?: never;
         post?: never;
@@ -192,10 +131,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /**
-         * Pin a credential to one consumer, or lift the pin
-         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Pin a credential to one consumer, or lift the pin */
         put: operations["pin-credential"];
         post?: never;
         delete?: never;
@@ -211,10 +147,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List recent decisions, the newest first
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** List recent decisions, the newest first */
         get: operations["list-decisions"];
         put?: never;
         post?: never;
@@ -231,10 +164,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Show one decision with its reasons
-         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Show one decision with its reasons */
         get: operations["get-decision"];
         put?: never;
         post?: never;
@@ -251,15 +181,9 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Show routes.yaml, resources.yaml, trust.yaml or policies.cedar as it is in force
-         * @description Needs the right to read. Roles with a scope may not use it.
-         */
+        /** Show routes.yaml, resources.yaml, trust.yaml or policies.cedar as it is in force */
         get: operations["get-document"];
-        /**
-         * Apply a document as a whole; a wrong one changes nothing
-         * @description Needs the right to administer. Roles with a scope may not use it.
-         */
+        /** Apply a document as a whole; a wrong one changes nothing */
         put: operations["apply-document"];
         post?: never;
         delete?: never;
@@ -275,10 +199,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List findings, the worst and newest first
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** List findings, the worst and newest first */
         get: operations["list-findings"];
         put?: never;
         post?: never;
@@ -295,20 +216,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Show one finding
-         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Show one finding */
         get: operations["get-finding"];
         put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /**
-         * Say what you think of a finding
-         * @description Needs the right to triage. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Say what you think of a finding */
         patch: operations["set-finding"];
         trace?: never;
     };
@@ -321,10 +236,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Evaluate blinded elements (RFC 9497), at most 100 a call
-         * @description Needs the right to report. Roles with a scope may not use it.
-         */
+        /** Evaluate blinded elements (RFC 9497), at most 100 a call */
         post: operations["evaluate-fingerprints"];
         delete?: never;
         options?: never;
@@ -339,10 +251,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Say how each part of this process does, and what to do about it
-         * @description Needs the right to read. Roles with a scope may not use it.
-         */
+        /** Say how each part of this process does, and what to do about it */
         get: operations["get-health"];
         put?: never;
         post?: never;
@@ -359,16 +268,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List identities
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** List identities */
         get: operations["list-identities"];
         put?: never;
-        /**
-         * Create an identity of Muster's own
-         * @description Needs the right to administer. Roles with a scope see what lies within it.
-         */
+        /** Create an identity of Muster's own */
         post: operations["create-identity"];
         delete?: never;
         options?: never;
@@ -383,10 +286,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Count identities by kind, owner, environment and other fields
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** Count identities by kind, owner, environment and other fields */
         get: operations["list-identity-facets"];
         put?: never;
         post?: never;
@@ -403,10 +303,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Show one identity with what belongs to it
-         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Show one identity with what belongs to it */
         get: operations["get-identity"];
         put?: never;
         post?: never;
@@ -423,10 +320,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List the acts about an identity and its credentials, the newest first
-         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** List the acts about an identity and its credentials, the newest first */
         get: operations["list-identity-changes"];
         put?: never;
         post?: never;
@@ -445,10 +339,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Create an API key and show it for the only time
-         * @description Needs the right to administer. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Create an API key and show it for the only time */
         post: operations["create-credential"];
         delete?: never;
         options?: never;
@@ -465,10 +356,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Register an existing key; its value is not kept
-         * @description Needs the right to administer. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Register an existing key; its value is not kept */
         post: operations["register-credential"];
         delete?: never;
         options?: never;
@@ -483,10 +371,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Follow an identity from its origin to what it reaches
-         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Follow an identity from its origin to what it reaches */
         get: operations["get-lineage"];
         put?: never;
         post?: never;
@@ -503,10 +388,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Show what was learned about how it behaves
-         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Show what was learned about how it behaves */
         get: operations["get-normal"];
         put?: never;
         post?: never;
@@ -524,10 +406,7 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /**
-         * Name the owner by hand
-         * @description Needs the right to triage. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Name the owner by hand */
         put: operations["set-owner"];
         post?: never;
         delete?: never;
@@ -543,33 +422,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Explain its risk term by term
-         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
-         */
+        /** Explain its risk term by term */
         get: operations["get-risk"];
         put?: never;
         post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/v1/inventory/imports/aws": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /**
-         * Import IAM's export files as a whole
-         * @description Needs the right to administer. Roles with a scope may not use it.
-         */
-        post: operations["import-aws"];
         delete?: never;
         options?: never;
         head?: never;
@@ -585,10 +441,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Make a one-time sign-in link
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** Make a one-time sign-in link */
         post: operations["create-link"];
         delete?: never;
         options?: never;
@@ -603,10 +456,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Say who calls, and what the caller may do
-         * @description Needs a sign-in; any role will do.
-         */
+        /** Say who calls, and what the caller may do */
         get: operations["get-me"];
         put?: never;
         post?: never;
@@ -623,12 +473,43 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Is anything wrong, and are we protected?
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** Is anything wrong, and are we protected? */
         get: operations["get-overview"];
         put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List everybody who ever signed in */
+        get: operations["list-people"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/people/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        /** Assign roles to a person, or disable them; it holds at once */
+        put: operations["set-person"];
         post?: never;
         delete?: never;
         options?: never;
@@ -643,16 +524,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List enforcement points
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** List enforcement points */
         get: operations["list-points"];
         put?: never;
-        /**
-         * Enroll an enforcement point; it starts observing
-         * @description Needs the right to administer. Roles with a scope may not use it.
-         */
+        /** Enroll an enforcement point; it starts observing */
         post: operations["enroll-point"];
         delete?: never;
         options?: never;
@@ -673,10 +548,7 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /**
-         * Change a point: its mode, percent, dialect, addresses or resources
-         * @description Needs the right to administer. Roles with a scope may not use it.
-         */
+        /** Change a point: its mode, percent, dialect, addresses or resources */
         patch: operations["set-point"];
         trace?: never;
     };
@@ -689,12 +561,43 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name */
         post: operations["search"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** List the browsers that are signed in as you */
+        get: operations["list-sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Sign one of your browsers out */
+        delete: operations["end-session"];
         options?: never;
         head?: never;
         patch?: never;
@@ -709,10 +612,7 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /**
-         * Report that a secret was seen; only a proven one acts by itself
-         * @description Needs the right to report. Roles with a scope may not use it.
-         */
+        /** Report that a secret was seen; only a proven one acts by itself */
         post: operations["report-sighting"];
         delete?: never;
         options?: never;
@@ -727,10 +627,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * Say how a person can sign in; needs no sign-in
-         * @description Needs no sign-in.
-         */
+        /** Say how a person can sign in; needs no sign-in */
         get: operations["get-signin"];
         put?: never;
         post?: never;
@@ -747,16 +644,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List sources of logs and sightings
-         * @description Needs the right to read. Roles with a scope may not use it.
-         */
+        /** List sources of logs and sightings */
         get: operations["list-sources"];
         put?: never;
-        /**
-         * Add a source; it may speak only about its accounts
-         * @description Needs the right to administer. Roles with a scope may not use it.
-         */
+        /** Add a source; it may speak only about its accounts */
         post: operations["add-source"];
         delete?: never;
         options?: never;
@@ -764,23 +655,36 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/v1/stream": {
+    "/v1/tokens": {
         parameters: {
             query?: never;
             header?: never;
             path?: never;
             cookie?: never;
         };
-        /**
-         * Follow decisions, findings and actions as they happen
-         * @description Server-sent events. The id of an event is a cursor: send it as Last-Event-ID to go on behind it. An event called reset says that the cursor was too old.
-         *
-         *     Needs the right to read. Roles with a scope see what lies within it.
-         */
-        get: operations["stream"];
+        /** List operator tokens, the newest first */
+        get: operations["list-tokens"];
+        put?: never;
+        /** Make an operator token and show its key for the only time */
+        post: operations["create-token"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/tokens/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
         put?: never;
         post?: never;
-        delete?: never;
+        /** Revoke an operator token, at once */
+        delete: operations["revoke-token"];
         options?: never;
         head?: never;
         patch?: never;
@@ -793,10 +697,7 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /**
-         * List the caller's saved views
-         * @description Needs the right to read. Roles with a scope see what lies within it.
-         */
+        /** List the caller's saved views */
         get: operations["list-views"];
         put?: never;
         post?: never;
@@ -814,16 +715,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /**
-         * Save a view under an id of the caller's choice
-         * @description Needs the right to triage. Roles with a scope see what lies within it.
-         */
+        /** Save a view under an id of the caller's choice */
         put: operations["put-view"];
         post?: never;
-        /**
-         * Remove a saved view
-         * @description Needs the right to triage. Roles with a scope see what lies within it.
-         */
+        /** Remove a saved view */
         delete: operations["delete-view"];
         options?: never;
         head?: never;
@@ -857,7 +752,7 @@ export interface components {
             undone_by?: string;
         };
         AddSource: {
-            accounts?: string[];
+            accounts?: string[] | null;
             /** @enum {string} */
             format: "cloudtrail" | "scanner" | "text";
             name?: string;
@@ -900,6 +795,21 @@ export interface components {
             /** @description e-mail address or team:x */
             owner?: string;
         };
+        CreateToken: {
+            /**
+             * Format: int64
+             * @description seconds; 0 means 90 days
+             */
+            expires_in?: number;
+            loopback?: boolean;
+            name: string;
+            /** @description e-mail address or team:x */
+            owner?: string;
+            /** @description of what the roles allow, only these */
+            rights?: string[] | null;
+            /** @description none: your own */
+            roles?: components["schemas"]["Role"][] | null;
+        };
         Credential: {
             /** @description identity that it is pinned to */
             consumer: string;
@@ -924,7 +834,7 @@ export interface components {
             public_id: string;
             /** Format: int64 */
             risk: number;
-            terms: components["schemas"]["RiskTerm"][];
+            terms: components["schemas"]["RiskTerm"][] | null;
         };
         Decision: {
             action: string;
@@ -941,7 +851,7 @@ export interface components {
             consumer: boolean;
             country: string;
             credential: string;
-            features: components["schemas"]["Feature"][];
+            features: components["schemas"]["Feature"][] | null;
             /** Format: int64 */
             generation: number;
             id: string;
@@ -955,14 +865,14 @@ export interface components {
             micros: number;
             name: string;
             network: string;
-            obligations: components["schemas"]["Obligation"][];
+            obligations: components["schemas"]["Obligation"][] | null;
             operation: string;
             /** @enum {string} */
             outcome: "allow" | "deny" | "step-up";
             point: string;
             point_name: string;
             policy: string;
-            reasons: components["schemas"]["Reason"][];
+            reasons: components["schemas"]["Reason"][] | null;
             resource: string;
             /** Format: int64 */
             risk: number;
@@ -989,9 +899,9 @@ export interface components {
              */
             dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
             name: string;
-            resources?: string[];
+            resources?: string[] | null;
             /** @description addresses or prefixes it speaks from; none means loopback */
-            sources?: string[];
+            sources?: string[] | null;
         };
         Enrolled: {
             id: string;
@@ -1029,7 +939,7 @@ export interface components {
              */
             detail?: string;
             /** @description Optional list of individual error details */
-            errors?: components["schemas"]["ErrorDetail"][];
+            errors?: components["schemas"]["ErrorDetail"][] | null;
             /**
              * Format: uri
              * @description A URI reference that identifies the specific occurrence of the problem.
@@ -1056,10 +966,10 @@ export interface components {
             type: string;
         };
         EvaluateFingerprints: {
-            blinded: string[];
+            blinded: string[] | null;
         };
         EvaluatedFingerprints: {
-            evaluated: string[];
+            evaluated: string[] | null;
             /** Format: int64 */
             version: number;
         };
@@ -1067,7 +977,7 @@ export interface components {
             /** @description as in the filter */
             field: string;
             /** @description the most frequent first, at most 50 */
-            values: components["schemas"]["FacetValue"][];
+            values: components["schemas"]["FacetValue"][] | null;
         };
         FacetValue: {
             /** Format: int64 */
@@ -1078,7 +988,7 @@ export interface components {
         Facets: {
             /** @description there are more than total */
             at_least?: boolean;
-            facets: components["schemas"]["Facet"][];
+            facets: components["schemas"]["Facet"][] | null;
             /**
              * Format: int64
              * @description how many identities there are in all, as far as they were counted
@@ -1100,8 +1010,8 @@ export interface components {
             credential: string;
             /** Format: date-time */
             detected_at: string;
-            events: string[];
-            features: components["schemas"]["Feature"][];
+            events: string[] | null;
+            features: components["schemas"]["Feature"][] | null;
             /** Format: date-time */
             first_seen: string;
             id: string;
@@ -1112,7 +1022,7 @@ export interface components {
             name?: string;
             owner: string;
             place?: components["schemas"]["Place"];
-            reach: string[];
+            reach: string[] | null;
             rule: string;
             /** Format: double */
             score: number;
@@ -1139,7 +1049,7 @@ export interface components {
             name: string;
         };
         Health: {
-            checks: components["schemas"]["HealthCheck"][];
+            checks: components["schemas"]["HealthCheck"][] | null;
             ready: boolean;
         };
         HealthCheck: {
@@ -1186,11 +1096,11 @@ export interface components {
             attestable: boolean;
             /** Format: date-time */
             created?: string;
-            credentials: components["schemas"]["Credential"][];
+            credentials: components["schemas"]["Credential"][] | null;
             environment: components["schemas"]["Environment"];
             /** Format: date-time */
             first_seen?: string;
-            grants: components["schemas"]["Grant"][];
+            grants: components["schemas"]["Grant"][] | null;
             id: string;
             kind: string;
             /** Format: date-time */
@@ -1199,13 +1109,13 @@ export interface components {
             /** @description the provider's immutable id */
             native: string;
             /** @description what is usual for it, by feature */
-            normal: components["schemas"]["Normal"][];
+            normal: components["schemas"]["Normal"][] | null;
             owner: components["schemas"]["Owner"];
-            owners: components["schemas"]["OwnerEvidence"][];
+            owners: components["schemas"]["OwnerEvidence"][] | null;
             /** @description ARN, SPIFFE id or subject */
             path: string;
             provider: string;
-            reach: string[];
+            reach: string[] | null;
             /** Format: int64 */
             risk: number;
             /** @description seen acting, in no inventory */
@@ -1224,11 +1134,11 @@ export interface components {
              * @description calls learned from
              */
             events: number;
-            features: components["schemas"]["LearnedFeature"][];
+            features: components["schemas"]["LearnedFeature"][] | null;
             /** Format: date-time */
             first_seen?: string;
             /** @description hours of the week in which it is active; 0 is Monday 00:00 UTC, 167 Sunday 23:00 */
-            hours: number[];
+            hours: number[] | null;
             identity: string;
             /** Format: date-time */
             last_seen?: string;
@@ -1246,7 +1156,7 @@ export interface components {
             distinct: number;
             /** @enum {string} */
             feature: "network" | "asn" | "country" | "agent" | "action" | "class" | "region";
-            values: components["schemas"]["LearnedValue"][];
+            values: components["schemas"]["LearnedValue"][] | null;
         };
         LearnedValue: {
             /**
@@ -1258,14 +1168,14 @@ export interface components {
         };
         Lineage: {
             /** @description who uses its credentials */
-            consumers: components["schemas"]["Consumer"][];
+            consumers: components["schemas"]["Consumer"][] | null;
             identity: string;
             /** @description what tells where it comes from, the oldest first */
-            origin: components["schemas"]["Origin"][];
+            origin: components["schemas"]["Origin"][] | null;
             /** @description what it may touch and what it did */
-            reaches: components["schemas"]["Reach"][];
+            reaches: components["schemas"]["Reach"][] | null;
             /** @description where its secrets were seen, the newest first */
-            stored_in: components["schemas"]["StoredIn"][];
+            stored_in: components["schemas"]["StoredIn"][] | null;
         };
         Link: {
             /** Format: date-time */
@@ -1282,8 +1192,8 @@ export interface components {
             /** @description id of the person, when there is one */
             person?: string;
             /** @description every right that is held somewhere: read, triage, respond, administer, audit, report */
-            rights: string[];
-            roles: components["schemas"]["Role"][];
+            rights: string[] | null;
+            roles: components["schemas"]["Role"][] | null;
             version: string;
         };
         NewCredential: {
@@ -1291,9 +1201,33 @@ export interface components {
             identity: string;
             key: string;
         };
+        NewToken: {
+            /** Format: date-time */
+            created: string;
+            /** Format: date-time */
+            expires: string;
+            id: string;
+            /** @description in the inventory */
+            identity: string;
+            key: string;
+            /** @description good on the server's own host only */
+            loopback: boolean;
+            name: string;
+            /** @description the token that made it */
+            parent?: string;
+            /** @description who made it; it never allows more than that person */
+            person?: string;
+            /** Format: date-time */
+            revoked?: string;
+            /** @description if any: of what the roles allow, only these */
+            rights: string[] | null;
+            roles: components["schemas"]["Role"][] | null;
+            /** Format: date-time */
+            used?: string;
+        };
         Normal: {
             feature: string;
-            usual: string[];
+            usual: string[] | null;
         };
         Obligation: {
             /** @enum {string} */
@@ -1339,15 +1273,15 @@ export interface components {
             /** Format: int64 */
             identities: number;
             /** @description open findings, worst first, at most ten */
-            needs: components["schemas"]["Finding"][];
+            needs: components["schemas"]["Finding"][] | null;
             /**
              * Format: double
              * @description decisions a second over the last minute
              */
             per_second: number;
-            points: components["schemas"]["Point"][];
+            points: components["schemas"]["Point"][] | null;
             /** @description the last 60 minutes */
-            rates: components["schemas"]["Rate"][];
+            rates: components["schemas"]["Rate"][] | null;
             /** Format: int64 */
             shadow: number;
             /**
@@ -1365,7 +1299,7 @@ export interface components {
             /** Format: int64 */
             unparsable: number;
             /** @description points that only observe */
-            unprotected: string[];
+            unprotected: string[] | null;
             /**
              * Format: int64
              * @description requests that observing points let pass
@@ -1390,7 +1324,7 @@ export interface components {
         PageAction: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Action"][];
+            items: components["schemas"]["Action"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1402,7 +1336,7 @@ export interface components {
         PageCredential: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Credential"][];
+            items: components["schemas"]["Credential"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1414,7 +1348,7 @@ export interface components {
         PageDecision: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Decision"][];
+            items: components["schemas"]["Decision"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1426,7 +1360,7 @@ export interface components {
         PageEntry: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Entry"][];
+            items: components["schemas"]["Entry"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1438,7 +1372,7 @@ export interface components {
         PageFinding: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Finding"][];
+            items: components["schemas"]["Finding"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1450,7 +1384,19 @@ export interface components {
         PageIdentity: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Identity"][];
+            items: components["schemas"]["Identity"][] | null;
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
+        PagePerson: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["Person"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1462,7 +1408,19 @@ export interface components {
         PagePoint: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Point"][];
+            items: components["schemas"]["Point"][] | null;
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
+        PageSession: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["Session"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1474,7 +1432,19 @@ export interface components {
         PageSource: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Source"][];
+            items: components["schemas"]["Source"][] | null;
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
+        PageToken: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["Token"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1486,7 +1456,7 @@ export interface components {
         PageView: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["View"][];
+            items: components["schemas"]["View"][] | null;
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1494,6 +1464,24 @@ export interface components {
              * @description how many there are in all, as far as they were counted
              */
             total: number;
+        };
+        Person: {
+            /** @description roles that an administrator gave */
+            assigned: components["schemas"]["Role"][] | null;
+            /** Format: date-time */
+            created: string;
+            disabled: boolean;
+            /** @description empty unless the provider has verified it */
+            email: string;
+            /** @description as the provider said at the last sign-in */
+            groups: string[] | null;
+            id: string;
+            issuer: string;
+            name: string;
+            /** @description all roles: assigned, and by group or address */
+            roles: components["schemas"]["Role"][] | null;
+            /** Format: date-time */
+            signed_in: string;
         };
         PinCredential: {
             /** @description identity id; empty lifts the pin */
@@ -1513,16 +1501,14 @@ export interface components {
             /** @enum {string} */
             dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
             disabled: boolean;
-            /** @description for If-Match */
-            etag: string;
             id: string;
             /** @enum {string} */
             mode: "observe" | "enforce";
             name: string;
             /** Format: int64 */
             percent: number;
-            resources: string[];
-            sources: string[];
+            resources: string[] | null;
+            sources: string[] | null;
             /** Format: int64 */
             would_refuse: number;
         };
@@ -1546,12 +1532,12 @@ export interface components {
         Reach: {
             admin: boolean;
             /** @description actions; empty when a point's policy decides */
-            granted: string[];
+            granted: string[] | null;
             /** @description the grants that say so */
-            grants: string[];
+            grants: string[] | null;
             resource: string;
             service: string;
-            used: components["schemas"]["Used"][];
+            used: components["schemas"]["Used"][] | null;
         };
         Reason: {
             effect: string;
@@ -1578,7 +1564,7 @@ export interface components {
         };
         Risk: {
             /** @description its credentials that are at risk; what is done with one counts for it alone */
-            credentials: components["schemas"]["CredentialRisk"][];
+            credentials: components["schemas"]["CredentialRisk"][] | null;
             /**
              * Format: int64
              * @description seconds in which a term fades to half
@@ -1591,7 +1577,7 @@ export interface components {
              */
             risk: number;
             /** @description the heaviest first */
-            terms: components["schemas"]["RiskTerm"][];
+            terms: components["schemas"]["RiskTerm"][] | null;
         };
         RiskTerm: {
             /**
@@ -1637,9 +1623,17 @@ export interface components {
             text: string;
         };
         SearchResult: {
-            results: components["schemas"]["Found"][];
+            results: components["schemas"]["Found"][] | null;
             /** @description the text looks like a secret; if nothing was found, it is not one that is known here */
             secret: boolean;
+        };
+        Session: {
+            address: string;
+            /** Format: date-time */
+            created: string;
+            id: string;
+            /** Format: date-time */
+            used: string;
         };
         SetFinding: {
             reason?: string;
@@ -1648,6 +1642,11 @@ export interface components {
         };
         SetOwner: {
             owner: string;
+        };
+        SetPerson: {
+            disabled?: boolean;
+            /** @description replaces the assigned roles */
+            roles?: components["schemas"]["Role"][];
         };
         SetPoint: {
             /** @enum {string} */
@@ -1681,7 +1680,7 @@ export interface components {
             url: string;
         };
         Source: {
-            accounts: string[];
+            accounts: string[] | null;
             /** Format: date-time */
             created: string;
             disabled: boolean;
@@ -1742,6 +1741,29 @@ export interface components {
             /** @description confirmed: the secret itself was proven */
             verdict: string;
         };
+        Token: {
+            /** Format: date-time */
+            created: string;
+            /** Format: date-time */
+            expires: string;
+            id: string;
+            /** @description in the inventory */
+            identity: string;
+            /** @description good on the server's own host only */
+            loopback: boolean;
+            name: string;
+            /** @description the token that made it */
+            parent?: string;
+            /** @description who made it; it never allows more than that person */
+            person?: string;
+            /** Format: date-time */
+            revoked?: string;
+            /** @description if any: of what the roles allow, only these */
+            rights: string[] | null;
+            roles: components["schemas"]["Role"][] | null;
+            /** Format: date-time */
+            used?: string;
+        };
         Used: {
             action: string;
             /**
@@ -1756,8 +1778,6 @@ export interface components {
             last_used?: string;
         };
         View: {
-            /** @description for If-Match */
-            etag: string;
             id: string;
             name: string;
             page: string;
@@ -1774,230 +1794,6 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-    "receive-logs": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                /** @description of the source that sends, such as cloudtrail */
-                format: string;
-            };
-            cookie?: never;
-        };
-        /** @description records, gzip or not */
-        requestBody: {
-            content: {
-                "application/octet-stream": string;
-            };
-        };
-        responses: {
-            /** @description what was counted */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": Record<string, never>;
-                };
-            };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-        };
-    };
-    "receive-text": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** @description any text, up to 1 MB */
-        requestBody: {
-            content: {
-                "text/plain": string;
-            };
-        };
-        responses: {
-            /** @description what its secrets turned out to be */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": Record<string, never>;
-                };
-            };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-        };
-    };
     "list-actions": {
         parameters: {
             query?: {
@@ -2025,53 +1821,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageAction"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2084,10 +1835,7 @@ export interface operations {
     "approve-action": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path: {
                 id: string;
             };
@@ -2108,89 +1856,8 @@ export interface operations {
                     "application/json": components["schemas"]["Action"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2203,10 +1870,7 @@ export interface operations {
     "undo-action": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path: {
                 id: string;
             };
@@ -2227,89 +1891,8 @@ export interface operations {
                     "application/json": components["schemas"]["Action"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2348,53 +1931,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageEntry"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2407,10 +1945,7 @@ export interface operations {
     "make-checkpoint": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -2425,80 +1960,8 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2535,53 +1998,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageCredential"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2612,62 +2030,8 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2702,89 +2066,8 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2829,53 +2112,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageDecision"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2905,62 +2143,8 @@ export interface operations {
                     "application/json": components["schemas"]["Decision"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2975,7 +2159,6 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
-                /** @description routes.yaml, resources.yaml, trust.yaml or policies.cedar */
                 name: string;
             };
             cookie?: never;
@@ -2985,69 +2168,14 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3060,12 +2188,8 @@ export interface operations {
     "apply-document": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
-                "If-Match"?: string;
-            };
+            header?: never;
             path: {
-                /** @description routes.yaml, resources.yaml, trust.yaml or policies.cedar */
                 name: string;
             };
             cookie?: never;
@@ -3079,105 +2203,14 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it was changed since the caller read it (If-Match) */
-            412: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3220,53 +2253,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageFinding"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3290,69 +2278,14 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Finding"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3365,12 +2298,8 @@ export interface operations {
     "set-finding": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
-                "If-Match"?: string;
-            };
+            header?: never;
             path: {
-                /** @description id of the finding */
                 id: string;
             };
             cookie?: never;
@@ -3384,105 +2313,14 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Finding"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it was changed since the caller read it (If-Match) */
-            412: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3514,80 +2352,8 @@ export interface operations {
                     "application/json": components["schemas"]["EvaluatedFingerprints"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3615,53 +2381,8 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3712,53 +2433,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageIdentity"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3771,10 +2447,7 @@ export interface operations {
     "create-identity": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -3793,80 +2466,8 @@ export interface operations {
                     "application/json": components["schemas"]["Identity"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3911,53 +2512,8 @@ export interface operations {
                     "application/json": components["schemas"]["Facets"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3982,69 +2538,14 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["IdentityDetail"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4084,62 +2585,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageEntry"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4152,10 +2599,7 @@ export interface operations {
     "create-credential": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -4177,89 +2621,8 @@ export interface operations {
                     "application/json": components["schemas"]["NewCredential"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4272,10 +2635,7 @@ export interface operations {
     "register-credential": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -4297,89 +2657,8 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4410,62 +2689,8 @@ export interface operations {
                     "application/json": components["schemas"]["Lineage"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4496,62 +2721,8 @@ export interface operations {
                     "application/json": components["schemas"]["Learned"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4564,10 +2735,7 @@ export interface operations {
     "set-owner": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
-                "If-Match"?: string;
-            };
+            header?: never;
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -4583,105 +2751,14 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Identity"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it was changed since the caller read it (If-Match) */
-            412: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4712,168 +2789,8 @@ export interface operations {
                     "application/json": components["schemas"]["Risk"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-        };
-    };
-    "import-aws": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** @description parts authorization-details, and if at hand access-keys and credential-report */
-        requestBody: {
-            content: {
-                "multipart/form-data": string;
-            };
-        };
-        responses: {
-            /** @description what changed */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": Record<string, never>;
-                };
-            };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4886,10 +2803,7 @@ export interface operations {
     "create-link": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -4904,80 +2818,8 @@ export interface operations {
                     "application/json": components["schemas"]["Link"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5005,53 +2847,8 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5079,8 +2876,8 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5088,8 +2885,28 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description the caller may not do this */
-            403: {
+        };
+    };
+    "list-people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PagePerson"];
+                };
+            };
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5097,35 +2914,34 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description the request is not valid; errors say where */
-            422: {
+        };
+    };
+    "set-person": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SetPerson"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
+                    "application/json": components["schemas"]["Person"];
                 };
             };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5153,53 +2969,8 @@ export interface operations {
                     "application/json": components["schemas"]["PagePoint"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5212,10 +2983,7 @@ export interface operations {
     "enroll-point": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -5234,80 +3002,8 @@ export interface operations {
                     "application/json": components["schemas"]["Enrolled"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5320,10 +3016,7 @@ export interface operations {
     "set-point": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
-                "If-Match"?: string;
-            };
+            header?: never;
             path: {
                 /** @description id or name of the point */
                 id: string;
@@ -5339,105 +3032,14 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Point"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it was changed since the caller read it (If-Match) */
-            412: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5469,8 +3071,8 @@ export interface operations {
                     "application/json": components["schemas"]["SearchResult"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5478,8 +3080,28 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description the caller may not do this */
-            403: {
+        };
+    };
+    "list-sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSession"];
+                };
+            };
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5487,62 +3109,28 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description it contradicts what is there */
-            409: {
+        };
+    };
+    "end-session": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
+                content?: never;
             };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5555,10 +3143,7 @@ export interface operations {
     "report-sighting": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -5577,80 +3162,8 @@ export interface operations {
                     "application/json": components["schemas"]["SightingReply"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5678,35 +3191,8 @@ export interface operations {
                     "application/json": components["schemas"]["SignIn"];
                 };
             };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5734,53 +3220,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageSource"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5793,10 +3234,7 @@ export interface operations {
     "add-source": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
-                "Idempotency-Key"?: string;
-            };
+            header?: never;
             path?: never;
             cookie?: never;
         };
@@ -5815,80 +3253,8 @@ export interface operations {
                     "application/json": components["schemas"]["Enrolled"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5898,36 +3264,26 @@ export interface operations {
             };
         };
     };
-    stream: {
+    "list-tokens": {
         parameters: {
-            query?: {
-                /** @description decision, finding and action, parted by commas; all of them without it */
-                topics?: string;
-                /** @description of the list of decisions; narrows decisions only */
-                filter?: string;
-                /** @description decisions shown a second; the others are counted in the event dropped */
-                rate?: number;
-            };
-            header?: {
-                /** @description id of the last event that was seen */
-                "Last-Event-ID"?: string;
-            };
+            query?: never;
+            header?: never;
             path?: never;
             cookie?: never;
         };
         requestBody?: never;
         responses: {
-            /** @description events until the reader goes away */
+            /** @description OK */
             200: {
                 headers: {
                     [name: string]: unknown;
                 };
                 content: {
-                    "text/event-stream": string;
+                    "application/json": components["schemas"]["PageToken"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5935,8 +3291,32 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description the caller may not do this */
-            403: {
+        };
+    };
+    "create-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CreateToken"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewToken"];
+                };
+            };
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5944,35 +3324,28 @@ export interface operations {
                     "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
-            /** @description the request is not valid; errors say where */
-            422: {
+        };
+    };
+    "revoke-token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description No Content */
+            204: {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
+                content?: never;
             };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6000,53 +3373,8 @@ export interface operations {
                     "application/json": components["schemas"]["PageView"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6059,10 +3387,7 @@ export interface operations {
     "put-view": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
-                "If-Match"?: string;
-            };
+            header?: never;
             path: {
                 /** @description chosen by whoever saves it: small letters, digits and hyphens */
                 id: string;
@@ -6078,105 +3403,14 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
-                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["View"];
                 };
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it was changed since the caller read it (If-Match) */
-            412: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6189,10 +3423,7 @@ export interface operations {
     "delete-view": {
         parameters: {
             query?: never;
-            header?: {
-                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
-                "If-Match"?: string;
-            };
+            header?: never;
             path: {
                 /** @description chosen by whoever saves it: small letters, digits and hyphens */
                 id: string;
@@ -6208,98 +3439,8 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description nobody is signed in */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the caller may not do this */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description there is no such thing, or it lies outside the caller's scope */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it contradicts what is there */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description it was changed since the caller read it (If-Match) */
-            412: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is too large */
-            413: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is of another content type than the route takes */
-            415: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the request is not valid; errors say where */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description a limit was reached; Retry-After says when to try again */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the server could not do it; its log says why */
-            500: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/problem+json": components["schemas"]["ErrorModel"];
-                };
-            };
-            /** @description the database is away; nothing was changed */
-            503: {
+            /** @description Error */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
