@@ -137,10 +137,12 @@ func (s *Server) confirm(ctx context.Context, now time.Time) {
 	ctx, cancel := context.WithTimeout(ctx, beat)
 	defer cancel()
 	var newest nhi.Generation
+	began := time.Now()
 	err := s.db.Read(ctx, func(tx *store.Tx) error {
 		newest = tx.Generation()
 		return nil
 	})
+	s.answered.Store(int64(time.Since(began)))
 	if err == nil && s.db.Health().Err == nil && s.facts.Generation() >= newest {
 		s.facts.Heartbeat(now)
 	}

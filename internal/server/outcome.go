@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"github.com/prometheus/client_golang/prometheus"
 	"sync"
 	"sync/atomic"
 
@@ -12,10 +13,12 @@ import (
 // outcomes counts decisions since the start, in all and by point.
 type outcomes struct {
 	allow, stepUp, deny, wouldRefuse atomic.Uint64
+	latency                          prometheus.Histogram
 	points                           sync.Map // nhi.ID to *atomic.Uint64: what observing points let pass
 }
 
 func (o *outcomes) count(d *nhi.Decision) {
+	o.latency.Observe(d.Latency.Seconds())
 	switch {
 	case d.WouldRefuse:
 		o.wouldRefuse.Add(1)

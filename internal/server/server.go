@@ -128,6 +128,7 @@ type Server struct {
 	router     *notify.Router
 	health     *health.Register
 	reloader   *reload.Reloader
+	answered   atomic.Int64 // nanoseconds that the store took at the last heartbeat
 	clock      health.Clock
 	changed    *wakeup
 	respond    *respond.Service
@@ -146,7 +147,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{settings: s, outcomes: &outcomes{}, changed: newWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
+	srv := &Server{settings: s, outcomes: &outcomes{latency: newLatency()}, changed: newWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.Close())

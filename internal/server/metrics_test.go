@@ -1,0 +1,80 @@
+package server
+
+import (
+	"io"
+	"maps"
+	"net/http"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var (
+	metricName = regexp.MustCompile(`\bmuster_[a-z_]+`)
+	metricType = regexp.MustCompile(`(?m)^# TYPE (muster_[a-z_]+) `)
+	metricRow  = regexp.MustCompile("(?m)^\\| `(muster_[a-z_]+)` \\|")
+)
+
+// served lists the metrics of a running server.
+func served(t *testing.T) []string {
+	t.Helper()
+	r := start(t, t.TempDir())
+	res, err := http.Get(r.OpsURL() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.StatusCode != http.StatusOK {
+		t.Fatalf("metrics: %d %s", res.StatusCode, text)
+	}
+	names := map[string]bool{}
+	for _, m := range metricType.FindAllStringSubmatch(string(text), -1) {
+		names[m[1]] = true
+	}
+	if len(names) == 0 {
+		t.Fatalf("no metric of ours in %d bytes: %.2000s", len(text), text)
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+func TestDashboardAndAlertsNameOnlyMetricsThatAreServed(t *testing.T) {
+	have := served(t)
+	for _, file := range []string{"../../deploy/grafana/muster.json", "../../deploy/prometheus/muster.rules.yaml"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := metricName.FindAllString(string(text), -1)
+		if len(named) == 0 {
+			t.Errorf("%s names no metric", file)
+		}
+		for _, name := range named {
+			if !slices.Contains(have, strings.TrimSuffix(name, "_bucket")) {
+				t.Errorf("%s names %s, which no server serves", file, name)
+			}
+		}
+	}
+}
+
+func TestEveryMetricIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../../docs/reference/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var documented []string
+	for _, m := range metricRow.FindAllStringSubmatch(string(text), -1) {
+		documented = append(documented, m[1])
+	}
+	slices.Sort(documented)
+	if diff := cmp.Diff(served(t), documented); diff != "" {
+		t.Errorf("docs/reference/metrics.md (-served +documented):\n%s", diff)
+	}
+}
