@@ -6,6 +6,7 @@ export function decision(change: Partial<Decision> = {}): Decision {
     id: "d1",
     at: "2026-03-12T09:14:07Z",
     outcome: "allow",
+    consumer: false,
     would_refuse: false,
     obligations: [],
     reasons: [],

@@ -83,7 +83,9 @@ function Feature({ feature: f }: { feature: NonNullable<Learned["features"]>[num
                   <rect width="100" height="6" className="fill-raised" />
                   <rect width={Math.max(1, v.share * 100)} height="6" className="fill-accent" />
                 </svg>
-                <span className="w-10 shrink-0 text-right text-muted">{Math.round(v.share * 100)} %</span>
+                <span className="w-12 shrink-0 whitespace-nowrap text-right text-muted">
+                  {Math.round(v.share * 100)} %
+                </span>
               </span>
             </td>
           </tr>

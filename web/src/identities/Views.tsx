@@ -46,15 +46,15 @@ export function Views({ search }: { search: IdentitiesSearch }) {
   const known = given.some((g) => query(g.search) === now) || saved.some((v) => query(read(v.query)) === now);
   return (
     <div className="flex min-w-0 items-center gap-2 border-b border-hair px-3 md:px-4">
-      <ul aria-label="Views" className="flex min-w-0 flex-1 flex-wrap gap-x-1">
+      <ul aria-label="Views" className="flex min-w-0 flex-1 gap-x-1 overflow-x-auto whitespace-nowrap md:flex-wrap">
         {given.map((g) => (
           <li key={g.name}>
-            <ViewLink name={g.name} search={g.search} on={query(g.search) === now} />
+            <ViewLink name={g.name} search={g.search} />
           </li>
         ))}
         {saved.map((v) => (
           <li key={v.id} className="flex max-w-60 items-center">
-            <ViewLink name={v.name} search={read(v.query)} on={query(read(v.query)) === now} />
+            <ViewLink name={v.name} search={read(v.query)} />
             {query(read(v.query)) === now && <Forget view={v} />}
           </li>
         ))}
@@ -69,13 +69,13 @@ export function Views({ search }: { search: IdentitiesSearch }) {
   );
 }
 
-function ViewLink({ name, search, on }: { name: string; search: IdentitiesSearch; on: boolean }) {
+function ViewLink({ name, search }: { name: string; search: IdentitiesSearch }) {
   return (
     <Link
       to="/identities"
-      search={search}
-      aria-current={on ? "page" : undefined}
-      className="flex h-9 min-w-0 items-center border-b-2 border-transparent px-2 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
+      search={{ filter: search.filter, order: search.order }}
+      activeOptions={{ exact: true, includeSearch: true, explicitUndefined: true }}
+      className="flex h-9 min-w-0 shrink-0 items-center border-b-2 border-transparent px-2 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
     >
       <Hostile text={name} />
     </Link>

@@ -1,6 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
-import { useMay } from "../access/useMay";
 import { me } from "../api/queries";
 import { Skeleton } from "../parts/Skeleton";
 import type { SettingsPart } from "../router";
@@ -14,31 +13,27 @@ const route = getRouteApi("/settings");
 export function SettingsPage() {
   const { part = "you" } = route.useSearch();
   const who = useQuery(me).data;
-  const administers = useMay("administer");
   if (!who) return <Skeleton />;
-  const parts: { part: SettingsPart; label: string; shown: boolean }[] = [
-    { part: "you", label: "You", shown: true },
-    { part: "health", label: "Health", shown: true },
-    { part: "about", label: "About", shown: true },
+  const parts: { part: SettingsPart; label: string }[] = [
+    { part: "you", label: "You" },
+    { part: "health", label: "Health" },
+    { part: "about", label: "About" },
   ];
-  void administers;
   return (
     <div className="flex min-w-0 flex-col gap-3 p-3 md:p-4">
       <h1 className="sr-only">Settings</h1>
       <nav aria-label="Settings" className="flex flex-wrap gap-x-1 border-b border-hair">
-        {parts
-          .filter((p) => p.shown)
-          .map((p) => (
-            <Link
-              key={p.part}
-              to="/settings"
-              search={{ part: p.part === "you" ? undefined : p.part }}
-              aria-current={p.part === part ? "page" : undefined}
-              className="flex h-9 items-center border-b-2 border-transparent px-2.5 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
-            >
-              {p.label}
-            </Link>
-          ))}
+        {parts.map((p) => (
+          <Link
+            key={p.part}
+            to="/settings"
+            search={{ part: p.part === "you" ? undefined : p.part }}
+            activeOptions={{ exact: true, includeSearch: true, explicitUndefined: true }}
+            className="flex h-9 items-center border-b-2 border-transparent px-2.5 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
+          >
+            {p.label}
+          </Link>
+        ))}
       </nav>
       {part === "you" && <You me={who} />}
       {part === "health" && <Health />}

@@ -10,11 +10,11 @@ import { Toasts } from "../parts/Toasts";
 import { Banner } from "./Banner";
 import { Header } from "./Header";
 import { Nav } from "./Nav";
-import { SignIn } from "./SignIn";
 import { useKeys } from "./useKeys";
 
 const Search = lazy(() => import("./Search"));
 const Help = lazy(() => import("./Help"));
+const SignIn = lazy(() => import("./SignIn"));
 
 /** Shell is what surrounds every page: navigation, search, connection, messages. */
 export function Shell() {
@@ -30,7 +30,12 @@ export function Shell() {
   const main = useRef<HTMLElement>(null);
   useFocusOnNavigation(main);
 
-  if (who.error instanceof Problem && who.error.status === 401) return <SignIn />;
+  if (who.error instanceof Problem && who.error.status === 401)
+    return (
+      <Suspense fallback={null}>
+        <SignIn />
+      </Suspense>
+    );
   if (who.isError && !who.data) return <Failure what="Muster" error={who.error} again={() => who.refetch()} />;
   if (!who.data) return null;
   return (

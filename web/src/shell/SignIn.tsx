@@ -7,7 +7,7 @@ import { clean } from "../text/hostile";
 import { ssoAddress } from "./ssoAddress";
 
 /** SignIn says how to get in: at the organisation, or with a one-time link from the machine that runs Muster. */
-export function SignIn() {
+export default function SignIn() {
   const { data, isPending } = useQuery(signin);
   const here = useRouterState({ select: (s) => s.location.href });
   const sso = data?.sso;
