@@ -11,8 +11,12 @@ const routes = [
   { name: "activity", path: "/activity", ready: '[role="row"][data-id]' },
   { name: "findings", path: "/findings", ready: "[data-finding]" },
   { name: "actions", path: "/findings?view=actions", ready: 'ul[aria-label^="What was done"] li' },
-  { name: "identities", path: "/identities", ready: 'a[href^="/identities/"]' },
-  { name: "points", path: "/points", ready: 'h2:has-text("Enforcement points")' },
+  { name: "identities", path: "/identities", ready: '[role="grid"] a[href^="/identities/"]' },
+  { name: "points", path: "/points", ready: 'ul[aria-label="Enforcement points"] li' },
+  { name: "sources", path: "/sources", ready: 'ul[aria-label="Sources"] li' },
+  { name: "settings", path: "/settings", ready: 'h2:has-text("Who you are")' },
+  { name: "health", path: "/settings?part=health", ready: 'ul[aria-label="Checks"] li' },
+  { name: "about", path: "/settings?part=about", ready: 'h2:has-text("About")' },
 ];
 const looks = ["dark", "light"].flatMap((theme) => [wide, narrow].map((viewport) => ({ theme, viewport })));
 const row = '[role="row"][data-id]';
@@ -84,12 +88,24 @@ describe("the console of a living company", () => {
         await v.picture(`out/${name}-${look.theme}-${look.viewport.width}.png`);
         v.calm(name);
       }
-      await v.page.goto("/identities?kind=iam-user");
-      await v.page.locator('a[href^="/identities/"]').first().click();
-      await v.page.locator('h2:has-text("What is normal")').waitFor();
-      await v.accessible("identity");
-      await v.fits("identity");
-      await v.picture(`out/identity-${look.theme}-${look.viewport.width}.png`);
+      await v.go("/identities?filter=static%3Atrue&order=-last_used", row);
+      const id = await v.page.locator(row).first().getAttribute("data-id");
+      for (const [tab, shows] of [
+        ["normal", "text=calls were learned"],
+        ["credentials", 'ul[aria-label="Credentials"] li'],
+        ["decisions", 'nav[aria-label="Parts"]'],
+        ["changes", 'nav[aria-label="Parts"]'],
+      ]) {
+        await v.go(`/identities/${id}?tab=${tab}`, 'section[aria-label="Lineage"] ol');
+        await v.page.locator(shows).first().waitFor();
+        await v.accessible(`identity, ${tab}`);
+        await v.fits(`identity, ${tab}`);
+        await v.picture(`out/identity-${tab}-${look.theme}-${look.viewport.width}.png`);
+      }
+      await v.page.getByRole("button", { name: /explain it/ }).click();
+      await v.page.locator('dialog[open] h2:has-text("Why risk")').waitFor();
+      await v.accessible("the risk");
+      await v.fits("the risk");
       v.calm("identity");
       await v.close();
     });
@@ -105,12 +121,13 @@ describe("the console of a living company", () => {
       await v.fits("the explanation");
       await v.picture(`out/why-${look.theme}-${look.viewport.width}.png`);
 
-      await v.go("/points", 'h2:has-text("Enforcement points")');
-      for (const [button, title] of [
-        ["Enrol a point", "Enrol a point"],
-        ["Add a source", "Add a source"],
-        ["Change", "Point "],
+      for (const [path, button, title] of [
+        ["/points", "Enrol a point", "Enrol a point"],
+        ["/points", "Change", "Point "],
+        ["/sources", "Add a source", "Add a source"],
+        ["/identities?filter=risk%3E%3D1", "Save view", "Save this view"],
       ]) {
+        await v.go(path, `button:has-text("${button}")`);
         await v.page.locator("button", { hasText: button }).first().click();
         await v.page.locator("dialog[open] h2", { hasText: title }).waitFor();
         await v.accessible(title);
@@ -201,16 +218,16 @@ describe("the console of a living company", () => {
   it("goes anywhere by keyboard", async () => {
     const v = await open({ theme: "dark" });
     await v.go("/", "[data-tile]");
-    for (const [key, path] of [["a", "/activity"], ["f", "/findings"], ["i", "/identities"], ["p", "/points"], ["o", "/"]]) {
+    for (const [key, path] of [["a", "/activity"], ["f", "/findings"], ["i", "/identities"], ["p", "/points"], ["s", "/sources"], ["e", "/settings"], ["o", "/"]]) {
       await v.page.keyboard.press("g");
       await v.page.keyboard.press(key);
       await v.page.waitForURL((url) => url.pathname === path);
     }
     await v.page.keyboard.press("Tab");
-    await v.go("/identities", 'a[href^="/identities/"]');
-    const name = (await v.page.locator('a[href^="/identities/"]').first().innerText()).trim();
+    await v.go("/identities", '[role="grid"] a[href^="/identities/"]');
+    const name = (await v.page.locator('[role="grid"] a[href^="/identities/"]').first().innerText()).trim();
     await v.page.keyboard.press("Control+k");
-    await v.page.getByRole("combobox", { name: "Search identities and pages" }).fill(name);
+    await v.page.getByRole("combobox", { name: "Search anything" }).fill(name);
     await v.page.getByRole("option", { name }).first().waitFor();
     await v.accessible("search");
     await v.page.keyboard.press("Enter");
@@ -283,6 +300,20 @@ describe("the console of a living company", () => {
       await v.page.locator('[data-finding]:has-text("In force")').first().click();
       await v.page.locator('section[aria-label="What was done"]').waitFor();
       await v.picture(`${images}/findings-${theme}.png`);
+      for (const [name, path, ready] of [
+        ["identities", "/identities?filter=static%3Atrue&order=-last_used", row],
+        ["points", "/points", 'ul[aria-label="Enforcement points"] li'],
+        ["sources", "/sources", 'ul[aria-label="Sources"] li'],
+        ["settings", "/settings?part=health", 'ul[aria-label="Checks"] li'],
+      ]) {
+        await v.go(path, ready);
+        await v.picture(`${images}/${name}-${theme}.png`);
+      }
+      await v.go("/identities?filter=static%3Atrue&order=-last_used", row);
+      await v.page.locator(`${row} a`).first().click();
+      await v.page.locator("text=calls were learned").waitFor();
+      await v.page.locator('section[aria-label="Lineage"] ol').waitFor();
+      await v.picture(`${images}/identity-${theme}.png`);
       await v.close();
     }
   });
@@ -311,6 +342,8 @@ describe("the console of a server that knows nothing yet", () => {
         ["actions", "/findings?view=actions", "text=Nothing was contained yet"],
         ["identities", "/identities", "h1"],
         ["points", "/points", "text=Nothing asks Muster yet"],
+        ["sources", "/sources", "text=Nobody reports logs or leaks yet"],
+        ["settings", "/settings", 'h2:has-text("How people sign in")'],
         ["an unknown identity", "/identities/nhi_aaaaaaaaaaaaaaaaaaaaaaaaaa", "text=could not be read"],
       ]) {
         await v.go(path, teaches);
