@@ -4,6 +4,46 @@
  */
 
 export interface paths {
+    "/receive/logs/{format}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take activity in; what the reply counts is durable
+         * @description Needs the right to report. Roles with a scope may not use it.
+         */
+        post: operations["receive-logs"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/receive/text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Look for secrets in a text; the text is not kept
+         * @description Needs the right to report. Roles with a scope may not use it.
+         */
+        post: operations["receive-text"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/actions": {
         parameters: {
             query?: never;
@@ -11,7 +51,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List what was done, the newest first */
+        /**
+         * List what was done, the newest first
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-actions"];
         put?: never;
         post?: never;
@@ -30,7 +73,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Carry out a proposed action */
+        /**
+         * Carry out a proposed action
+         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         post: operations["approve-action"];
         delete?: never;
         options?: never;
@@ -47,7 +93,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Undo an action */
+        /**
+         * Undo an action
+         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         post: operations["undo-action"];
         delete?: never;
         options?: never;
@@ -62,7 +111,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List acts, the newest first */
+        /**
+         * List acts, the newest first
+         * @description Needs the right to audit. Roles with a scope may not use it.
+         */
         get: operations["list-audit"];
         put?: never;
         post?: never;
@@ -81,7 +133,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Sign where the audit log stands now; keep the answer elsewhere */
+        /**
+         * Sign where the audit log stands now; keep the answer elsewhere
+         * @description Needs the right to audit. Roles with a scope may not use it.
+         */
         post: operations["make-checkpoint"];
         delete?: never;
         options?: never;
@@ -96,7 +151,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List credentials; never their values */
+        /**
+         * List credentials; never their values
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-credentials"];
         put?: never;
         post?: never;
@@ -113,7 +171,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one credential */
+        /**
+         * Show one credential
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-credential"];
         put?: never;
         post?: never;
@@ -131,7 +192,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Pin a credential to one consumer, or lift the pin */
+        /**
+         * Pin a credential to one consumer, or lift the pin
+         * @description Needs the right to respond. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         put: operations["pin-credential"];
         post?: never;
         delete?: never;
@@ -147,7 +211,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List recent decisions, the newest first */
+        /**
+         * List recent decisions, the newest first
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-decisions"];
         put?: never;
         post?: never;
@@ -164,7 +231,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one decision with its reasons */
+        /**
+         * Show one decision with its reasons
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-decision"];
         put?: never;
         post?: never;
@@ -181,9 +251,15 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show routes.yaml, resources.yaml, trust.yaml or policies.cedar as it is in force */
+        /**
+         * Show routes.yaml, resources.yaml, trust.yaml or policies.cedar as it is in force
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
         get: operations["get-document"];
-        /** Apply a document as a whole; a wrong one changes nothing */
+        /**
+         * Apply a document as a whole; a wrong one changes nothing
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         put: operations["apply-document"];
         post?: never;
         delete?: never;
@@ -199,7 +275,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List findings, the worst and newest first */
+        /**
+         * List findings, the worst and newest first
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-findings"];
         put?: never;
         post?: never;
@@ -216,14 +295,20 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one finding */
+        /**
+         * Show one finding
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-finding"];
         put?: never;
         post?: never;
         delete?: never;
         options?: never;
         head?: never;
-        /** Say what you think of a finding */
+        /**
+         * Say what you think of a finding
+         * @description Needs the right to triage. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         patch: operations["set-finding"];
         trace?: never;
     };
@@ -236,7 +321,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Evaluate blinded elements (RFC 9497), at most 100 a call */
+        /**
+         * Evaluate blinded elements (RFC 9497), at most 100 a call
+         * @description Needs the right to report. Roles with a scope may not use it.
+         */
         post: operations["evaluate-fingerprints"];
         delete?: never;
         options?: never;
@@ -251,7 +339,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say how each part of this process does, and what to do about it */
+        /**
+         * Say how each part of this process does, and what to do about it
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
         get: operations["get-health"];
         put?: never;
         post?: never;
@@ -268,10 +359,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List identities */
+        /**
+         * List identities
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-identities"];
         put?: never;
-        /** Create an identity of Muster's own */
+        /**
+         * Create an identity of Muster's own
+         * @description Needs the right to administer. Roles with a scope see what lies within it.
+         */
         post: operations["create-identity"];
         delete?: never;
         options?: never;
@@ -286,7 +383,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Count identities by kind, owner, environment and other fields */
+        /**
+         * Count identities by kind, owner, environment and other fields
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-identity-facets"];
         put?: never;
         post?: never;
@@ -303,7 +403,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show one identity with what belongs to it */
+        /**
+         * Show one identity with what belongs to it
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-identity"];
         put?: never;
         post?: never;
@@ -320,7 +423,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the acts about an identity and its credentials, the newest first */
+        /**
+         * List the acts about an identity and its credentials, the newest first
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["list-identity-changes"];
         put?: never;
         post?: never;
@@ -339,7 +445,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Create an API key and show it for the only time */
+        /**
+         * Create an API key and show it for the only time
+         * @description Needs the right to administer. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         post: operations["create-credential"];
         delete?: never;
         options?: never;
@@ -356,7 +465,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Register an existing key; its value is not kept */
+        /**
+         * Register an existing key; its value is not kept
+         * @description Needs the right to administer. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         post: operations["register-credential"];
         delete?: never;
         options?: never;
@@ -371,7 +483,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Follow an identity from its origin to what it reaches */
+        /**
+         * Follow an identity from its origin to what it reaches
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-lineage"];
         put?: never;
         post?: never;
@@ -388,7 +503,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Show what was learned about how it behaves */
+        /**
+         * Show what was learned about how it behaves
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-normal"];
         put?: never;
         post?: never;
@@ -406,7 +524,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Name the owner by hand */
+        /**
+         * Name the owner by hand
+         * @description Needs the right to triage. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         put: operations["set-owner"];
         post?: never;
         delete?: never;
@@ -422,10 +543,33 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Explain its risk term by term */
+        /**
+         * Explain its risk term by term
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
         get: operations["get-risk"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/inventory/imports/aws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import IAM's export files as a whole
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["import-aws"];
         delete?: never;
         options?: never;
         head?: never;
@@ -441,7 +585,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Make a one-time sign-in link */
+        /**
+         * Make a one-time sign-in link
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         post: operations["create-link"];
         delete?: never;
         options?: never;
@@ -456,7 +603,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say who calls, and what the caller may do */
+        /**
+         * Say who calls, and what the caller may do
+         * @description Needs a sign-in; any role will do.
+         */
         get: operations["get-me"];
         put?: never;
         post?: never;
@@ -473,7 +623,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Is anything wrong, and are we protected? */
+        /**
+         * Is anything wrong, and are we protected?
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["get-overview"];
         put?: never;
         post?: never;
@@ -490,7 +643,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List everybody who ever signed in */
+        /**
+         * List everybody who ever signed in
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         get: operations["list-people"];
         put?: never;
         post?: never;
@@ -508,7 +664,10 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Assign roles to a person, or disable them; it holds at once */
+        /**
+         * Assign roles to a person, or disable them; it holds at once
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         put: operations["set-person"];
         post?: never;
         delete?: never;
@@ -524,10 +683,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List enforcement points */
+        /**
+         * List enforcement points
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-points"];
         put?: never;
-        /** Enroll an enforcement point; it starts observing */
+        /**
+         * Enroll an enforcement point; it starts observing
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         post: operations["enroll-point"];
         delete?: never;
         options?: never;
@@ -548,7 +713,10 @@ export interface paths {
         delete?: never;
         options?: never;
         head?: never;
-        /** Change a point: its mode, percent, dialect, addresses or resources */
+        /**
+         * Change a point: its mode, percent, dialect, addresses or resources
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         patch: operations["set-point"];
         trace?: never;
     };
@@ -561,7 +729,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name */
+        /**
+         * Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         post: operations["search"];
         delete?: never;
         options?: never;
@@ -576,7 +747,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the browsers that are signed in as you */
+        /**
+         * List the browsers that are signed in as you
+         * @description Needs a sign-in; any role will do.
+         */
         get: operations["list-sessions"];
         put?: never;
         post?: never;
@@ -596,7 +770,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Sign one of your browsers out */
+        /**
+         * Sign one of your browsers out
+         * @description Needs a sign-in; any role will do.
+         */
         delete: operations["end-session"];
         options?: never;
         head?: never;
@@ -612,7 +789,10 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Report that a secret was seen; only a proven one acts by itself */
+        /**
+         * Report that a secret was seen; only a proven one acts by itself
+         * @description Needs the right to report. Roles with a scope may not use it.
+         */
         post: operations["report-sighting"];
         delete?: never;
         options?: never;
@@ -627,7 +807,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Say how a person can sign in; needs no sign-in */
+        /**
+         * Say how a person can sign in; needs no sign-in
+         * @description Needs no sign-in.
+         */
         get: operations["get-signin"];
         put?: never;
         post?: never;
@@ -644,11 +827,39 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List sources of logs and sightings */
+        /**
+         * List sources of logs and sightings
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
         get: operations["list-sources"];
         put?: never;
-        /** Add a source; it may speak only about its accounts */
+        /**
+         * Add a source; it may speak only about its accounts
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         post: operations["add-source"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/stream": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Follow decisions, findings and actions as they happen
+         * @description Server-sent events. The id of an event is a cursor: send it as Last-Event-ID to go on behind it. An event called reset says that the cursor was too old.
+         *
+         *     Needs the right to read. Roles with a scope see what lies within it.
+         */
+        get: operations["stream"];
+        put?: never;
+        post?: never;
         delete?: never;
         options?: never;
         head?: never;
@@ -662,10 +873,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List operator tokens, the newest first */
+        /**
+         * List operator tokens, the newest first
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         get: operations["list-tokens"];
         put?: never;
-        /** Make an operator token and show its key for the only time */
+        /**
+         * Make an operator token and show its key for the only time
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         post: operations["create-token"];
         delete?: never;
         options?: never;
@@ -683,7 +900,10 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Revoke an operator token, at once */
+        /**
+         * Revoke an operator token, at once
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
         delete: operations["revoke-token"];
         options?: never;
         head?: never;
@@ -697,7 +917,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** List the caller's saved views */
+        /**
+         * List the caller's saved views
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
         get: operations["list-views"];
         put?: never;
         post?: never;
@@ -715,10 +938,16 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Save a view under an id of the caller's choice */
+        /**
+         * Save a view under an id of the caller's choice
+         * @description Needs the right to triage. Roles with a scope see what lies within it.
+         */
         put: operations["put-view"];
         post?: never;
-        /** Remove a saved view */
+        /**
+         * Remove a saved view
+         * @description Needs the right to triage. Roles with a scope see what lies within it.
+         */
         delete: operations["delete-view"];
         options?: never;
         head?: never;
@@ -752,7 +981,7 @@ export interface components {
             undone_by?: string;
         };
         AddSource: {
-            accounts?: string[] | null;
+            accounts?: string[];
             /** @enum {string} */
             format: "cloudtrail" | "scanner" | "text";
             name?: string;
@@ -806,9 +1035,9 @@ export interface components {
             /** @description e-mail address or team:x */
             owner?: string;
             /** @description of what the roles allow, only these */
-            rights?: string[] | null;
+            rights?: string[];
             /** @description none: your own */
-            roles?: components["schemas"]["Role"][] | null;
+            roles?: components["schemas"]["Role"][];
         };
         Credential: {
             /** @description identity that it is pinned to */
@@ -834,7 +1063,7 @@ export interface components {
             public_id: string;
             /** Format: int64 */
             risk: number;
-            terms: components["schemas"]["RiskTerm"][] | null;
+            terms: components["schemas"]["RiskTerm"][];
         };
         Decision: {
             action: string;
@@ -851,7 +1080,7 @@ export interface components {
             consumer: boolean;
             country: string;
             credential: string;
-            features: components["schemas"]["Feature"][] | null;
+            features: components["schemas"]["Feature"][];
             /** Format: int64 */
             generation: number;
             id: string;
@@ -865,14 +1094,14 @@ export interface components {
             micros: number;
             name: string;
             network: string;
-            obligations: components["schemas"]["Obligation"][] | null;
+            obligations: components["schemas"]["Obligation"][];
             operation: string;
             /** @enum {string} */
             outcome: "allow" | "deny" | "step-up";
             point: string;
             point_name: string;
             policy: string;
-            reasons: components["schemas"]["Reason"][] | null;
+            reasons: components["schemas"]["Reason"][];
             resource: string;
             /** Format: int64 */
             risk: number;
@@ -899,9 +1128,9 @@ export interface components {
              */
             dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
             name: string;
-            resources?: string[] | null;
+            resources?: string[];
             /** @description addresses or prefixes it speaks from; none means loopback */
-            sources?: string[] | null;
+            sources?: string[];
         };
         Enrolled: {
             id: string;
@@ -939,7 +1168,7 @@ export interface components {
              */
             detail?: string;
             /** @description Optional list of individual error details */
-            errors?: components["schemas"]["ErrorDetail"][] | null;
+            errors?: components["schemas"]["ErrorDetail"][];
             /**
              * Format: uri
              * @description A URI reference that identifies the specific occurrence of the problem.
@@ -966,10 +1195,10 @@ export interface components {
             type: string;
         };
         EvaluateFingerprints: {
-            blinded: string[] | null;
+            blinded: string[];
         };
         EvaluatedFingerprints: {
-            evaluated: string[] | null;
+            evaluated: string[];
             /** Format: int64 */
             version: number;
         };
@@ -977,7 +1206,7 @@ export interface components {
             /** @description as in the filter */
             field: string;
             /** @description the most frequent first, at most 50 */
-            values: components["schemas"]["FacetValue"][] | null;
+            values: components["schemas"]["FacetValue"][];
         };
         FacetValue: {
             /** Format: int64 */
@@ -988,7 +1217,7 @@ export interface components {
         Facets: {
             /** @description there are more than total */
             at_least?: boolean;
-            facets: components["schemas"]["Facet"][] | null;
+            facets: components["schemas"]["Facet"][];
             /**
              * Format: int64
              * @description how many identities there are in all, as far as they were counted
@@ -1010,8 +1239,8 @@ export interface components {
             credential: string;
             /** Format: date-time */
             detected_at: string;
-            events: string[] | null;
-            features: components["schemas"]["Feature"][] | null;
+            events: string[];
+            features: components["schemas"]["Feature"][];
             /** Format: date-time */
             first_seen: string;
             id: string;
@@ -1022,7 +1251,7 @@ export interface components {
             name?: string;
             owner: string;
             place?: components["schemas"]["Place"];
-            reach: string[] | null;
+            reach: string[];
             rule: string;
             /** Format: double */
             score: number;
@@ -1049,7 +1278,7 @@ export interface components {
             name: string;
         };
         Health: {
-            checks: components["schemas"]["HealthCheck"][] | null;
+            checks: components["schemas"]["HealthCheck"][];
             ready: boolean;
         };
         HealthCheck: {
@@ -1096,11 +1325,11 @@ export interface components {
             attestable: boolean;
             /** Format: date-time */
             created?: string;
-            credentials: components["schemas"]["Credential"][] | null;
+            credentials: components["schemas"]["Credential"][];
             environment: components["schemas"]["Environment"];
             /** Format: date-time */
             first_seen?: string;
-            grants: components["schemas"]["Grant"][] | null;
+            grants: components["schemas"]["Grant"][];
             id: string;
             kind: string;
             /** Format: date-time */
@@ -1109,13 +1338,13 @@ export interface components {
             /** @description the provider's immutable id */
             native: string;
             /** @description what is usual for it, by feature */
-            normal: components["schemas"]["Normal"][] | null;
+            normal: components["schemas"]["Normal"][];
             owner: components["schemas"]["Owner"];
-            owners: components["schemas"]["OwnerEvidence"][] | null;
+            owners: components["schemas"]["OwnerEvidence"][];
             /** @description ARN, SPIFFE id or subject */
             path: string;
             provider: string;
-            reach: string[] | null;
+            reach: string[];
             /** Format: int64 */
             risk: number;
             /** @description seen acting, in no inventory */
@@ -1134,11 +1363,11 @@ export interface components {
              * @description calls learned from
              */
             events: number;
-            features: components["schemas"]["LearnedFeature"][] | null;
+            features: components["schemas"]["LearnedFeature"][];
             /** Format: date-time */
             first_seen?: string;
             /** @description hours of the week in which it is active; 0 is Monday 00:00 UTC, 167 Sunday 23:00 */
-            hours: number[] | null;
+            hours: number[];
             identity: string;
             /** Format: date-time */
             last_seen?: string;
@@ -1156,7 +1385,7 @@ export interface components {
             distinct: number;
             /** @enum {string} */
             feature: "network" | "asn" | "country" | "agent" | "action" | "class" | "region";
-            values: components["schemas"]["LearnedValue"][] | null;
+            values: components["schemas"]["LearnedValue"][];
         };
         LearnedValue: {
             /**
@@ -1168,14 +1397,14 @@ export interface components {
         };
         Lineage: {
             /** @description who uses its credentials */
-            consumers: components["schemas"]["Consumer"][] | null;
+            consumers: components["schemas"]["Consumer"][];
             identity: string;
             /** @description what tells where it comes from, the oldest first */
-            origin: components["schemas"]["Origin"][] | null;
+            origin: components["schemas"]["Origin"][];
             /** @description what it may touch and what it did */
-            reaches: components["schemas"]["Reach"][] | null;
+            reaches: components["schemas"]["Reach"][];
             /** @description where its secrets were seen, the newest first */
-            stored_in: components["schemas"]["StoredIn"][] | null;
+            stored_in: components["schemas"]["StoredIn"][];
         };
         Link: {
             /** Format: date-time */
@@ -1192,8 +1421,8 @@ export interface components {
             /** @description id of the person, when there is one */
             person?: string;
             /** @description every right that is held somewhere: read, triage, respond, administer, audit, report */
-            rights: string[] | null;
-            roles: components["schemas"]["Role"][] | null;
+            rights: string[];
+            roles: components["schemas"]["Role"][];
             version: string;
         };
         NewCredential: {
@@ -1220,14 +1449,14 @@ export interface components {
             /** Format: date-time */
             revoked?: string;
             /** @description if any: of what the roles allow, only these */
-            rights: string[] | null;
-            roles: components["schemas"]["Role"][] | null;
+            rights: string[];
+            roles: components["schemas"]["Role"][];
             /** Format: date-time */
             used?: string;
         };
         Normal: {
             feature: string;
-            usual: string[] | null;
+            usual: string[];
         };
         Obligation: {
             /** @enum {string} */
@@ -1273,15 +1502,15 @@ export interface components {
             /** Format: int64 */
             identities: number;
             /** @description open findings, worst first, at most ten */
-            needs: components["schemas"]["Finding"][] | null;
+            needs: components["schemas"]["Finding"][];
             /**
              * Format: double
              * @description decisions a second over the last minute
              */
             per_second: number;
-            points: components["schemas"]["Point"][] | null;
+            points: components["schemas"]["Point"][];
             /** @description the last 60 minutes */
-            rates: components["schemas"]["Rate"][] | null;
+            rates: components["schemas"]["Rate"][];
             /** Format: int64 */
             shadow: number;
             /**
@@ -1299,7 +1528,7 @@ export interface components {
             /** Format: int64 */
             unparsable: number;
             /** @description points that only observe */
-            unprotected: string[] | null;
+            unprotected: string[];
             /**
              * Format: int64
              * @description requests that observing points let pass
@@ -1324,7 +1553,7 @@ export interface components {
         PageAction: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Action"][] | null;
+            items: components["schemas"]["Action"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1336,7 +1565,7 @@ export interface components {
         PageCredential: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Credential"][] | null;
+            items: components["schemas"]["Credential"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1348,7 +1577,7 @@ export interface components {
         PageDecision: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Decision"][] | null;
+            items: components["schemas"]["Decision"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1360,7 +1589,7 @@ export interface components {
         PageEntry: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Entry"][] | null;
+            items: components["schemas"]["Entry"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1372,7 +1601,7 @@ export interface components {
         PageFinding: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Finding"][] | null;
+            items: components["schemas"]["Finding"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1384,7 +1613,7 @@ export interface components {
         PageIdentity: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Identity"][] | null;
+            items: components["schemas"]["Identity"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1396,7 +1625,7 @@ export interface components {
         PagePerson: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Person"][] | null;
+            items: components["schemas"]["Person"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1408,7 +1637,7 @@ export interface components {
         PagePoint: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Point"][] | null;
+            items: components["schemas"]["Point"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1420,7 +1649,7 @@ export interface components {
         PageSession: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Session"][] | null;
+            items: components["schemas"]["Session"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1432,7 +1661,7 @@ export interface components {
         PageSource: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Source"][] | null;
+            items: components["schemas"]["Source"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1444,7 +1673,7 @@ export interface components {
         PageToken: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["Token"][] | null;
+            items: components["schemas"]["Token"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1456,7 +1685,7 @@ export interface components {
         PageView: {
             /** @description there are more than total */
             at_least?: boolean;
-            items: components["schemas"]["View"][] | null;
+            items: components["schemas"]["View"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -1467,19 +1696,19 @@ export interface components {
         };
         Person: {
             /** @description roles that an administrator gave */
-            assigned: components["schemas"]["Role"][] | null;
+            assigned: components["schemas"]["Role"][];
             /** Format: date-time */
             created: string;
             disabled: boolean;
             /** @description empty unless the provider has verified it */
             email: string;
             /** @description as the provider said at the last sign-in */
-            groups: string[] | null;
+            groups: string[];
             id: string;
             issuer: string;
             name: string;
             /** @description all roles: assigned, and by group or address */
-            roles: components["schemas"]["Role"][] | null;
+            roles: components["schemas"]["Role"][];
             /** Format: date-time */
             signed_in: string;
         };
@@ -1501,14 +1730,16 @@ export interface components {
             /** @enum {string} */
             dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
             disabled: boolean;
+            /** @description for If-Match */
+            etag: string;
             id: string;
             /** @enum {string} */
             mode: "observe" | "enforce";
             name: string;
             /** Format: int64 */
             percent: number;
-            resources: string[] | null;
-            sources: string[] | null;
+            resources: string[];
+            sources: string[];
             /** Format: int64 */
             would_refuse: number;
         };
@@ -1532,12 +1763,12 @@ export interface components {
         Reach: {
             admin: boolean;
             /** @description actions; empty when a point's policy decides */
-            granted: string[] | null;
+            granted: string[];
             /** @description the grants that say so */
-            grants: string[] | null;
+            grants: string[];
             resource: string;
             service: string;
-            used: components["schemas"]["Used"][] | null;
+            used: components["schemas"]["Used"][];
         };
         Reason: {
             effect: string;
@@ -1564,7 +1795,7 @@ export interface components {
         };
         Risk: {
             /** @description its credentials that are at risk; what is done with one counts for it alone */
-            credentials: components["schemas"]["CredentialRisk"][] | null;
+            credentials: components["schemas"]["CredentialRisk"][];
             /**
              * Format: int64
              * @description seconds in which a term fades to half
@@ -1577,7 +1808,7 @@ export interface components {
              */
             risk: number;
             /** @description the heaviest first */
-            terms: components["schemas"]["RiskTerm"][] | null;
+            terms: components["schemas"]["RiskTerm"][];
         };
         RiskTerm: {
             /**
@@ -1623,7 +1854,7 @@ export interface components {
             text: string;
         };
         SearchResult: {
-            results: components["schemas"]["Found"][] | null;
+            results: components["schemas"]["Found"][];
             /** @description the text looks like a secret; if nothing was found, it is not one that is known here */
             secret: boolean;
         };
@@ -1680,7 +1911,7 @@ export interface components {
             url: string;
         };
         Source: {
-            accounts: string[] | null;
+            accounts: string[];
             /** Format: date-time */
             created: string;
             disabled: boolean;
@@ -1759,8 +1990,8 @@ export interface components {
             /** Format: date-time */
             revoked?: string;
             /** @description if any: of what the roles allow, only these */
-            rights: string[] | null;
-            roles: components["schemas"]["Role"][] | null;
+            rights: string[];
+            roles: components["schemas"]["Role"][];
             /** Format: date-time */
             used?: string;
         };
@@ -1778,6 +2009,8 @@ export interface components {
             last_used?: string;
         };
         View: {
+            /** @description for If-Match */
+            etag: string;
             id: string;
             name: string;
             page: string;
@@ -1794,6 +2027,230 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    "receive-logs": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description of the source that sends, such as cloudtrail */
+                format: string;
+            };
+            cookie?: never;
+        };
+        /** @description records, gzip or not */
+        requestBody: {
+            content: {
+                "application/octet-stream": string;
+            };
+        };
+        responses: {
+            /** @description what was counted */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "receive-text": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description any text, up to 1 MB */
+        requestBody: {
+            content: {
+                "text/plain": string;
+            };
+        };
+        responses: {
+            /** @description what its secrets turned out to be */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-actions": {
         parameters: {
             query?: {
@@ -1821,8 +2278,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageAction"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1835,7 +2337,10 @@ export interface operations {
     "approve-action": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 id: string;
             };
@@ -1856,8 +2361,89 @@ export interface operations {
                     "application/json": components["schemas"]["Action"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1870,7 +2456,10 @@ export interface operations {
     "undo-action": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 id: string;
             };
@@ -1891,8 +2480,89 @@ export interface operations {
                     "application/json": components["schemas"]["Action"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1931,8 +2601,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageEntry"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1945,7 +2660,10 @@ export interface operations {
     "make-checkpoint": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -1960,8 +2678,80 @@ export interface operations {
                     "application/json": unknown;
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -1998,8 +2788,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageCredential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2030,8 +2865,62 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2066,8 +2955,89 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2112,8 +3082,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageDecision"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2143,8 +3158,62 @@ export interface operations {
                     "application/json": components["schemas"]["Decision"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2159,6 +3228,7 @@ export interface operations {
             query?: never;
             header?: never;
             path: {
+                /** @description routes.yaml, resources.yaml, trust.yaml or policies.cedar */
                 name: string;
             };
             cookie?: never;
@@ -2168,14 +3238,69 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2188,8 +3313,12 @@ export interface operations {
     "apply-document": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
+                /** @description routes.yaml, resources.yaml, trust.yaml or policies.cedar */
                 name: string;
             };
             cookie?: never;
@@ -2203,14 +3332,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Document"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2253,8 +3473,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageFinding"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2278,14 +3543,69 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Finding"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2298,8 +3618,12 @@ export interface operations {
     "set-finding": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
+                /** @description id of the finding */
                 id: string;
             };
             cookie?: never;
@@ -2313,14 +3637,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Finding"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2352,8 +3767,80 @@ export interface operations {
                     "application/json": components["schemas"]["EvaluatedFingerprints"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2381,8 +3868,53 @@ export interface operations {
                     "application/json": components["schemas"]["Health"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2433,8 +3965,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageIdentity"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2447,7 +4024,10 @@ export interface operations {
     "create-identity": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2466,8 +4046,80 @@ export interface operations {
                     "application/json": components["schemas"]["Identity"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2512,8 +4164,53 @@ export interface operations {
                     "application/json": components["schemas"]["Facets"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2538,14 +4235,69 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["IdentityDetail"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2585,8 +4337,62 @@ export interface operations {
                     "application/json": components["schemas"]["PageEntry"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2599,7 +4405,10 @@ export interface operations {
     "create-credential": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -2621,8 +4430,89 @@ export interface operations {
                     "application/json": components["schemas"]["NewCredential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2635,7 +4525,10 @@ export interface operations {
     "register-credential": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -2657,8 +4550,89 @@ export interface operations {
                     "application/json": components["schemas"]["Credential"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2689,8 +4663,62 @@ export interface operations {
                     "application/json": components["schemas"]["Lineage"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2721,8 +4749,62 @@ export interface operations {
                     "application/json": components["schemas"]["Learned"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2735,7 +4817,10 @@ export interface operations {
     "set-owner": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description id of the identity */
                 id: string;
@@ -2751,14 +4836,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Identity"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2789,8 +4965,168 @@ export interface operations {
                     "application/json": components["schemas"]["Risk"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "import-aws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description parts authorization-details, and if at hand access-keys and credential-report */
+        requestBody: {
+            content: {
+                "multipart/form-data": string;
+            };
+        };
+        responses: {
+            /** @description what changed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": Record<string, never>;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2803,7 +5139,10 @@ export interface operations {
     "create-link": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -2818,8 +5157,80 @@ export interface operations {
                     "application/json": components["schemas"]["Link"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2847,8 +5258,53 @@ export interface operations {
                     "application/json": components["schemas"]["Me"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2876,8 +5332,53 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2905,8 +5406,53 @@ export interface operations {
                     "application/json": components["schemas"]["PagePerson"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2940,8 +5486,89 @@ export interface operations {
                     "application/json": components["schemas"]["Person"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2969,8 +5596,53 @@ export interface operations {
                     "application/json": components["schemas"]["PagePoint"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -2983,7 +5655,10 @@ export interface operations {
     "enroll-point": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3002,8 +5677,80 @@ export interface operations {
                     "application/json": components["schemas"]["Enrolled"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3016,7 +5763,10 @@ export interface operations {
     "set-point": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description id or name of the point */
                 id: string;
@@ -3032,14 +5782,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["Point"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3071,8 +5912,80 @@ export interface operations {
                     "application/json": components["schemas"]["SearchResult"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3100,8 +6013,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageSession"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3129,8 +6087,89 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3143,7 +6182,10 @@ export interface operations {
     "report-sighting": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3162,8 +6204,80 @@ export interface operations {
                     "application/json": components["schemas"]["SightingReply"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3191,8 +6305,35 @@ export interface operations {
                     "application/json": components["schemas"]["SignIn"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3220,8 +6361,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageSource"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3234,7 +6420,10 @@ export interface operations {
     "add-source": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3253,8 +6442,164 @@ export interface operations {
                     "application/json": components["schemas"]["Enrolled"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    stream: {
+        parameters: {
+            query?: {
+                /** @description decision, finding and action, parted by commas; all of them without it */
+                topics?: string;
+                /** @description of the list of decisions; narrows decisions only */
+                filter?: string;
+                /** @description decisions shown a second; the others are counted in the event dropped */
+                rate?: number;
+            };
+            header?: {
+                /** @description id of the last event that was seen */
+                "Last-Event-ID"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description events until the reader goes away */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/event-stream": string;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3282,8 +6627,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageToken"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3296,7 +6686,10 @@ export interface operations {
     "create-token": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3315,8 +6708,80 @@ export interface operations {
                     "application/json": components["schemas"]["NewToken"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3344,8 +6809,89 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3373,8 +6919,53 @@ export interface operations {
                     "application/json": components["schemas"]["PageView"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3387,7 +6978,10 @@ export interface operations {
     "put-view": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description chosen by whoever saves it: small letters, digits and hyphens */
                 id: string;
@@ -3403,14 +6997,105 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/json": components["schemas"]["View"];
                 };
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3423,7 +7108,10 @@ export interface operations {
     "delete-view": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 /** @description chosen by whoever saves it: small letters, digits and hyphens */
                 id: string;
@@ -3439,8 +7127,98 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description Error */
-            default: {
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
                 headers: {
                     [name: string]: unknown;
                 };
