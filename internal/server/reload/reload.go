@@ -38,8 +38,9 @@ type Reloader struct {
 	// Parts are asked in their order.
 	Parts []Part
 
-	one  sync.Mutex // one reload at a time; guards seen
+	one  sync.Mutex // one reload at a time; guards seen and last
 	seen []string   // stamps of the files before they were last read
+	last []string   // at the last look
 
 	mu       sync.Mutex // guards the rest
 	current  *config.Config
@@ -118,10 +119,16 @@ func (r *Reloader) Watch() {
 	r.seen = r.stamps()
 }
 
+// changed tells whether the files are others than were read and have settled
+// since the last look: a file that is being written may be empty for a moment,
+// and an empty file would mean the defaults.
 func (r *Reloader) changed() bool {
 	r.one.Lock()
 	defer r.one.Unlock()
-	return !slices.Equal(r.stamps(), r.seen)
+	now := r.stamps()
+	settled := slices.Equal(now, r.last)
+	r.last = now
+	return settled && !slices.Equal(now, r.seen)
 }
 
 // stamps tells whether a file is another than before.
