@@ -54,11 +54,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/muster-id/muster/internal/cli"
+	"github.com/muster-id/muster/internal/stream/nats/natstest"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
 
 func TestMain(m *testing.M) {
+	natstest.Main()
 	testscript.Main(m, map[string]func(){"muster": muster})
 }
 
@@ -67,24 +69,6 @@ func muster() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
 	os.Exit(cli.Run(ctx, "v0.0.0-test", os.Args[1:], cli.System()))
-}
-
-func TestScripts(t *testing.T) {
-	testscript.Run(t, testscript.Params{
-		Dir:                ".",
-		UpdateScripts:      *update,
-		RequireUniqueNames: true,
-		Setup: func(e *testscript.Env) error {
-			e.Setenv("NO_COLOR", "1")
-			e.Setenv("HOME", e.WorkDir)
-			return nil
-		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": status, "capture": capture, "serve": serve, "stop": stop, "plant": plant, "embed": embed, "trail": trail,
-			"perm": perm, "absent": absent, "cut": cut, "flip": flip, "append": appendLine, "copy": copyFolder, "forge": forge, "hostile": hostile,
-			"field": field, "eventually": eventually, "ask": ask, "watching": watching, "watched": watched,
-		},
-	})
 }
 
 func want(ts *testscript.TestScript, neg bool, args []string, least int, usage string) {
@@ -137,6 +121,11 @@ func serve(ts *testscript.TestScript, neg bool, args []string) {
 	cmd := exec.Command(program, line...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = append(os.Environ(), "HOME="+ts.MkAbs("."), "NO_COLOR=1")
+	for _, variable := range ts.Value(groundKey{}).(ground)(data) {
+		cmd.Env = append(cmd.Env, variable)
+		name, value, _ := strings.Cut(variable, "=")
+		ts.Setenv(name, value) // commands that work on the folder of a server at rest find the same state
+	}
 	words, err := cmd.StderrPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())

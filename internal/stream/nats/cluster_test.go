@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/stream"
+	"github.com/muster-id/muster/internal/stream/nats/natstest"
 	"github.com/muster-id/muster/internal/stream/streamtest"
 )
 
 // A cluster takes seconds to start, so one serves all that needs one.
 func TestOnAClusterOfThree(t *testing.T) {
-	nodes := startCluster(t)
-	s := connect(t, Outside{URLs: urls(nodes...), Prefix: "first"}, Settings{})
+	nodes := natstest.Cluster(t)
+	s := connect(t, Outside{URLs: natstest.URLs(nodes...), Prefix: "first"}, Settings{})
 	eventually(t, "a leader", func() bool { return s.Health() == nil })
 	info, err := inner(t, s).Info(t.Context())
 	if err != nil || info.Config.Replicas != 3 {
@@ -31,10 +32,10 @@ func TestOnAClusterOfThree(t *testing.T) {
 	t.Run("without quorum publishing is refused with what to do, and goes on when the servers are back", c.quorumLost)
 }
 
-type cluster struct{ nodes []*node }
+type cluster struct{ nodes []*natstest.Node }
 
 func (c cluster) outside(prefix string) Outside {
-	return Outside{URLs: urls(c.nodes...), Prefix: prefix, Replicas: 3}
+	return Outside{URLs: natstest.URLs(c.nodes...), Prefix: prefix, Replicas: 3}
 }
 
 func (c cluster) conformance(t *testing.T) {
@@ -50,16 +51,16 @@ func (c cluster) durability(t *testing.T) {
 }
 
 // named returns the node with that name.
-func (c cluster) named(t *testing.T, name string) *node {
+func (c cluster) named(t *testing.T, name string) *natstest.Node {
 	t.Helper()
-	i := slices.IndexFunc(c.nodes, func(n *node) bool { return n.Name == name })
+	i := slices.IndexFunc(c.nodes, func(n *natstest.Node) bool { return n.Name == name })
 	if i < 0 {
 		t.Fatalf("no node is named %q", name)
 	}
 	return c.nodes[i]
 }
 
-func (c cluster) leader(t *testing.T, s *Stream) *node {
+func (c cluster) leader(t *testing.T, s *Stream) *natstest.Node {
 	t.Helper()
 	name := ""
 	eventually(t, "a leader", func() bool {
@@ -129,11 +130,11 @@ func (c cluster) leaderKilled(t *testing.T) {
 		fresh(100)
 		victim := c.leader(t, s)
 		start := time.Now()
-		victim.kill()
+		victim.Kill()
 		fresh(3)
 		t.Logf("acknowledged again %v after %s, the leader, was killed", time.Since(start).Round(time.Millisecond), victim.Name)
 		fresh(100)
-		victim.start(t)
+		victim.Start(t)
 		c.whole(t, s)
 	}
 	cancel()
@@ -210,20 +211,20 @@ func (c cluster) readerKilled(t *testing.T) {
 		}
 	}
 	expect(0)
-	for i, victim := range []*node{c.leader(t, s), c.connected(t, s)} {
-		if victim.cmd == nil {
+	for i, victim := range []*natstest.Node{c.leader(t, s), c.connected(t, s)} {
+		if !victim.Runs() {
 			continue // both were the same
 		}
-		victim.kill()
+		victim.Kill()
 		expect(2*i + 1)
-		victim.start(t)
+		victim.Start(t)
 		c.whole(t, s)
 		expect(2*i + 2)
 	}
 }
 
 // connected returns the node that the client talks to.
-func (c cluster) connected(t *testing.T, s *Stream) *node {
+func (c cluster) connected(t *testing.T, s *Stream) *natstest.Node {
 	t.Helper()
 	return c.named(t, s.conn.ConnectedServerName())
 }
@@ -234,7 +235,7 @@ func (c cluster) quorumLost(t *testing.T) {
 	if _, _, err := s.Publish(t.Context(), stream.Change, "1", []byte("before")); err != nil {
 		t.Fatal(err)
 	}
-	c.nodes[0].kill()
+	c.nodes[0].Kill()
 	eventually(t, "a word about who is away", func() bool {
 		got := s.Degraded()
 		return strings.Contains(got, "2 of 3 servers run") && strings.Contains(got, `start "n1"`)
@@ -243,7 +244,7 @@ func (c cluster) quorumLost(t *testing.T) {
 		t.Errorf("with two of three Publish = %v", err)
 	}
 
-	c.nodes[1].kill()
+	c.nodes[1].Kill()
 	_, _, err := s.Publish(t.Context(), stream.Change, "3", []byte("without quorum"))
 	if !errors.Is(err, stream.ErrUnavailable) {
 		t.Errorf("without quorum Publish = %v, want ErrUnavailable", err)
@@ -253,8 +254,8 @@ func (c cluster) quorumLost(t *testing.T) {
 		t.Errorf("without quorum Health = %v, want what is away and what to do", err)
 	}
 
-	c.nodes[0].start(t)
-	c.nodes[1].start(t)
+	c.nodes[0].Start(t)
+	c.nodes[1].Start(t)
 	c.whole(t, s)
 	for _, id := range []string{"1", "2", "3"} { // whoever was not answered repeats
 		eventually(t, "publishing", func() bool {

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/muster-id/muster/internal/stream"
+	"github.com/muster-id/muster/internal/stream/nats/natstest"
 )
 
 const childVariable = "STREAM_TEST_CHILD"
@@ -25,13 +26,7 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	if config := os.Getenv(nodeVariable); config != "" {
-		if err := runNode(config); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
+	natstest.Main()
 	os.Exit(m.Run())
 }
 

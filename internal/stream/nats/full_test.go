@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/stream"
+	"github.com/muster-id/muster/internal/stream/nats/natstest"
 )
 
 const fullVariable = "STREAM_TEST_FULL"
@@ -109,10 +110,10 @@ func publishUntilFull(t *testing.T, dir string) {
 }
 
 func publishUntilFullOutside(t *testing.T, dir string) {
-	n := &node{Name: "small", Dir: dir, Client: freePorts(t, 1)[0]}
-	n.start(t)
-	t.Cleanup(n.kill)
-	s := connect(t, Outside{URLs: urls(n)}, Settings{})
+	n := &natstest.Node{Name: "small", Dir: dir, Client: natstest.FreePorts(t, 1)[0]}
+	n.Start(t)
+	t.Cleanup(n.Kill)
+	s := connect(t, Outside{URLs: natstest.URLs(n)}, Settings{})
 	publish := func() (uint64, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
@@ -130,11 +131,11 @@ func publishUntilFullOutside(t *testing.T, dir string) {
 	if err := s.Health(); err == nil || !strings.Contains(err.Error(), "disk") && !strings.Contains(err.Error(), "room") {
 		t.Errorf("with a full disk Health = %v, want a word about it", err)
 	}
-	n.kill()
+	n.Kill()
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", syscall.MS_REMOUNT, "size=200m"); err != nil {
 		t.Fatal(err)
 	}
-	n.start(t)
+	n.Start(t)
 	eventually(t, "an answer", func() bool { _, err := s.LastSeq(t.Context(), ""); return err == nil })
 	if got, err := s.LastSeq(t.Context(), ""); err != nil || got < last {
 		t.Errorf("with room again the last message is %d, %v, acknowledged was %d", got, err, last)

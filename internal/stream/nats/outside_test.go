@@ -30,6 +30,7 @@ import (
 
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/stream"
+	"github.com/muster-id/muster/internal/stream/nats/natstest"
 	"github.com/muster-id/muster/internal/stream/streamtest"
 )
 
@@ -68,11 +69,11 @@ func TestConformanceOnAServerOutside(t *testing.T) {
 }
 
 func TestDurabilityOnAServerOutside(t *testing.T) {
-	n := startNode(t)
+	n := natstest.Alone(t)
 	streamtest.RunDurable(t, func(t *testing.T, _ string) stream.Stream {
-		n.kill()
-		n.start(t)
-		return connect(t, Outside{URLs: urls(n)}, Settings{})
+		n.Kill()
+		n.Start(t)
+		return connect(t, Outside{URLs: natstest.URLs(n)}, Settings{})
 	})
 }
 
@@ -147,8 +148,8 @@ func TestServersThatCannotHoldTheStreamSayWhatToChange(t *testing.T) {
 }
 
 func TestServersThatAreAwayAtTheStartAreUsedWhenTheyCome(t *testing.T) {
-	n := &node{Name: "late", Dir: t.TempDir(), Client: freePorts(t, 1)[0]}
-	s := connect(t, Outside{URLs: urls(n)}, Settings{})
+	n := &natstest.Node{Name: "late", Dir: t.TempDir(), Client: natstest.FreePorts(t, 1)[0]}
+	s := connect(t, Outside{URLs: natstest.URLs(n)}, Settings{})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
 	if _, _, err := s.Publish(ctx, stream.Change, "1", nil); err == nil {
@@ -157,11 +158,11 @@ func TestServersThatAreAwayAtTheStartAreUsedWhenTheyCome(t *testing.T) {
 	if err := s.Consume(t.Context(), stream.Consumer{}, nil); !errors.Is(err, stream.ErrUnavailable) {
 		t.Errorf("Consume without a server = %v, want ErrUnavailable", err)
 	}
-	if err := s.Health(); !errors.Is(err, stream.ErrUnavailable) || !strings.Contains(err.Error(), "not connected to "+n.url()) || !strings.Contains(err.Error(), "start the servers") {
+	if err := s.Health(); !errors.Is(err, stream.ErrUnavailable) || !strings.Contains(err.Error(), "not connected to "+n.URL()) || !strings.Contains(err.Error(), "start the servers") {
 		t.Errorf("Health = %v, want where we connect to and what to do", err)
 	}
-	n.start(t)
-	t.Cleanup(n.kill)
+	n.Start(t)
+	t.Cleanup(n.Kill)
 	eventually(t, "publishing", func() bool {
 		_, _, err := s.Publish(t.Context(), stream.Change, "1", nil)
 		return err == nil
@@ -170,8 +171,8 @@ func TestServersThatAreAwayAtTheStartAreUsedWhenTheyCome(t *testing.T) {
 }
 
 func TestAKilledServerOutsideLosesNothingAcknowledged(t *testing.T) {
-	n := startNode(t)
-	s := connect(t, Outside{URLs: urls(n)}, Settings{})
+	n := natstest.Alone(t)
+	s := connect(t, Outside{URLs: natstest.URLs(n)}, Settings{})
 	sent := 0
 	for range 3 {
 		for range 20 {
@@ -185,8 +186,8 @@ func TestAKilledServerOutsideLosesNothingAcknowledged(t *testing.T) {
 			})
 			sent++
 		}
-		n.kill()
-		n.start(t)
+		n.Kill()
+		n.Start(t)
 	}
 	eventually(t, "the server", func() bool { return s.Health() == nil })
 	if u, err := s.Usage(t.Context()); err != nil || u.Messages != uint64(sent) {

@@ -1,0 +1,108 @@
+package e2e_test
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/muster-id/muster/internal/store/postgres/pgtest"
+	"github.com/muster-id/muster/internal/stream/nats/natstest"
+)
+
+// A ground is what a server stands on beside its data folder: it returns the
+// variables that say so, the same for the same data folder.
+type ground func(data string) []string
+
+type groundKey struct{}
+
+// TestScripts plays every script on what needs no set-up: SQLite and a stream
+// in the data folder.
+func TestScripts(t *testing.T) {
+	play(t, nil, func(string) []string { return nil })
+}
+
+// TestScriptsOnPostgreSQL plays the scripts that have a server with the state
+// in PostgreSQL.
+func TestScriptsOnPostgreSQL(t *testing.T) {
+	play(t, serving(t), onPostgreSQL(t))
+}
+
+// TestScriptsOnPostgreSQLAndACluster plays them with the stream in a cluster of
+// three NATS servers as well.
+func TestScriptsOnPostgreSQLAndACluster(t *testing.T) {
+	urls := strings.Join(natstest.URLs(natstest.Cluster(t)...), ",")
+	database := onPostgreSQL(t)
+	play(t, serving(t), func(data string) []string {
+		sum := sha256.Sum256([]byte(data))
+		return append(database(data), "MUSTER_STREAM_URLS="+urls, "MUSTER_STREAM_PREFIX="+hex.EncodeToString(sum[:8]))
+	})
+}
+
+// onPostgreSQL gives each data folder a database of its own.
+func onPostgreSQL(t *testing.T) ground {
+	pgtest.Need(t)
+	var mu sync.Mutex // guards of
+	of := map[string]string{}
+	return func(data string) []string {
+		mu.Lock()
+		defer mu.Unlock()
+		if of[data] == "" {
+			of[data] = pgtest.Database(t)
+		}
+		return []string{"MUSTER_STORE_URL=" + of[data]}
+	}
+}
+
+// serving lists the scripts in which a server runs.
+func serving(t *testing.T) []string {
+	t.Helper()
+	all, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, entry := range all {
+		if !strings.HasSuffix(entry.Name(), ".txtar") {
+			continue
+		}
+		script, err := os.ReadFile(entry.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(script), "\nserve ") {
+			out = append(out, entry.Name())
+		}
+	}
+	if len(out) < 5 {
+		t.Fatalf("only %d scripts have a server: %v", len(out), out)
+	}
+	return out
+}
+
+// play plays the named scripts, all when there are no names.
+func play(t *testing.T, names []string, on ground) {
+	p := testscript.Params{
+		UpdateScripts:      *update,
+		RequireUniqueNames: true,
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("NO_COLOR", "1")
+			e.Setenv("HOME", e.WorkDir)
+			e.Values[groundKey{}] = on
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": status, "capture": capture, "serve": serve, "stop": stop, "plant": plant, "embed": embed, "trail": trail,
+			"perm": perm, "absent": absent, "cut": cut, "flip": flip, "append": appendLine, "copy": copyFolder, "forge": forge, "hostile": hostile,
+			"field": field, "eventually": eventually, "ask": ask, "watching": watching, "watched": watched,
+		},
+	}
+	if p.Files = names; names == nil {
+		p.Dir = "."
+	}
+	testscript.Run(t, p)
+}
