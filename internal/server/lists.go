@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"time"
 
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
@@ -32,3 +33,17 @@ func (l lists) Actions(ctx context.Context, behind filter.Position, limit int) (
 
 // Rank implements api.Lists.
 func (l lists) Rank(s nhi.Severity) int { return storerespond.Rank(s) }
+
+// othersDead is how old a request with an idempotency key must be, of another
+// process on the same database, to count as one that died. No request takes
+// so long.
+const othersDead = 10 * time.Minute
+
+// stale says when the requests of other processes count as dead: at once in a
+// data folder, which one process uses at a time.
+func (s *Server) stale() time.Duration {
+	if s.settings.Config.Store.URL == "" {
+		return 0
+	}
+	return othersDead
+}

@@ -383,7 +383,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health}, Backups: &backups{server: s},
-		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: lists{found, storeinventory.New(s.db)},
+		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: lists{found, storeinventory.New(s.db)}, Stale: s.stale(),
 		State: &state{
 			db: s.db, inventory: inv, findings: found, audit: s.audit, log: s.log, intake: s.intake, mind: mind, table: s.table, changed: s.changed,
 			refused: s.outcomes.wouldRefuse.Load,
