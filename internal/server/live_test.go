@@ -22,7 +22,11 @@ func configurable(t *testing.T, text string) (*running, func(text string)) {
 	path := filepath.Join(t.TempDir(), "muster.yaml")
 	write := func(text string) {
 		t.Helper()
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		// In one step: the last reload may still be reading.
+		if err := os.WriteFile(path+".new", []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(path+".new", path); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -23,18 +23,19 @@ var (
 func served(t *testing.T) []string {
 	t.Helper()
 	r := start(t, t.TempDir())
-	res, err := http.Get(r.OpsURL() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	text, err := io.ReadAll(res.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if res.StatusCode != http.StatusOK {
-		t.Fatalf("metrics: %d %s", res.StatusCode, text)
-	}
+	var text []byte
+	// While it starts, a server answers without metrics of its own.
+	r.until("the metrics", func() bool {
+		res, err := http.Get(r.OpsURL() + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		if text, err = io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("metrics: %d, %v", res.StatusCode, err)
+		}
+		return len(text) > 0
+	})
 	names := map[string]bool{}
 	for _, m := range metricType.FindAllStringSubmatch(string(text), -1) {
 		names[m[1]] = true
