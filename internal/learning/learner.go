@@ -48,6 +48,7 @@ import (
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 	"github.com/muster-id/muster/internal/stream"
+	"github.com/muster-id/muster/internal/usage"
 )
 
 // A Learner feeds a Mind from the stream of activity and from the journal of
@@ -63,6 +64,7 @@ type Learner struct {
 	Notices func(nhi.Finding) []nhi.Notice
 	Wake    func()
 	Decided <-chan struct{} // a decision was made
+	Counter *usage.Counter  // counts what happens, by the hour; nil: nothing is counted
 
 	failing atomic.Pointer[error] // why something waits; nil when nothing does
 
@@ -71,6 +73,7 @@ type Learner struct {
 	placed    bool            // the position fits the stream
 	origin    string          // of the stream that activity counts in; empty: not known
 	decisions uint64          // position in the journal
+	counted   uint64          // decisions up to here were counted before this start
 	waiting   int             // batches that the Mind has taken and the store has not
 	risk      *detect.Ledger  // of the open findings
 	atRisk    map[string]bool // ids whose risk on record is not zero
@@ -178,7 +181,7 @@ func (l *Learner) takeBatch(ctx context.Context, m stream.Message) error {
 			events[i].Arrived = m.At
 		}
 	}
-	return l.apply(ctx, events, "activity", m.Seq)
+	return l.apply(ctx, batch{events: events}, "activity", m.Seq)
 }
 
 // followDecisions takes our own decisions from their journal.
@@ -205,14 +208,14 @@ func (l *Learner) readDecisions(ctx context.Context) error {
 	if l.Decisions.Last().Seq <= l.decisions {
 		return nil
 	}
-	var events []nhi.Event
+	var b batch
 	last := l.decisions
 	flush := func() error {
 		if last == l.decisions {
 			return nil
 		}
-		err := l.apply(ctx, events, "decisions", last)
-		events = events[:0]
+		err := l.apply(ctx, b, "decisions", last)
+		b = batch{}
 		return err
 	}
 	for r, err := range l.Decisions.Read(max(l.decisions+1, l.Decisions.First())) {
@@ -225,10 +228,8 @@ func (l *Learner) readDecisions(ctx context.Context) error {
 			slog.Error("a decision on record cannot be read and is passed over", "seq", r.Seq, "error", err)
 			continue
 		}
-		if d.Identity != "" { // nobody who proved to be somebody
-			events = append(events, decisionEvent(&d))
-		}
-		if len(events) >= batchEvents {
+		b.add(l.Counter, &d, r.Seq <= l.counted)
+		if b.size() >= batchEvents {
 			if err := flush(); err != nil {
 				return err
 			}
@@ -281,18 +282,18 @@ func judged(ev *nhi.Event) *nhi.Event {
 // position behind it. It returns once that is stored, or with an error when ctx
 // ends first; then no image is saved any more, and the next start takes the
 // batch again.
-func (l *Learner) apply(ctx context.Context, events []nhi.Event, from string, position uint64) error {
+func (l *Learner) apply(ctx context.Context, b batch, from string, position uint64) error {
 	var effects effects
 	taken := false
 	return l.persist(ctx, func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if !taken {
-			taken, effects = true, l.take(events)
+			taken, effects = true, l.take(b)
 			l.waiting++
 		}
 		if err := l.store(ctx, &effects, from, position); err != nil {
-			return fmt.Errorf("store what %d events mean: %w", len(events), err)
+			return fmt.Errorf("store what %d events mean: %w", b.size(), err)
 		}
 		l.waiting--
 		if len(effects.findings) > 0 {
@@ -311,14 +312,21 @@ func (l *Learner) apply(ctx context.Context, events []nhi.Event, from string, po
 type effects struct {
 	findings []nhi.Finding
 	sights   []inventory.Seen
+	counts   map[usage.Key]uint64
+	refusals []usage.Refusal
 }
 
-func (l *Learner) take(events []nhi.Event) effects {
+func (l *Learner) take(b batch) effects {
 	found := map[string]nhi.Finding{}
-	e := effects{sights: make([]inventory.Seen, 0, len(events))}
-	for i := range events {
-		ev := &events[i]
-		l.Mind.Take(judged(ev), found)
+	e := effects{sights: make([]inventory.Seen, 0, len(b.events)), counts: map[usage.Key]uint64{}, refusals: b.refusals}
+	for i := range b.nobody {
+		e.count(l.Counter, &b.nobody[i])
+	}
+	for i := range b.events {
+		ev := &b.events[i]
+		if l.Mind.Take(judged(ev), found) && i >= b.repeated {
+			e.count(l.Counter, ev)
+		}
 		if s, ok := sight(ev); ok {
 			e.sights = append(e.sights, s)
 		}
@@ -344,6 +352,9 @@ func (l *Learner) store(ctx context.Context, e *effects, from string, position u
 			return err
 		}
 		if err := l.saveRisk(ctx, tx, findings, time.Now()); err != nil {
+			return err
+		}
+		if err := l.saveCounts(ctx, tx, e, from, position); err != nil {
 			return err
 		}
 		return tx.SetPosition(ctx, "learn."+from, position)
@@ -457,7 +468,9 @@ func (l *Learner) Load(ctx context.Context) error {
 		}
 		break
 	}
-	l.rewindDecisions()
+	if err := l.rewindDecisions(ctx); err != nil {
+		return err
+	}
 	if err := l.findPlace(ctx); err != nil {
 		slog.Warn("the stream is away; learning goes on when it comes", "error", err)
 	}

@@ -35,17 +35,18 @@ func (e explainer) Explain(ev *nhi.Event, score *surprise.Score) []nhi.Feature {
 	return e.normal.Explain(ev.Identity, *score)
 }
 
-// Take learns from one event and returns the findings that it changed. The
-// same event again changes nothing.
-func (m *Mind) Take(ev *nhi.Event, found map[string]nhi.Finding) {
+// Take learns from one event and adds the findings that it changed to found.
+// The same event again changes nothing, and Take returns false.
+func (m *Mind) Take(ev *nhi.Event, found map[string]nhi.Finding) bool {
 	if !m.seen.Add(ev) {
-		return
+		return false
 	}
 	score, judged := m.Normal.Observe(ev, true)
 	if !judged {
-		return
+		return true
 	}
 	for _, f := range m.Detector.Observe(ev, &score).Findings {
 		found[f.ID] = f
 	}
+	return true
 }

@@ -29,14 +29,22 @@ func (l *Learner) findPlace(ctx context.Context) error {
 		slog.Warn("the stream is older than what was learned from it; learning goes on at its end", "learned", l.activity, "end", last)
 		l.activity = last
 	}
-	l.origin, l.placed = origin, true
+	l.origin = origin
+	if _, err := l.recount(ctx, "activity", last); err != nil {
+		return fmt.Errorf("find the place in the stream: %w", err)
+	}
+	l.placed = true
 	return nil
 }
 
 // rewindDecisions does the same for the journal of decisions.
-func (l *Learner) rewindDecisions() {
+func (l *Learner) rewindDecisions(ctx context.Context) (err error) {
 	if end := l.Decisions.Last().Seq; end < l.decisions {
 		slog.Warn("the journal of decisions is older than what was learned from it; learning goes on at its end", "learned", l.decisions, "end", end)
 		l.decisions = end
 	}
+	if l.counted, err = l.recount(ctx, "decisions", l.Decisions.Last().Seq); err != nil {
+		return fmt.Errorf("find the place in the journal of decisions: %w", err)
+	}
+	return nil
 }

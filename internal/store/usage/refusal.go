@@ -1,0 +1,98 @@
+package usage
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/store"
+	"github.com/muster-id/muster/internal/usage"
+)
+
+// A crowd are the refusals of a kind from one address in one minute.
+type crowd struct {
+	minute  int64
+	address string
+	kind    usage.Kind
+}
+
+// AddRefusals lists refusals, one row each up to usage.PerMinute of a crowd;
+// the rest is counted in one more row, so a flood cannot fill the disk.
+func AddRefusals(ctx context.Context, tx *store.Tx, refusals []usage.Refusal) error {
+	listed := map[crowd]int{}
+	for i := range refusals {
+		r := refusals[i]
+		c := crowd{store.Micros(r.At.UTC().Truncate(time.Minute)), r.Address, r.Kind}
+		n, ok := listed[c]
+		if !ok {
+			err := tx.QueryRow(ctx, `
+				SELECT COUNT(*)
+				FROM   refusal
+				WHERE  minute = $1
+				AND    address = $2
+				AND    kind = $3`, c.minute, c.address, c.kind).Scan(&n)
+			if err != nil {
+				return fmt.Errorf("count refusals: %w", err)
+			}
+		}
+		if listed[c] = n + 1; n >= usage.PerMinute {
+			r = usage.Refusal{
+				ID: nhi.DerivedID("rfs_", fmt.Sprint(c.minute), c.address, string(c.kind)), At: r.At, Kind: c.kind, Address: c.address, Count: r.Count,
+				Reason: fmt.Sprintf("more than %d in a minute from one address; the rest is counted here", usage.PerMinute),
+			}
+		}
+		if err := addRefusal(ctx, tx, &r, c.minute); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func addRefusal(ctx context.Context, tx *store.Tx, r *usage.Refusal, minute int64) error {
+	const add = `
+		INSERT INTO refusal (id, at, minute, kind, identity, claimed, point, address, operation, resource, reason, n)
+		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		ON CONFLICT (id) DO UPDATE
+		SET         n = refusal.n + excluded.n`
+	_, err := tx.Exec(ctx, add, r.ID, store.Micros(r.At), minute, r.Kind, r.Identity, r.Claimed, r.Point, r.Address, r.Operation, r.Resource, r.Reason, int64(r.Count))
+	if err != nil {
+		return fmt.Errorf("list a refusal: %w", err)
+	}
+	return nil
+}
+
+// RefusalsBefore returns up to limit refusals behind a row, the newest first.
+// The zero row is in front of all.
+func RefusalsBefore(ctx context.Context, db *store.DB, at int64, id string, limit int) ([]usage.Refusal, error) {
+	const query = `
+		SELECT   id, at, kind, identity, claimed, point, address, operation, resource, reason, n
+		FROM     refusal
+		WHERE    $2 = ''
+		OR       at < $1
+		OR       (at = $1 AND id < $2)
+		ORDER BY at DESC, id DESC
+		LIMIT    $3`
+	var out []usage.Refusal
+	err := db.Read(ctx, func(tx *store.Tx) error {
+		rows, err := tx.Query(ctx, query, at, id, limit)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var r usage.Refusal
+			var when, n int64
+			if err := rows.Scan(&r.ID, &when, &r.Kind, &r.Identity, &r.Claimed, &r.Point, &r.Address, &r.Operation, &r.Resource, &r.Reason, &n); err != nil {
+				return err
+			}
+			r.At, r.Count = store.Time(when), uint64(n)
+			out = append(out, r)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		return nil, fmt.Errorf("list refusals: %w", err)
+	}
+	return out, nil
+}
