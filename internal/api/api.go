@@ -206,6 +206,7 @@ type Deps struct {
 	PageKey []byte
 	// Desk keeps saved views and the replies to requests with a key.
 	Desk  *desk.Store
+	Usage Usage
 	Lists Lists
 	// Stale is how old a request of another process must be to count as dead;
 	// 0 when there is no other process.
@@ -289,6 +290,7 @@ func New(d Deps) (http.Handler, []byte, error) {
 	s.lineages(h)
 	s.search(h)
 	s.views(h)
+	s.usage(h)
 	mux.HandleFunc("GET /v1/stream", s.stream)
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/inventory/imports/aws", s.importAWS)

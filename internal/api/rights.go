@@ -88,6 +88,8 @@ var rules = map[string]rule{
 	"GET /v1/actions":               {right: access.Read, reach: narrowed},
 	"POST /v1/actions/{id}/undo":    {right: access.Respond, reach: one, of: byAction},
 	"POST /v1/actions/{id}/approve": {right: access.Respond, reach: one, of: byAction},
+	"GET /v1/usage":                 {right: access.Read, reach: narrowed},
+	"GET /v1/refusals":              {right: access.Read, reach: narrowed},
 	"GET /v1/decisions":             {right: access.Read, reach: narrowed},
 	"GET /v1/decisions/{id}":        {right: access.Read, reach: one, of: byDecision},
 

@@ -143,5 +143,23 @@ var Audit = &Language{
 	},
 }
 
+// Refusals is the language of the list of those who were not let in.
+var Refusals = &Language{
+	List: "refusals", Order: "-at",
+	Bare: "part of identity, claimed, operation, resource or reason",
+	Fields: []Field{
+		{Name: "kind", Kind: Enum, Words: []string{"failed_authentication", "unknown_principal", "denied", "step_up"}, Doc: "why somebody was not let in"},
+		{Name: "identity", Kind: Text, Doc: "id of the proven identity"},
+		{Name: "claimed", Kind: Text, Doc: "who the caller says to be"},
+		{Name: "point", Kind: Text, Doc: "id of the point; empty for the management interface"},
+		{Name: "address", Kind: Text, Doc: "of the caller"},
+		{Name: "operation", Kind: Text, Doc: "what was asked for, such as GET /payments/{id}"},
+		{Name: "resource", Kind: Text, Doc: "name of the resource"},
+		{Name: "reason", Kind: Text, Doc: "the policy that refused"},
+		{Name: "count", Kind: Number, Doc: "more than 1: a flood, counted instead of listed"},
+		{Name: "at", Kind: Time, Doc: "when", Order: true},
+	},
+}
+
 // Languages are all of them.
-var Languages = []*Language{Identities, Credentials, Findings, Decisions, Actions, Audit}
+var Languages = []*Language{Identities, Credentials, Findings, Decisions, Actions, Audit, Refusals}

@@ -52,11 +52,15 @@ func (s *Server) people(ctx context.Context, acts *recorder) error {
 }
 
 // gate implements api.Gate.
-type gate struct{ service *access.Service }
+type gate struct {
+	service *access.Service
+	book    *doorbook
+}
 
 func (g gate) Authenticate(r *http.Request) (api.Caller, error) {
 	c, err := g.service.Authenticate(r)
 	if err != nil {
+		g.book.note(r, err)
 		return api.Caller{}, err
 	}
 	out := api.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}

@@ -125,6 +125,7 @@ type Server struct {
 	issuing    *issuer.Keys
 	intake     *intake.Intake
 	learner    *learning.Learner
+	book       *doorbook
 	router     *notify.Router
 	health     *health.Register
 	reloader   *reload.Reloader
@@ -307,7 +308,7 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known
 	decided := make(chan struct{}, 1)
 	s.learner = &learning.Learner{
 		Mind: mind, Dir: s.settings.Data, DB: s.db, Stream: s.stream, Decisions: s.journal, Inventory: inv,
-		Notices: respond.NoticesOf, Wake: s.router.Wake, Decided: decided,
+		Notices: respond.NoticesOf, Wake: s.router.Wake, Decided: decided, Counter: s.counter(),
 	}
 	s.log = logbook.New(decisionJournal{s.journal, func() {
 		select {
@@ -379,8 +380,9 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 		return err
 	}
 	reported := newReporters(s.intake)
+	s.book = newDoorbook(s.db, s.scanner.RedactString)
 	management, _, err := api.New(api.Deps{
-		Gate: gate{s.access}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
+		Gate: gate{s.access, s.book}, Usage: counted{s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health}, Backups: &backups{server: s},
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: lists{found, storeinventory.New(s.db)}, Stale: s.stale(),
@@ -480,7 +482,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var listening, working sync.WaitGroup
 	listening.Go(func() { failed <- s.serve(main) })
 	listening.Go(func() { failed <- <-s.operated })
-	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.router.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.router.Run, s.book.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err
@@ -521,6 +523,7 @@ func (s *Server) pulse(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case now := <-hour.C:
+			s.compactUsage(ctx, now)
 			if err := revoked.Prune(ctx, now); err != nil {
 				slog.Warn("expired revocations could not be forgotten; tried again in an hour", "error", err)
 			}

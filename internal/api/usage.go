@@ -1,0 +1,160 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/filter"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/usage"
+)
+
+// Usage is how much was done, and who was refused.
+type Usage interface {
+	// Rows answers a question; more says that rows follow.
+	Rows(ctx context.Context, q usage.Query) (rows []usage.Row, more bool, err error)
+	// Refusals returns what stands behind a row, the newest first; an empty id
+	// stands in front of all.
+	Refusals(ctx context.Context, at int64, id string, limit int) ([]usage.Refusal, error)
+}
+
+// byTime is the order of usage. It has parameters instead of a filter.
+var byTime = &filter.Language{List: "usage", Order: "start", Fields: []filter.Field{{Name: "start", Kind: filter.Time, Doc: "begin of the bucket", Order: true}}}
+
+// UsageQuery asks for usage.
+type UsageQuery struct {
+	From         time.Time `query:"from" doc:"first bucket; absent: 24 hours before to, or 30 days with bucket=day"`
+	To           time.Time `query:"to" doc:"end, not included; absent: now"`
+	Bucket       string    `query:"bucket" enum:"hour,day" default:"hour" doc:"what one row covers, in UTC"`
+	By           string    `query:"by" maxLength:"100" doc:"what rows are told apart by: some of identity, environment, service, region, jurisdiction and outcome, with commas between"`
+	Identity     string    `query:"identity" maxLength:"64" doc:"only this one"`
+	Environment  string    `query:"environment" maxLength:"100" doc:"only this one"`
+	Service      string    `query:"service" maxLength:"100" doc:"only this one"`
+	Region       string    `query:"region" maxLength:"100" doc:"only this one"`
+	Jurisdiction string    `query:"jurisdiction" maxLength:"100" doc:"only this one"`
+	Basis        string    `query:"jurisdiction_basis" enum:",exact,region,address" doc:"only jurisdictions that are known so"`
+	Outcome      string    `query:"outcome" enum:",allow,step-up,deny,success,failure" doc:"only this one"`
+	Limit        int       `query:"limit" minimum:"1" maximum:"1000" default:"500" doc:"rows of a page"`
+	PageToken    string    `query:"page_token" maxLength:"2048" doc:"next_page_token of the page before, with the same question"`
+}
+
+func (s *server) usage(h huma.API) {
+	huma.Register(h, op(http.MethodGet, "/v1/usage", "get-usage", "usage", "Count calls and requests by hour or day"),
+		func(ctx context.Context, in *UsageQuery) (*body[client.Usage], error) { return s.getUsage(ctx, in) })
+	huma.Register(h, op(http.MethodGet, "/v1/refusals", "list-refusals", "usage", "List who was not let in, the newest first"),
+		func(ctx context.Context, in *struct{ ListQuery }) (*body[client.Page[client.Refusal]], error) {
+			return s.listRefusals(ctx, in.ListQuery)
+		})
+}
+
+func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*body[client.Usage], error) {
+	q, err := s.read(byTime, ListQuery{Limit: in.Limit, PageToken: in.PageToken}, in.From.String(), in.To.String(), in.Bucket, in.By,
+		in.Identity, in.Environment, in.Service, in.Region, in.Jurisdiction, in.Basis, in.Outcome)
+	if err != nil {
+		return nil, fail(err)
+	}
+	ask := usage.Query{
+		From: in.From, To: in.To, Bucket: time.Hour, Within: within(ctx), Skip: int(q.From.Number), Limit: cmp.Or(in.Limit, 500),
+		Only: usage.Key{
+			Identity: nhi.ID(in.Identity), Environment: in.Environment, Service: in.Service, Region: in.Region, Jurisdiction: in.Jurisdiction,
+			Basis: usage.Basis(in.Basis), Outcome: in.Outcome,
+		},
+	}
+	span := 24 * time.Hour
+	if in.Bucket == "day" {
+		ask.Bucket, span = 24*time.Hour, 30*24*time.Hour
+	}
+	if ask.To.IsZero() {
+		ask.To = time.UnixMicro(q.From.At) // of the first page
+	}
+	if ask.From.IsZero() {
+		ask.From = ask.To.Add(-span)
+	}
+	if in.By != "" {
+		for d := range strings.SplitSeq(in.By, ",") {
+			ask.By = append(ask.By, usage.Dimension(strings.TrimSpace(d)))
+		}
+	}
+	rows, more, err := s.Usage.Rows(ctx, ask)
+	if err != nil {
+		return nil, fail(err)
+	}
+	out := client.Usage{Rows: list(rows, toUsage)}
+	if more {
+		out.Next = q.next("", int64(ask.Skip+len(rows)), "row")
+	}
+	return &body[client.Usage]{out}, nil
+}
+
+func toUsage(r usage.Row) client.UsageRow {
+	return client.UsageRow{
+		Start: r.Start.UTC(), Identity: string(r.Identity), Environment: r.Environment, Service: r.Service, Region: r.Region,
+		Jurisdiction: r.Jurisdiction, Basis: string(r.Basis), Outcome: r.Outcome, Count: r.Count, Refused: r.Refused,
+	}
+}
+
+func (s *server) listRefusals(ctx context.Context, in ListQuery) (*body[client.Page[client.Refusal]], error) {
+	q, err := s.read(filter.Refusals, in)
+	if err == nil {
+		err = newest(q)
+	}
+	if err != nil {
+		return nil, fail(err)
+	}
+	fetch := func(ctx context.Context, p place) ([]usage.Refusal, error) {
+		return s.Usage.Refusals(ctx, p.Number, p.ID, 500)
+	}
+	all := within(ctx) == nil
+	keep := func(r *usage.Refusal) bool {
+		return q.Expr.Match(refusalField(r), func(w string) bool { return holds(w, string(r.Identity), r.Claimed, r.Operation, r.Resource, r.Reason) }) &&
+			(all || s.visible(ctx, access.Read, r.Identity))
+	}
+	items, next, err := scan(ctx, q, fetch, keep, func(r *usage.Refusal) (int64, string) { return micros(r.At), r.ID })
+	if err != nil {
+		return nil, fail(err)
+	}
+	if q.First() {
+		q.counted(len(items), next != "")
+	}
+	return paged(q, list(items, toRefusal), next), nil
+}
+
+func toRefusal(r usage.Refusal) client.Refusal {
+	return client.Refusal{
+		ID: r.ID, At: r.At.UTC(), Kind: string(r.Kind), Identity: string(r.Identity), Claimed: r.Claimed, Point: string(r.Point), Address: r.Address,
+		Operation: r.Operation, Resource: r.Resource, Reason: r.Reason, Count: r.Count,
+	}
+}
+
+func refusalField(r *usage.Refusal) filter.Get {
+	return func(field string) (string, int64) {
+		switch field {
+		case "kind":
+			return string(r.Kind), 0
+		case "identity":
+			return string(r.Identity), 0
+		case "claimed":
+			return r.Claimed, 0
+		case "point":
+			return string(r.Point), 0
+		case "address":
+			return r.Address, 0
+		case "operation":
+			return r.Operation, 0
+		case "resource":
+			return r.Resource, 0
+		case "reason":
+			return r.Reason, 0
+		case "count":
+			return "", int64(r.Count)
+		}
+		return "", micros(r.At)
+	}
+}
