@@ -82,7 +82,7 @@ func (b *bench) start() (l *Learner, stop func()) {
 	b.t.Helper()
 	l = &Learner{
 		Mind: NewMind(baseline.Settings{}, known{}), Dir: b.dir, DB: b.db, Stream: b.stream, Decisions: b.journal, Inventory: b.inv,
-		Notices: b.notices, Wake: func() {}, Decided: make(chan struct{}),
+		Notices: b.notices, Wake: func() {}, Decided: make(chan struct{}), Counter: testCounter,
 	}
 	if err := l.Load(b.t.Context()); err != nil {
 		b.t.Fatal(err)

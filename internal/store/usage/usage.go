@@ -209,7 +209,7 @@ func Compact(ctx context.Context, db *store.DB, now time.Time) error {
 		}
 	}
 	_, err := db.Write(ctx, func(tx *store.Tx) error {
-		if _, err := tx.Exec(ctx, `DELETE FROM usage_day WHERE start < $1`, store.Micros(now.Add(-Days))); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM usage_day WHERE start < $1`, store.Micros(now.Add(-Days).UTC().Truncate(day))); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `DELETE FROM refusal WHERE at < $1`, store.Micros(now.Add(-Refusals)))

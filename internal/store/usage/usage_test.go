@@ -10,20 +10,33 @@ import (
 
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
+	"github.com/muster-id/muster/internal/store/postgres"
+	"github.com/muster-id/muster/internal/store/postgres/pgtest"
 	"github.com/muster-id/muster/internal/store/sqlite"
 	"github.com/muster-id/muster/internal/usage"
 )
 
 var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 
-func open(t *testing.T) *store.DB {
+// onBoth runs a test on an empty database of each engine.
+func onBoth(t *testing.T, test func(t *testing.T, db *store.DB)) {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
+	run := func(name string, open func(t *testing.T) (*store.DB, error)) {
+		t.Run(name, func(t *testing.T) {
+			db, err := open(t)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { db.Close() })
+			test(t, db)
+		})
 	}
-	t.Cleanup(func() { db.Close() })
-	return db
+	run("SQLite", func(t *testing.T) (*store.DB, error) {
+		return sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
+	})
+	run("PostgreSQL", func(t *testing.T) (*store.DB, error) {
+		return postgres.Open(t.Context(), postgres.Settings{URL: pgtest.Database(t)})
+	})
 }
 
 func add(t *testing.T, db *store.DB, counts map[usage.Key]uint64) {
@@ -56,153 +69,159 @@ func key(at time.Time, id nhi.ID, service, outcome string) usage.Key {
 }
 
 func TestCountsAddUpByWhateverIsAsked(t *testing.T) {
-	db := open(t)
-	for range 2 {
-		add(t, db, map[usage.Key]uint64{
-			key(noon, "a", "s3", "allow"): 3, key(noon, "a", "s3", "deny"): 1, key(noon, "b", "sqs", "failure"): 5, key(noon.Add(time.Hour), "a", "s3", "allow"): 7,
-		})
-	}
-	total := ask(t, db, usage.Query{Bucket: 24 * time.Hour})
-	if diff := cmp.Diff([]usage.Row{{Key: usage.Key{Start: noon.Truncate(24 * time.Hour)}, Count: 32, Refused: 12}}, total); diff != "" {
-		t.Errorf("in all (-want +got):\n%s", diff)
-	}
-	by := ask(t, db, usage.Query{By: []usage.Dimension{usage.Identity, usage.Jurisdiction}})
-	want := []usage.Row{
-		{Key: usage.Key{Start: noon, Identity: "a", Jurisdiction: "GDPR", Basis: usage.ByRegion}, Count: 8, Refused: 2},
-		{Key: usage.Key{Start: noon, Identity: "b", Jurisdiction: "GDPR", Basis: usage.ByRegion}, Count: 10, Refused: 10},
-		{Key: usage.Key{Start: noon.Add(time.Hour), Identity: "a", Jurisdiction: "GDPR", Basis: usage.ByRegion}, Count: 14},
-	}
-	if diff := cmp.Diff(want, by); diff != "" {
-		t.Errorf("by identity and jurisdiction (-want +got):\n%s", diff)
-	}
-	only := ask(t, db, usage.Query{Only: usage.Key{Identity: "a", Outcome: "deny"}})
-	if len(only) != 1 || only[0].Count != 2 {
-		t.Errorf("only what a was denied: %+v", only)
-	}
-	if got := ask(t, db, usage.Query{Within: nhi.Scopes{{Team: "pay"}}}); len(got) != 0 {
-		t.Errorf("within a team that owns none of them: %+v", got)
-	}
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		for range 2 {
+			add(t, db, map[usage.Key]uint64{
+				key(noon, "a", "s3", "allow"): 3, key(noon, "a", "s3", "deny"): 1, key(noon, "b", "sqs", "failure"): 5, key(noon.Add(time.Hour), "a", "s3", "allow"): 7,
+			})
+		}
+		total := ask(t, db, usage.Query{Bucket: 24 * time.Hour})
+		if diff := cmp.Diff([]usage.Row{{Key: usage.Key{Start: noon.Truncate(24 * time.Hour)}, Count: 32, Refused: 12}}, total); diff != "" {
+			t.Errorf("in all (-want +got):\n%s", diff)
+		}
+		by := ask(t, db, usage.Query{By: []usage.Dimension{usage.Identity, usage.Jurisdiction}})
+		want := []usage.Row{
+			{Key: usage.Key{Start: noon, Identity: "a", Jurisdiction: "GDPR", Basis: usage.ByRegion}, Count: 8, Refused: 2},
+			{Key: usage.Key{Start: noon, Identity: "b", Jurisdiction: "GDPR", Basis: usage.ByRegion}, Count: 10, Refused: 10},
+			{Key: usage.Key{Start: noon.Add(time.Hour), Identity: "a", Jurisdiction: "GDPR", Basis: usage.ByRegion}, Count: 14},
+		}
+		if diff := cmp.Diff(want, by); diff != "" {
+			t.Errorf("by identity and jurisdiction (-want +got):\n%s", diff)
+		}
+		only := ask(t, db, usage.Query{Only: usage.Key{Identity: "a", Outcome: "deny"}})
+		if len(only) != 1 || only[0].Count != 2 {
+			t.Errorf("only what a was denied: %+v", only)
+		}
+		if got := ask(t, db, usage.Query{Within: nhi.Scopes{{Team: "pay"}}}); len(got) != 0 {
+			t.Errorf("within a team that owns none of them: %+v", got)
+		}
+	})
 }
 
 func TestRowsComeInPages(t *testing.T) {
-	db := open(t)
-	counts := map[usage.Key]uint64{}
-	for i := range 10 {
-		counts[key(noon, nhi.ID(fmt.Sprint("id", i)), "s3", "allow")] = 1
-	}
-	add(t, db, counts)
-	q := usage.Query{From: noon, To: noon.Add(time.Hour), Bucket: time.Hour, By: []usage.Dimension{usage.Identity}, Limit: 4}
-	var got []nhi.ID
-	for more := true; more; q.Skip += q.Limit {
-		var rows []usage.Row
-		var err error
-		if rows, more, err = Rows(t.Context(), db, q); err != nil {
-			t.Fatal(err)
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		counts := map[usage.Key]uint64{}
+		for i := range 10 {
+			counts[key(noon, nhi.ID(fmt.Sprint("id", i)), "s3", "allow")] = 1
 		}
-		for _, r := range rows {
-			got = append(got, r.Identity)
+		add(t, db, counts)
+		q := usage.Query{From: noon, To: noon.Add(time.Hour), Bucket: time.Hour, By: []usage.Dimension{usage.Identity}, Limit: 4}
+		var got []nhi.ID
+		for more := true; more; q.Skip += q.Limit {
+			var rows []usage.Row
+			var err error
+			if rows, more, err = Rows(t.Context(), db, q); err != nil {
+				t.Fatal(err)
+			}
+			for _, r := range rows {
+				got = append(got, r.Identity)
+			}
 		}
-	}
-	if len(got) != 10 || got[0] != "id0" || got[9] != "id9" {
-		t.Errorf("pages hold %v", got)
-	}
+		if len(got) != 10 || got[0] != "id0" || got[9] != "id9" {
+			t.Errorf("pages hold %v", got)
+		}
+	})
 }
 
 func TestACallerThatInventsServicesOpensABoundedNumber(t *testing.T) {
-	db := open(t)
-	for round := range 5 {
-		counts := map[usage.Key]uint64{}
-		for i := range 50 {
-			counts[key(noon, "a", fmt.Sprint("service-", round, "-", i), "success")] = 1
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		for round := range 5 {
+			counts := map[usage.Key]uint64{}
+			for i := range 50 {
+				counts[key(noon, "a", fmt.Sprint("service-", round, "-", i), "success")] = 1
+			}
+			add(t, db, counts)
 		}
-		add(t, db, counts)
-	}
-	rows := ask(t, db, usage.Query{By: []usage.Dimension{usage.Service}})
-	other, sum := uint64(0), uint64(0)
-	for _, r := range rows {
-		sum += r.Count
-		if r.Service == usage.Other {
-			other = r.Count
+		rows := ask(t, db, usage.Query{By: []usage.Dimension{usage.Service}})
+		other, sum := uint64(0), uint64(0)
+		for _, r := range rows {
+			sum += r.Count
+			if r.Service == usage.Other {
+				other = r.Count
+			}
 		}
-	}
-	if len(rows) != usage.Most+1 || sum != 250 || other != 250-usage.Most {
-		t.Errorf("%d services, %d calls, of which %d of others, want %d, 250 and %d", len(rows), sum, other, usage.Most+1, 250-usage.Most)
-	}
+		if len(rows) != usage.Most+1 || sum != 250 || other != 250-usage.Most {
+			t.Errorf("%d services, %d calls, of which %d of others, want %d, 250 and %d", len(rows), sum, other, usage.Most+1, 250-usage.Most)
+		}
+	})
 }
 
 func TestWhatIsOldIsKeptByDayWithoutLoss(t *testing.T) {
-	db := open(t)
-	counts := map[usage.Key]uint64{}
-	for d := range 100 {
-		for h := range 3 {
-			counts[key(noon.Add(-time.Duration(d)*day+time.Duration(h)*time.Hour), "a", "s3", "allow")] = 1
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		counts := map[usage.Key]uint64{}
+		for d := range 100 {
+			for h := range 3 {
+				counts[key(noon.Add(-time.Duration(d)*day+time.Duration(h)*time.Hour), "a", "s3", "allow")] = 1
+			}
 		}
-	}
-	add(t, db, counts)
-	q := usage.Query{From: noon.Add(-200 * day), To: noon.Add(day), Bucket: day}
-	before := ask(t, db, q)
-	for range 2 { // once more changes nothing
+		add(t, db, counts)
+		q := usage.Query{From: noon.Add(-200 * day), To: noon.Add(day), Bucket: day}
+		before := ask(t, db, q)
+		for range 2 { // once more changes nothing
+			if err := Compact(t.Context(), db, noon); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff(before, ask(t, db, q)); diff != "" {
+			t.Errorf("(-before +after):\n%s", diff)
+		}
+		add(t, db, map[usage.Key]uint64{key(noon.Add(-99*day), "a", "s3", "allow"): 2}) // a log that comes late
 		if err := Compact(t.Context(), db, noon); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if diff := cmp.Diff(before, ask(t, db, q)); diff != "" {
-		t.Errorf("(-before +after):\n%s", diff)
-	}
-	add(t, db, map[usage.Key]uint64{key(noon.Add(-99*day), "a", "s3", "allow"): 2}) // a log that comes late
-	if err := Compact(t.Context(), db, noon); err != nil {
-		t.Fatal(err)
-	}
-	if got := ask(t, db, q); got[0].Count != 5 {
-		t.Errorf("the oldest day counts %d, want 5 with the late ones", got[0].Count)
-	}
-	if err := Compact(t.Context(), db, noon.Add(Days)); err != nil {
-		t.Fatal(err)
-	}
-	if got := ask(t, db, q); len(got) != 1 { // noon's own day is not older than Days
-		t.Errorf("after %v %d days are left", Days, len(got))
-	}
+		if got := ask(t, db, q); got[0].Count != 5 {
+			t.Errorf("the oldest day counts %d, want 5 with the late ones", got[0].Count)
+		}
+		if err := Compact(t.Context(), db, noon.Add(Days)); err != nil {
+			t.Fatal(err)
+		}
+		if got := ask(t, db, q); len(got) != 1 { // noon's own day is not older than Days
+			t.Errorf("after %v %d days are left", Days, len(got))
+		}
+	})
 }
 
 func TestAFloodOfRefusalsIsCountedNotListed(t *testing.T) {
-	db := open(t)
-	id := 0
-	flood := func(n int, address string) {
-		var all []usage.Refusal
-		for range n {
-			id++
-			all = append(all, usage.Refusal{ID: fmt.Sprint("r", id), At: noon.Add(time.Duration(id) * time.Millisecond), Kind: usage.Denied, Address: address, Count: 1})
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		id := 0
+		flood := func(n int, address string) {
+			var all []usage.Refusal
+			for range n {
+				id++
+				all = append(all, usage.Refusal{ID: fmt.Sprint("r", id), At: noon.Add(time.Duration(id) * time.Millisecond), Kind: usage.Denied, Address: address, Count: 1})
+			}
+			if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return AddRefusals(t.Context(), tx, all) }); err != nil {
+				t.Fatal(err)
+			}
 		}
-		if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return AddRefusals(t.Context(), tx, all) }); err != nil {
+		flood(500, "203.0.113.1")
+		flood(500, "203.0.113.1")
+		flood(3, "203.0.113.2")
+		rows, err := RefusalsBefore(context.Background(), db, 0, "", 100)
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	flood(500, "203.0.113.1")
-	flood(500, "203.0.113.1")
-	flood(3, "203.0.113.2")
-	rows, err := RefusalsBefore(context.Background(), db, 0, "", 100)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sum := uint64(0)
-	for _, r := range rows {
-		sum += r.Count
-	}
-	if len(rows) != usage.PerMinute+1+3 || sum != 1003 {
-		t.Errorf("%d rows stand for %d refusals, want %d for 1003", len(rows), sum, usage.PerMinute+4)
-	}
-	next, err := RefusalsBefore(context.Background(), db, store.Micros(rows[0].At), rows[0].ID, 100)
-	if err != nil || len(next) != len(rows)-1 {
-		t.Errorf("behind the newest are %d, %v", len(next), err)
-	}
+		sum := uint64(0)
+		for _, r := range rows {
+			sum += r.Count
+		}
+		if len(rows) != usage.PerMinute+1+3 || sum != 1003 {
+			t.Errorf("%d rows stand for %d refusals, want %d for 1003", len(rows), sum, usage.PerMinute+4)
+		}
+		next, err := RefusalsBefore(context.Background(), db, store.Micros(rows[0].At), rows[0].ID, 100)
+		if err != nil || len(next) != len(rows)-1 {
+			t.Errorf("behind the newest are %d, %v", len(next), err)
+		}
+	})
 }
 
 func TestHostileNamesAreData(t *testing.T) {
-	db := open(t)
-	for _, name := range []string{"'; DROP TABLE usage_hour; --", "\x1b[2J", "=cmd()", "%_", "\u202e"} {
-		add(t, db, map[usage.Key]uint64{key(noon, nhi.ID(name), name, "deny"): 1})
-		if got := ask(t, db, usage.Query{Only: usage.Key{Identity: nhi.ID(name), Service: name}, By: []usage.Dimension{usage.Service}}); len(got) != 1 || got[0].Count != 1 {
-			t.Errorf("%q: %+v", name, got)
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		for _, name := range []string{"'; DROP TABLE usage_hour; --", "\x1b[2J", "=cmd()", "%_", "\u202e"} {
+			add(t, db, map[usage.Key]uint64{key(noon, nhi.ID(name), name, "deny"): 1})
+			if got := ask(t, db, usage.Query{Only: usage.Key{Identity: nhi.ID(name), Service: name}, By: []usage.Dimension{usage.Service}}); len(got) != 1 || got[0].Count != 1 {
+				t.Errorf("%q: %+v", name, got)
+			}
 		}
-	}
+	})
 }
