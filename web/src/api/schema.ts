@@ -720,6 +720,26 @@ export interface paths {
         patch: operations["set-point"];
         trace?: never;
     };
+    "/v1/refusals": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List who was not let in, the newest first
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
+        get: operations["list-refusals"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/search": {
         parameters: {
             query?: never;
@@ -905,6 +925,26 @@ export interface paths {
          * @description Needs the right to administer. Roles with a scope may not use it.
          */
         delete: operations["revoke-token"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/usage": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Count calls and requests by hour or day
+         * @description Needs the right to read. Roles with a scope see what lies within it.
+         */
+        get: operations["get-usage"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -1646,6 +1686,18 @@ export interface components {
              */
             total: number;
         };
+        PageRefusal: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["Refusal"][];
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
         PageSession: {
             /** @description there are more than total */
             at_least?: boolean;
@@ -1775,6 +1827,28 @@ export interface components {
             policy: string;
             position: string;
             text: string;
+        };
+        Refusal: {
+            address?: string;
+            /** Format: date-time */
+            at: string;
+            /** @description who the caller says to be: the public part of a key, or an asserted identity */
+            claimed?: string;
+            /**
+             * Format: int64
+             * @description more than 1: a flood, counted instead of listed
+             */
+            count: number;
+            id: string;
+            /** @description proven; empty when nobody was */
+            identity?: string;
+            /** @description failed_authentication, unknown_principal, denied or step_up */
+            kind: string;
+            operation?: string;
+            /** @description empty: the management interface */
+            point?: string;
+            reason?: string;
+            resource?: string;
         };
         RegisterCredential: {
             /**
@@ -1994,6 +2068,36 @@ export interface components {
             roles: components["schemas"]["Role"][];
             /** Format: date-time */
             used?: string;
+        };
+        Usage: {
+            next_page_token?: string;
+            rows: components["schemas"]["UsageRow"][];
+        };
+        UsageRow: {
+            /** Format: int64 */
+            count: number;
+            /**
+             * Format: int64
+             * @description of count: deny, step-up and failure
+             */
+            denied: number;
+            environment?: string;
+            /** @description empty: nobody was proven */
+            identity?: string;
+            /** @description the data protection law of the place */
+            jurisdiction?: string;
+            /** @description exact: somebody labelled the resource; region: of the region's country; address: an estimate from the caller's address */
+            jurisdiction_basis?: string;
+            /** @description allow, step-up or deny of our decisions; success or failure of a provider's */
+            outcome?: string;
+            region?: string;
+            /** @description other: beyond 64 services and regions of one identity in an hour */
+            service?: string;
+            /**
+             * Format: date-time
+             * @description begin of the hour or day, UTC
+             */
+            start: string;
         };
         Used: {
             action: string;
@@ -5890,6 +5994,89 @@ export interface operations {
             };
         };
     };
+    "list-refusals": {
+        parameters: {
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageRefusal"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     search: {
         parameters: {
             query?: never;
@@ -6856,6 +7043,107 @@ export interface operations {
             };
             /** @description the request is of another content type than the route takes */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-usage": {
+        parameters: {
+            query?: {
+                /** @description first bucket; absent: 24 hours before to, or 30 days with bucket=day */
+                from?: string;
+                /** @description end, not included; absent: now */
+                to?: string;
+                /** @description what one row covers, in UTC */
+                bucket?: "hour" | "day";
+                /** @description what rows are told apart by: some of identity, environment, service, region, jurisdiction and outcome, with commas between */
+                by?: string;
+                /** @description only this one */
+                identity?: string;
+                /** @description only this one */
+                environment?: string;
+                /** @description only this one */
+                service?: string;
+                /** @description only this one */
+                region?: string;
+                /** @description only this one */
+                jurisdiction?: string;
+                /** @description only jurisdictions that are known so */
+                jurisdiction_basis?: "" | "exact" | "region" | "address";
+                /** @description only this one */
+                outcome?: "" | "allow" | "step-up" | "deny" | "success" | "failure";
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next_page_token of the page before, with the same question */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Usage"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
