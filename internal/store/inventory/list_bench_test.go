@@ -69,10 +69,10 @@ func fill(b *testing.B, db *store.DB, n int) {
 			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
 			INSERT INTO identity (id, kind, provider, account, native, name, path, environment, class, purpose, state, shadow, owner, owner_confidence,
 			            owner_source, risk, labels, created, first_seen, last_seen, attestable, not_before, alias, observed, missed, words)
-			SELECT 'nhi_' || substr('00000000000000000000000000' || (i * 7919 % 1000003), -26), CASE WHEN i % 5000 = 0 THEN 'agent' WHEN i % 3 = 0 THEN 'iam-role' ELSE 'iam-user' END,
+			SELECT 'nhi_' || (1000000 + i * 7919 % 1000003), CASE WHEN i % 5000 = 0 THEN 'agent' WHEN i % 3 = 0 THEN 'iam-role' ELSE 'iam-user' END,
 			       'aws', '1111' || (i % 40), 'AIDA' || i, 'svc-n' || i, 'arn:aws:iam::1111:user/svc-n' || i, 'env' || (i % 4),
-			       CASE WHEN i % 2 = 0 THEN 'production' ELSE 'nonproduction' END, '', 'active', i % 997 = 0, CASE WHEN i % 5 = 0 THEN '' ELSE 'team:t' || (i % 50) END, 1,
-			       'tag', i % 100, '', 1000000 * i, 1000000 * i, CASE WHEN i % 9 = 0 THEN 0 ELSE 1700000000000000 + i * 300000000 END, 0, 0, '', 0, 0, 'svc n' || i
+			       CASE WHEN i % 2 = 0 THEN 'production' ELSE 'nonproduction' END, '', 'active', CASE WHEN i % 997 = 0 THEN 1 ELSE 0 END, CASE WHEN i % 5 = 0 THEN '' ELSE 'team:t' || (i % 50) END, 1,
+			       'tag', i % 100, '', CAST(1000000 AS BIGINT) * i, CAST(1000000 AS BIGINT) * i, CASE WHEN i % 9 = 0 THEN 0 ELSE 1700000000000000 + CAST(300000000 AS BIGINT) * i END, 0, 0, '', 0, 0, 'svc n' || i
 			FROM   n`, `
 			INSERT INTO identity_word (word, identity_id)
 			SELECT 'svc', id FROM identity WHERE $1 > 0`, `
