@@ -140,3 +140,9 @@ export const health = queryOptions({
   queryFn: () => answer(api.GET("/v1/health")),
   refetchInterval: 10_000,
 });
+
+export const people = queryOptions({ queryKey: ["person", "list"], queryFn: () => answer(api.GET("/v1/people")) });
+
+export const tokens = queryOptions({ queryKey: ["token", "list"], queryFn: () => answer(api.GET("/v1/tokens")) });
+
+export const sessions = queryOptions({ queryKey: ["session", "list"], queryFn: () => answer(api.GET("/v1/sessions")) });

@@ -1,10 +1,13 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
+import { useMay } from "../access/useMay";
 import { me } from "../api/queries";
 import { Skeleton } from "../parts/Skeleton";
 import type { SettingsPart } from "../router";
 import { About } from "./About";
 import { Health } from "./Health";
+import { People } from "./People";
+import { Tokens } from "./Tokens";
 import { You } from "./You";
 
 const route = getRouteApi("/settings");
@@ -13,9 +16,16 @@ const route = getRouteApi("/settings");
 export function SettingsPage() {
   const { part = "you" } = route.useSearch();
   const who = useQuery(me).data;
+  const administers = useMay("administer");
   if (!who) return <Skeleton />;
   const parts: { part: SettingsPart; label: string }[] = [
     { part: "you", label: "You" },
+    ...(administers
+      ? ([
+          { part: "people", label: "People" },
+          { part: "tokens", label: "API tokens" },
+        ] as const)
+      : []),
     { part: "health", label: "Health" },
     { part: "about", label: "About" },
   ];
@@ -36,6 +46,8 @@ export function SettingsPage() {
         ))}
       </nav>
       {part === "you" && <You me={who} />}
+      {part === "people" && administers && <People />}
+      {part === "tokens" && administers && <Tokens />}
       {part === "health" && <Health />}
       {part === "about" && <About version={who.version} />}
     </div>

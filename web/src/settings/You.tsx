@@ -1,16 +1,17 @@
-import { useQuery } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { LogOut } from "lucide-react";
 import { useState } from "react";
 import { grantText, roles } from "../access/roles";
 import { useMay } from "../access/useMay";
-import type { Me } from "../api/client";
-import { signin } from "../api/queries";
+import { answer, api, type Me } from "../api/client";
+import { sessions, signin } from "../api/queries";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
 import { Choice } from "../parts/Choice";
 import { Hostile } from "../parts/Hostile";
 import { Pair, Pairs } from "../parts/Pairs";
 import { Time } from "../parts/Time";
+import { toast, toastFailure } from "../parts/Toasts";
 import { readTheme, type Theme, writeTheme } from "../shell/theme";
 import { useSignOut } from "../shell/useSignOut";
 
@@ -77,6 +78,7 @@ export function You({ me }: { me: Me }) {
           </p>
         </div>
       </Card>
+      <Sessions />
       <SignInState />
     </div>
   );
@@ -112,6 +114,39 @@ function SignInState() {
             : "the first token is spent"}
         </Pair>
       </Pairs>
+    </Card>
+  );
+}
+
+/** Sessions are the browsers that are signed in as you; each can be ended. */
+function Sessions() {
+  const client = useQueryClient();
+  const { data } = useQuery(sessions);
+  const end = useMutation({
+    mutationFn: (id: string) => answer(api.DELETE("/v1/sessions/{id}", { params: { path: { id } } })),
+    onSuccess: () => toast("The session ended."),
+    onError: (error) => toastFailure("The session was not ended", error),
+    onSettled: () => {
+      client.invalidateQueries({ queryKey: ["session"] });
+      client.invalidateQueries({ queryKey: ["me"] });
+    },
+  });
+  if (!data) return null;
+  return (
+    <Card title="Where you are signed in" flush>
+      <ul aria-label="Sessions">
+        {(data.items ?? []).map((s) => (
+          <li key={s.id} className="flex min-w-0 items-center gap-3 border-t border-hair px-4 py-2 text-13">
+            <Hostile text={s.address} className="mono min-w-0 flex-1" />
+            <span className="text-12 text-muted">
+              since <Time at={s.created} />, used <Time at={s.used} />
+            </span>
+            <Button disabled={end.isPending} onClick={() => end.mutate(s.id)}>
+              End
+            </Button>
+          </li>
+        ))}
+      </ul>
     </Card>
   );
 }
