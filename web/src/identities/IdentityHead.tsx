@@ -79,9 +79,10 @@ function Owner({ i }: { i: IdentityDetail }) {
       {i.owner.ref ? (
         <span className="flex min-w-0 flex-wrap gap-x-2">
           <Hostile text={i.owner.ref} />
-          <span className="text-muted">
-            {i.owner.source}, {Math.round(i.owner.confidence * 100)} % sure
-          </span>
+          <Hostile
+            text={`${i.owner.source}, ${Math.round(i.owner.confidence * 100)} % sure`}
+            className="min-w-0 text-muted"
+          />
         </span>
       ) : (
         <span className="text-stepup">

@@ -40,7 +40,7 @@ export function IdentityPage() {
               search={{ tab: t.tab === "normal" ? undefined : t.tab }}
               replace
               resetScroll={false}
-              activeOptions={{ exact: true, includeSearch: true, explicitUndefined: true }}
+              activeOptions={{ exact: true, includeSearch: true }}
               className="flex h-10 items-center border-b-2 border-transparent px-2.5 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
             >
               {t.label}

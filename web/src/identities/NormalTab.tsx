@@ -6,6 +6,7 @@ import { Hostile } from "../parts/Hostile";
 import { Skeleton } from "../parts/Skeleton";
 import { Time } from "../parts/Time";
 import { plural, rate } from "../text/format";
+import { clean } from "../text/hostile";
 import { countryName, featureName } from "../text/words";
 import { WeekMap } from "./WeekMap";
 
@@ -42,7 +43,7 @@ export function inWords(l: Learned): string {
     const f = (l.features ?? []).find((x) => x.feature === name);
     const value = f?.values?.[0];
     if (!f || !value) return undefined;
-    const text = name === "country" ? countryName(value.value) : value.value;
+    const text = clean(name === "country" ? countryName(value.value) : value.value).slice(0, 80);
     return f.distinct <= 1 ? `always ${text}` : `mostly ${text}`;
   };
   const parts = [

@@ -74,7 +74,7 @@ function ViewLink({ name, search }: { name: string; search: IdentitiesSearch }) 
     <Link
       to="/identities"
       search={{ filter: search.filter, order: search.order }}
-      activeOptions={{ exact: true, includeSearch: true, explicitUndefined: true }}
+      activeOptions={{ exact: true, includeSearch: true }}
       className="flex h-9 min-w-0 shrink-0 items-center border-b-2 border-transparent px-2 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
     >
       <Hostile text={name} />

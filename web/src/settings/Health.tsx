@@ -28,9 +28,9 @@ export function Health() {
             <span className={`inline-flex items-center gap-1.5 self-start ${states[c.state].tone}`}>
               <Shape name={states[c.state].shape} /> {states[c.state].label}
             </span>
-            <span className="min-w-0 font-[500]">
-              {c.name}
-              {c.vital && <span className="font-[400] text-muted"> vital</span>}
+            <span className="flex min-w-0 gap-2 font-[500]">
+              <Hostile text={c.name} className="min-w-0" />
+              {c.vital && <span className="font-[400] text-muted">vital</span>}
             </span>
             <span className="col-start-2 min-w-0 md:col-start-auto">
               {c.why && <Hostile text={c.why} className="block whitespace-normal break-words" />}

@@ -38,7 +38,7 @@ export function SettingsPage() {
             key={p.part}
             to="/settings"
             search={{ part: p.part === "you" ? undefined : p.part }}
-            activeOptions={{ exact: true, includeSearch: true, explicitUndefined: true }}
+            activeOptions={{ exact: true, includeSearch: true }}
             className="flex h-9 items-center border-b-2 border-transparent px-2.5 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
           >
             {p.label}
