@@ -130,12 +130,15 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
-	e := &events{w: w, control: http.NewResponseController(w), names: s.namer(r.Context())}
+	e := &events{w: w, control: http.NewResponseController(w), names: s.namer(r.Context()), pass: &pass{s.Gate, r, r.Context(), time.Now()}}
 	_ = e.control.SetReadDeadline(time.Time{}) // the request was read; its limit would end the stream
-	err = s.pump(r.Context(), e, l)            // the reader is gone, or too slow
+	err = s.pump(e, l)                         // the reader is gone, too slow, or may read no longer
 	slow := errors.Is(err, os.ErrDeadlineExceeded)
 	s.tails.end(who, slow)
-	if slow {
+	switch {
+	case errors.Is(err, nhi.ErrDenied):
+		slog.Info("a live stream was ended: its reader may read no longer", "reader", who)
+	case slow:
 		slog.Debug("a reader of the live stream was too slow and was cut off", "reader", who)
 	}
 }
@@ -153,9 +156,43 @@ func wanted(query string) ([]string, error) {
 	return want, nil
 }
 
+// A pass is who reads a stream. What a reader may do is asked again at every
+// heartbeat, and before anything is shown on a pass that is older: whoever was
+// disabled, revoked or signed out since reads no further, and whose scope was
+// narrowed reads only what lies in it.
+type pass struct {
+	gate  Gate
+	r     *http.Request
+	ctx   context.Context // with the caller, as last asked
+	asked time.Time
+}
+
+// renew asks. The error wraps nhi.ErrDenied when the stream must end; it ends
+// also when nobody could say.
+func (p *pass) renew() error {
+	caller, err := p.gate.Authenticate(p.r)
+	if err != nil {
+		return err
+	}
+	if !caller.Permits.May(access.Read) {
+		return fmt.Errorf("the right to read is gone: %w", nhi.ErrDenied)
+	}
+	p.ctx, p.asked = context.WithValue(p.r.Context(), callerKey{}, caller), time.Now()
+	return nil
+}
+
+// fresh returns the context of a caller who was asked lately.
+func (p *pass) fresh() (context.Context, error) {
+	if time.Since(p.asked) < heartbeat {
+		return p.ctx, nil
+	}
+	err := p.renew()
+	return p.ctx, err
+}
+
 // pump greets the reader and sends until it is gone. It listens before it
 // greets: whoever was greeted misses nothing that happens from then on.
-func (s *server) pump(ctx context.Context, e *events, l listener) error {
+func (s *server) pump(e *events, l listener) error {
 	var decisions <-chan nhi.Decision
 	dropped := func() uint64 { return 0 }
 	if slices.Contains(l.topics, "decision") {
@@ -175,22 +212,19 @@ func (s *server) pump(ctx context.Context, e *events, l listener) error {
 		woken := s.State.Woken()
 		if changes {
 			var err error
-			if l.after, err = s.replay(ctx, e, l.topics, l.after); err != nil {
+			if l.after, err = s.replay(e, l.topics, l.after); err != nil {
 				return err
 			}
 		}
 		select {
-		case <-ctx.Done():
-			return ctx.Err()
+		case <-e.pass.r.Context().Done():
+			return e.pass.r.Context().Err()
 		case <-woken:
 		case d, ok := <-decisions:
 			if !ok {
 				return nil
 			}
-			if !matches(l.expr, &d) || !s.visible(ctx, access.Read, d.Identity) || !m.shows() {
-				continue
-			}
-			if err := e.send("decision", nil, e.names.decision(d)); err != nil {
+			if err := s.decided(e, l.expr, m, d); err != nil {
 				return err
 			}
 		case <-second.C:
@@ -198,11 +232,23 @@ func (s *server) pump(ctx context.Context, e *events, l listener) error {
 				return err
 			}
 		case <-beat.C:
+			if err := e.pass.renew(); err != nil {
+				return err
+			}
 			if err := e.send("heartbeat", &l.after, map[string]any{"at": time.Now().UTC()}); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// decided sends a decision that the reader asked for, may see, and has room for.
+func (s *server) decided(e *events, expr filter.Expr, m *sampler, d nhi.Decision) error {
+	ctx, err := e.pass.fresh()
+	if err != nil || !matches(expr, &d) || !s.visible(ctx, access.Read, d.Identity) || !m.shows() {
+		return err
+	}
+	return e.send("decision", nil, e.names.decision(d))
 }
 
 // A sampler shows a reader so many decisions a second and counts the others.
@@ -247,8 +293,9 @@ func (e *events) greet(l listener) error {
 
 // replay sends the findings and actions after a generation and returns the
 // last one sent or passed over.
-func (s *server) replay(ctx context.Context, e *events, want []string, after nhi.Generation) (nhi.Generation, error) {
+func (s *server) replay(e *events, want []string, after nhi.Generation) (nhi.Generation, error) {
 	for s.State.Generation() > after {
+		ctx := e.pass.r.Context()
 		batch, err := s.State.Changes(ctx, after, replayLimit)
 		if errors.Is(err, store.ErrTooOld) { // it fell behind while it was connected
 			after = s.State.Generation()
@@ -263,6 +310,10 @@ func (s *server) replay(ctx context.Context, e *events, want []string, after nhi
 			if !slices.Contains(want, topic) {
 				continue
 			}
+			ctx, err := e.pass.fresh()
+			if err != nil {
+				return after, err
+			}
 			if err := e.change(ctx, c); err != nil {
 				return after, err
 			}
@@ -276,6 +327,7 @@ type events struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
 	names   *namer
+	pass    *pass
 }
 
 func (e *events) change(ctx context.Context, c nhi.Change) error {

@@ -15,8 +15,13 @@ type ViewPath struct {
 	ID string `path:"id" pattern:"^[a-z0-9][a-z0-9-]{0,63}$" doc:"chosen by whoever saves it: small letters, digits and hyphens"`
 }
 
-// person is who a view belongs to.
+// person is who a view, a live stream and the reply to a request with a key
+// belong to. What a person is called is up to the provider, and two may be
+// called the same: the id speaks.
 func (c Caller) person() string {
+	if c.Person != "" && c.Token == "" {
+		return "person:" + c.Person
+	}
 	if c.Identity != "" {
 		return string(c.Identity)
 	}
