@@ -207,7 +207,7 @@ func TestImportsKeepTheLayers(t *testing.T) {
 var vendors = map[string][]string{
 	"modernc.org/sqlite":            {"store/sqlite"},
 	"github.com/jackc/":             {"store/postgres", "store/postgres/pgtest"},
-	"github.com/nats-io/":           {"stream/nats"},
+	"github.com/nats-io/":           {"stream/nats", "stream/nats/natstest"},
 	"github.com/cedar-policy/":      {"policy"},
 	"github.com/danielgtaylor/huma": {"api"},
 	"github.com/spf13/cobra":        {"cli", "cli/command", "cli/operate", "cli/people"},
