@@ -209,7 +209,7 @@ var vendors = map[string][]string{
 	"github.com/jackc/":             {"store/postgres", "store/postgres/pgtest"},
 	"github.com/nats-io/":           {"stream/nats", "stream/nats/natstest"},
 	"github.com/cedar-policy/":      {"policy"},
-	"github.com/danielgtaylor/huma": {"api"},
+	"github.com/danielgtaylor/huma": {"api", "api/frame"},
 	"github.com/spf13/cobra":        {"cli", "cli/command", "cli/operate", "cli/people"},
 	"github.com/cloudflare/circl":   {"fingerprint"},
 	"github.com/go-jose/":           {"jose"},

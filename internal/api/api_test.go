@@ -16,6 +16,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -64,7 +65,7 @@ func TestTheWordsOfTheClientAreTheWordsOfTheHouse(t *testing.T) {
 }
 
 func TestTheCommittedDescriptionIsWhatIsServed(t *testing.T) {
-	_, got, err := New(Deps{})
+	_, got, err := New(frame.Deps{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,11 +84,11 @@ var (
 )
 
 // door lets everybody in as one caller.
-type door struct{ caller Caller }
+type door struct{ caller frame.Caller }
 
-func (d door) Authenticate(*http.Request) (Caller, error) {
+func (d door) Authenticate(*http.Request) (frame.Caller, error) {
 	if d.caller.Kind == "" {
-		return Caller{}, nhi.ErrDenied
+		return frame.Caller{}, nhi.ErrDenied
 	}
 	return d.caller, nil
 }
@@ -95,7 +96,7 @@ func (d door) Authenticate(*http.Request) (Caller, error) {
 func same(s string) string { return s }
 
 func TestARefusalNeverEchoesWhatWasSent(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{Caller{Kind: "operator", Name: "test", Permits: admin}}, Clean: same})
+	h, _, err := New(frame.Deps{Gate: door{frame.Caller{Kind: "operator", Name: "test", Permits: admin}}, Clean: same})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func TestARefusalNeverEchoesWhatWasSent(t *testing.T) {
 }
 
 func TestASourceMayOnlyReport(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{Caller{Kind: "source", Permits: reporter, Source: nhi.Source{Format: "text"}}}})
+	h, _, err := New(frame.Deps{Gate: door{frame.Caller{Kind: "source", Permits: reporter, Source: nhi.Source{Format: "text"}}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +139,7 @@ func TestASourceMayOnlyReport(t *testing.T) {
 }
 
 func TestNobodyIsToldToComeBackWithAKey(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{}})
+	h, _, err := New(frame.Deps{Gate: door{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +158,7 @@ func TestErrorsMapToTheirStatusAndHideTheInside(t *testing.T) {
 		{nhi.ErrNotFound, 404}, {nhi.ErrConflict, 409}, {nhi.ErrInvalid, 422}, {nhi.ErrTooLarge, 413}, {nhi.ErrBusy, 429}, {nhi.ErrDenied, 403},
 		{errors.New("disk /dev/sda1 is gone"), 500},
 	} {
-		p := problem(tt.err, http.StatusForbidden)
+		p := frame.Problem(tt.err, http.StatusForbidden)
 		if p.Status != tt.want {
 			t.Errorf("%v: %d, want %d", tt.err, p.Status, tt.want)
 		}
@@ -168,7 +169,7 @@ func TestErrorsMapToTheirStatusAndHideTheInside(t *testing.T) {
 }
 
 // swallow takes logs in by reading them.
-type swallow struct{ Intake }
+type swallow struct{ frame.Intake }
 
 func (swallow) Logs(_ context.Context, _ nhi.Source, _ string, body io.Reader) (client.Received, error) {
 	_, err := io.Copy(io.Discard, body)
@@ -181,7 +182,7 @@ type zeros struct{}
 func (zeros) Read(p []byte) (int, error) { return len(p), nil }
 
 func TestABodyWithoutEndIsRefusedAsTooLarge(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{Caller{Kind: "source", Permits: reporter, Source: nhi.Source{Format: "cloudtrail"}}}, Intake: swallow{}})
+	h, _, err := New(frame.Deps{Gate: door{frame.Caller{Kind: "source", Permits: reporter, Source: nhi.Source{Format: "cloudtrail"}}}, Intake: swallow{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,7 +203,7 @@ func TestTopicsAreChecked(t *testing.T) {
 }
 
 func TestRepliesHaveListsAndNotNull(t *testing.T) {
-	for _, v := range []any{toFinding(nhi.Finding{}), toDecision(nhi.Decision{}), toPoint(nhi.Point{}), toSource(nhi.Source{})} {
+	for _, v := range []any{frame.ToFinding(nhi.Finding{}), frame.ToDecision(nhi.Decision{}), frame.ToPoint(nhi.Point{}), frame.ToSource(nhi.Source{})} {
 		b, err := json.Marshal(v)
 		if err != nil {
 			t.Fatal(err)
@@ -211,7 +212,7 @@ func TestRepliesHaveListsAndNotNull(t *testing.T) {
 			t.Errorf("%T: %s", v, b)
 		}
 	}
-	if got := toDecision(nhi.Decision{}).Outcome; got != "deny" {
+	if got := frame.ToDecision(nhi.Decision{}).Outcome; got != "deny" {
 		t.Errorf("the zero decision is shown as %q", got)
 	}
 }

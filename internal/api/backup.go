@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -9,16 +8,9 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 )
-
-// Backups writes the whole installation.
-type Backups interface {
-	// Backup writes a backup that only recipients can read. It returns before
-	// the first byte, with an error wrapping nhi.ErrInvalid, if one of them is
-	// none.
-	Backup(ctx context.Context, to io.Writer, recipients []string) error
-}
 
 const (
 	maxRecipients = 8
@@ -34,11 +26,11 @@ func (s *server) backup(w http.ResponseWriter, r *http.Request) {
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
 	d.DisallowUnknownFields()
 	if d.Decode(&in) != nil || len(in.Recipients) == 0 || len(in.Recipients) > maxRecipients {
-		s.refuse(w, problem(nhi.Invalidf(`want {"recipients": ["age1..."]}, of at most %d: who can read the backup; age-keygen makes one`, maxRecipients), 0))
+		s.Refuse(w, frame.Problem(nhi.Invalidf(`want {"recipients": ["age1..."]}, of at most %d: who can read the backup; age-keygen makes one`, maxRecipients), 0))
 		return
 	}
-	if err := s.act(r.Context(), "backup.create", "installation", ""); err != nil {
-		s.refuse(w, problem(err, 0))
+	if err := s.Act(r.Context(), "backup.create", "installation", ""); err != nil {
+		s.Refuse(w, frame.Problem(err, 0))
 		return
 	}
 	out := &slow{to: w, control: http.NewResponseController(w)}
@@ -50,7 +42,7 @@ func (s *server) backup(w http.ResponseWriter, r *http.Request) {
 	case err == nil:
 	case !out.begun:
 		w.Header().Del("Content-Disposition")
-		s.refuse(w, problem(err, 0))
+		s.Refuse(w, frame.Problem(err, 0))
 	default:
 		slog.Error("a backup was cut off", "error", err)
 		panic(http.ErrAbortHandler)

@@ -7,99 +7,100 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
 // point adds to a point what it let pass while it only observed, which is
 // about everybody who came through it.
 func (s *server) point(ctx context.Context, p nhi.Point) client.Point {
-	out := toPoint(p)
-	out.ETag = tag(out)
-	if within(ctx) == nil {
+	out := frame.ToPoint(p)
+	out.ETag = frame.Tag(out)
+	if frame.Within(ctx) == nil {
 		out.WouldRefuse = s.Access.WouldRefuse(p.ID)
 	}
 	return out
 }
 
 func (s *server) enrolment(h huma.API) {
-	huma.Register(h, op(http.MethodGet, "/v1/points", "list-points", "points", "List enforcement points"),
-		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Point]], error) {
+	huma.Register(h, frame.Operation(http.MethodGet, "/v1/points", "list-points", "points", "List enforcement points"),
+		func(ctx context.Context, _ *struct{}) (*frame.Body[client.Page[client.Point]], error) {
 			points, err := s.Access.Points(ctx)
 			if err != nil {
-				return nil, fail(err)
+				return nil, frame.Fail(err)
 			}
-			return &body[client.Page[client.Point]]{client.Page[client.Point]{Items: list(points, func(p nhi.Point) client.Point { return s.point(ctx, p) }), Total: len(points)}}, nil
+			return &frame.Body[client.Page[client.Point]]{Body: client.Page[client.Point]{Items: frame.Each(points, func(p nhi.Point) client.Point { return s.point(ctx, p) }), Total: len(points)}}, nil
 		})
-	huma.Register(h, op(http.MethodPost, "/v1/points", "enroll-point", "points", "Enroll an enforcement point; it starts observing"),
-		func(ctx context.Context, in *body[client.EnrollPoint]) (*body[client.Enrolled], error) {
-			if err := s.plain(append([]string{in.Body.Name}, in.Body.Resources...)...); err != nil {
-				return nil, fail(err)
+	huma.Register(h, frame.Operation(http.MethodPost, "/v1/points", "enroll-point", "points", "Enroll an enforcement point; it starts observing"),
+		func(ctx context.Context, in *frame.Body[client.EnrollPoint]) (*frame.Body[client.Enrolled], error) {
+			if err := s.Plain(append([]string{in.Body.Name}, in.Body.Resources...)...); err != nil {
+				return nil, frame.Fail(err)
 			}
-			e, err := s.Access.EnrollPoint(ctx, callerOf(ctx).Actor(), in.Body)
+			e, err := s.Access.EnrollPoint(ctx, frame.CallerOf(ctx).Actor(), in.Body)
 			if err != nil {
-				return nil, fail(err)
+				return nil, frame.Fail(err)
 			}
-			return &body[client.Enrolled]{e}, nil
+			return &frame.Body[client.Enrolled]{Body: e}, nil
 		})
-	huma.Register(h, op(http.MethodPatch, "/v1/points/{id}", "set-point", "points", "Change a point: its mode, percent, dialect, addresses or resources"),
+	huma.Register(h, frame.Operation(http.MethodPatch, "/v1/points/{id}", "set-point", "points", "Change a point: its mode, percent, dialect, addresses or resources"),
 		s.setPoint)
-	huma.Register(h, op(http.MethodGet, "/v1/sources", "list-sources", "sources", "List sources of logs and sightings"),
-		func(ctx context.Context, _ *struct{}) (*body[client.Page[client.Source]], error) {
+	huma.Register(h, frame.Operation(http.MethodGet, "/v1/sources", "list-sources", "sources", "List sources of logs and sightings"),
+		func(ctx context.Context, _ *struct{}) (*frame.Body[client.Page[client.Source]], error) {
 			sources, err := s.Access.Sources(ctx)
 			if err != nil {
-				return nil, fail(err)
+				return nil, frame.Fail(err)
 			}
-			return &body[client.Page[client.Source]]{client.Page[client.Source]{Items: list(sources, s.source), Total: len(sources)}}, nil
+			return &frame.Body[client.Page[client.Source]]{Body: client.Page[client.Source]{Items: frame.Each(sources, s.source), Total: len(sources)}}, nil
 		})
-	huma.Register(h, op(http.MethodPost, "/v1/sources", "add-source", "sources", "Add a source; it may speak only about its accounts"),
-		func(ctx context.Context, in *body[client.AddSource]) (*body[client.Enrolled], error) {
-			if err := s.plain(append([]string{in.Body.Name}, in.Body.Accounts...)...); err != nil {
-				return nil, fail(err)
+	huma.Register(h, frame.Operation(http.MethodPost, "/v1/sources", "add-source", "sources", "Add a source; it may speak only about its accounts"),
+		func(ctx context.Context, in *frame.Body[client.AddSource]) (*frame.Body[client.Enrolled], error) {
+			if err := s.Plain(append([]string{in.Body.Name}, in.Body.Accounts...)...); err != nil {
+				return nil, frame.Fail(err)
 			}
-			e, err := s.Access.AddSource(ctx, callerOf(ctx).Actor(), in.Body)
+			e, err := s.Access.AddSource(ctx, frame.CallerOf(ctx).Actor(), in.Body)
 			if err != nil {
-				return nil, fail(err)
+				return nil, frame.Fail(err)
 			}
-			return &body[client.Enrolled]{e}, nil
+			return &frame.Body[client.Enrolled]{Body: e}, nil
 		})
-	huma.Register(h, op(http.MethodPost, "/v1/links", "create-link", "access", "Make a one-time sign-in link"),
-		func(ctx context.Context, _ *struct{}) (*body[client.Link], error) {
-			url, expires, err := s.Access.NewLink(ctx, callerOf(ctx))
+	huma.Register(h, frame.Operation(http.MethodPost, "/v1/links", "create-link", "access", "Make a one-time sign-in link"),
+		func(ctx context.Context, _ *struct{}) (*frame.Body[client.Link], error) {
+			url, expires, err := s.Access.NewLink(ctx, frame.CallerOf(ctx))
 			if err != nil {
-				return nil, fail(err)
+				return nil, frame.Fail(err)
 			}
-			return &body[client.Link]{client.Link{URL: url, Expires: expires}}, nil
+			return &frame.Body[client.Link]{Body: client.Link{URL: url, Expires: expires}}, nil
 		})
 }
 
 func (s *server) setPoint(ctx context.Context, in *struct {
 	ID string `path:"id" maxLength:"100" doc:"id or name of the point"`
-	IfMatch
+	frame.IfMatch
 	Body client.SetPoint
-}) (*tagged[client.Point], error) {
+}) (*frame.Tagged[client.Point], error) {
 	if in.Body.Resources != nil {
-		if err := s.plain(*in.Body.Resources...); err != nil {
-			return nil, fail(err)
+		if err := s.Plain(*in.Body.Resources...); err != nil {
+			return nil, frame.Fail(err)
 		}
 	}
 	var p nhi.Point
 	// One lock for all points: an id and a name may mean the same.
-	err := s.changing("point", func() (err error) {
+	err := s.Changing("point", func() (err error) {
 		if err := s.pointIs(ctx, in.ID, in.IfMatch); err != nil {
 			return err
 		}
-		p, err = s.Access.SetPoint(ctx, callerOf(ctx).Actor(), in.ID, in.Body)
+		p, err = s.Access.SetPoint(ctx, frame.CallerOf(ctx).Actor(), in.ID, in.Body)
 		return err
 	})
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	out := s.point(ctx, p)
-	return &tagged[client.Point]{out.ETag, out}, nil
+	return &frame.Tagged[client.Point]{ETag: out.ETag, Body: out}, nil
 }
 
 // pointIs checks the condition of a change of a point.
-func (s *server) pointIs(ctx context.Context, id string, m IfMatch) error {
+func (s *server) pointIs(ctx context.Context, id string, m frame.IfMatch) error {
 	if m.Match == "" {
 		return nil
 	}
@@ -109,8 +110,8 @@ func (s *server) pointIs(ctx context.Context, id string, m IfMatch) error {
 	}
 	for _, p := range points {
 		if string(p.ID) == id || p.Name == id {
-			return m.check(s.point(ctx, p).ETag)
+			return m.Check(s.point(ctx, p).ETag)
 		}
 	}
-	return nhiNotFound("point", id)
+	return frame.NotFound("point", id)
 }

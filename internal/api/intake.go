@@ -12,27 +12,28 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
 func (s *server) intake(h huma.API) {
-	o := op(http.MethodPost, "/v1/sightings", "report-sighting", "leaks", "Report that a secret was seen; only a proven one acts by itself")
+	o := frame.Operation(http.MethodPost, "/v1/sightings", "report-sighting", "leaks", "Report that a secret was seen; only a proven one acts by itself")
 	o.DefaultStatus = http.StatusOK
-	huma.Register(h, o, func(ctx context.Context, in *body[client.ReportSighting]) (*body[client.SightingReply], error) {
-		r, err := s.Intake.Sighting(ctx, callerOf(ctx).Source, in.Body)
+	huma.Register(h, o, func(ctx context.Context, in *frame.Body[client.ReportSighting]) (*frame.Body[client.SightingReply], error) {
+		r, err := s.Intake.Sighting(ctx, frame.CallerOf(ctx).Source, in.Body)
 		if err != nil {
-			return nil, fail(err)
+			return nil, frame.Fail(err)
 		}
-		return &body[client.SightingReply]{r}, nil
+		return &frame.Body[client.SightingReply]{Body: r}, nil
 	})
-	o = op(http.MethodPost, "/v1/fingerprints/evaluate", "evaluate-fingerprints", "leaks", "Evaluate blinded elements (RFC 9497), at most 100 a call")
+	o = frame.Operation(http.MethodPost, "/v1/fingerprints/evaluate", "evaluate-fingerprints", "leaks", "Evaluate blinded elements (RFC 9497), at most 100 a call")
 	o.DefaultStatus = http.StatusOK
-	huma.Register(h, o, func(ctx context.Context, in *body[client.EvaluateFingerprints]) (*body[client.EvaluatedFingerprints], error) {
-		r, err := s.Intake.Evaluate(ctx, callerOf(ctx).Source, in.Body.Blinded)
+	huma.Register(h, o, func(ctx context.Context, in *frame.Body[client.EvaluateFingerprints]) (*frame.Body[client.EvaluatedFingerprints], error) {
+		r, err := s.Intake.Evaluate(ctx, frame.CallerOf(ctx).Source, in.Body.Blinded)
 		if err != nil {
-			return nil, fail(err)
+			return nil, frame.Fail(err)
 		}
-		return &body[client.EvaluatedFingerprints]{r}, nil
+		return &frame.Body[client.EvaluatedFingerprints]{Body: r}, nil
 	})
 }
 
@@ -42,11 +43,11 @@ var importFiles = []string{"authorization-details", "access-keys", "credential-r
 // importAWS takes IAM's export files as multipart/form-data, one part each, in
 // any order. It answers when all of them are applied, or none.
 func (s *server) importAWS(w http.ResponseWriter, r *http.Request) {
-	patience(w, uploadTime)
-	r.Body = http.MaxBytesReader(w, r.Body, maxImport)
+	frame.Patience(w, frame.UploadTime)
+	r.Body = http.MaxBytesReader(w, r.Body, frame.MaxImport)
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != "multipart/form-data" {
-		s.refuse(w, problem(nhi.Invalidf("send the files as multipart/form-data, in parts named %s", strings.Join(importFiles, ", ")), 0))
+		s.Refuse(w, frame.Problem(nhi.Invalidf("send the files as multipart/form-data, in parts named %s", strings.Join(importFiles, ", ")), 0))
 		return
 	}
 	// Parts beyond 32 MB wait in temporary files, not in memory.
@@ -55,22 +56,22 @@ func (s *server) importAWS(w http.ResponseWriter, r *http.Request) {
 		if !errors.As(err, &tooLarge) {
 			err = nhi.Invalidf("read the upload: %v", err)
 		}
-		s.refuse(w, problem(err, 0))
+		s.Refuse(w, frame.Problem(err, 0))
 		return
 	}
 	defer r.MultipartForm.RemoveAll()
 	files, closeAll, err := openParts(r.MultipartForm)
 	defer closeAll()
 	if err != nil {
-		s.refuse(w, problem(err, 0))
+		s.Refuse(w, frame.Problem(err, 0))
 		return
 	}
-	result, err := s.Intake.Import(r.Context(), callerOf(r.Context()).Actor(), files)
+	result, err := s.Intake.Import(r.Context(), frame.CallerOf(r.Context()).Actor(), files)
 	if err != nil {
-		s.refuse(w, problem(err, http.StatusForbidden))
+		s.Refuse(w, frame.Problem(err, http.StatusForbidden))
 		return
 	}
-	writeJSON(w, result)
+	frame.WriteJSON(w, result)
 }
 
 func openParts(form *multipart.Form) (map[string]io.Reader, func(), error) {
@@ -103,31 +104,31 @@ func openParts(form *multipart.Form) (map[string]io.Reader, func(), error) {
 
 // receiveLogs answers when every event that it counts is durable.
 func (s *server) receiveLogs(w http.ResponseWriter, r *http.Request) {
-	source := callerOf(r.Context()).Source
+	source := frame.CallerOf(r.Context()).Source
 	format := r.PathValue("format")
 	if source.Format != format {
-		s.refuse(w, problem(nhi.Invalidf("the source %s sends %s, not %s", source.Name, source.Format, format), 0))
+		s.Refuse(w, frame.Problem(nhi.Invalidf("the source %s sends %s, not %s", source.Name, source.Format, format), 0))
 		return
 	}
-	patience(w, uploadTime)
-	result, err := s.Intake.Logs(r.Context(), source, format, http.MaxBytesReader(w, r.Body, maxLogs))
+	frame.Patience(w, frame.UploadTime)
+	result, err := s.Intake.Logs(r.Context(), source, format, http.MaxBytesReader(w, r.Body, frame.MaxLogs))
 	if err != nil {
-		s.refuse(w, problem(err, http.StatusForbidden))
+		s.Refuse(w, frame.Problem(err, http.StatusForbidden))
 		return
 	}
-	writeJSON(w, result)
+	frame.WriteJSON(w, result)
 }
 
 // receiveText answers with what the text's secrets turned out to be. Nothing
 // of the text is kept.
 func (s *server) receiveText(w http.ResponseWriter, r *http.Request) {
-	replies, err := s.Intake.Text(r.Context(), callerOf(r.Context()).Source, r.Header.Get("Content-Type"), http.MaxBytesReader(w, r.Body, maxText))
+	replies, err := s.Intake.Text(r.Context(), frame.CallerOf(r.Context()).Source, r.Header.Get("Content-Type"), http.MaxBytesReader(w, r.Body, frame.MaxText))
 	if err != nil {
-		s.refuse(w, problem(err, http.StatusForbidden))
+		s.Refuse(w, frame.Problem(err, http.StatusForbidden))
 		return
 	}
 	if replies == nil {
 		replies = []client.SightingReply{}
 	}
-	writeJSON(w, client.Page[client.SightingReply]{Items: replies, Total: len(replies)})
+	frame.WriteJSON(w, client.Page[client.SightingReply]{Items: replies, Total: len(replies)})
 }

@@ -12,28 +12,29 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
 func (s *server) lineages(h huma.API) {
-	huma.Register(h, op(http.MethodGet, "/v1/identities/{id}/lineage", "get-lineage", "identities", "Follow an identity from its origin to what it reaches"),
-		func(ctx context.Context, in *IdentityPath) (*body[client.Lineage], error) {
+	huma.Register(h, frame.Operation(http.MethodGet, "/v1/identities/{id}/lineage", "get-lineage", "identities", "Follow an identity from its origin to what it reaches"),
+		func(ctx context.Context, in *IdentityPath) (*frame.Body[client.Lineage], error) {
 			l, err := s.lineage(ctx, nhi.ID(in.ID))
 			if err != nil {
-				return nil, fail(err)
+				return nil, frame.Fail(err)
 			}
-			return &body[client.Lineage]{l}, nil
+			return &frame.Body[client.Lineage]{Body: l}, nil
 		})
-	huma.Register(h, op(http.MethodGet, "/v1/identities/{id}/changes", "list-identity-changes", "identities", "List the acts about an identity and its credentials, the newest first"),
+	huma.Register(h, frame.Operation(http.MethodGet, "/v1/identities/{id}/changes", "list-identity-changes", "identities", "List the acts about an identity and its credentials, the newest first"),
 		func(ctx context.Context, in *struct {
 			IdentityPath
-			ListQuery
-		}) (*body[client.Page[client.Entry]], error) {
+			frame.ListQuery
+		}) (*frame.Body[client.Page[client.Entry]], error) {
 			creds, err := s.Inventory.CredentialsOf(ctx, nhi.ID(in.ID))
 			if err != nil {
-				return nil, fail(err)
+				return nil, frame.Fail(err)
 			}
 			about := map[string]bool{in.ID: true}
 			for _, c := range creds {
@@ -65,7 +66,7 @@ func (s *server) lineage(ctx context.Context, id nhi.ID) (client.Lineage, error)
 	if err != nil {
 		return client.Lineage{}, err
 	}
-	made := s.Decisions.Recent(DecisionFilter{Identity: i.ID}, everyDecision)
+	made := s.Decisions.Recent(frame.DecisionFilter{Identity: i.ID}, everyDecision)
 	usual := s.State.Normal(i.ID)
 	return client.Lineage{
 		Identity: string(i.ID), Origin: origin(i, evidence), StoredIn: stored,
@@ -88,9 +89,9 @@ func origin(i nhi.Identity, evidence []nhi.OwnerEvidence) []client.Origin {
 	if at.IsZero() {
 		at = i.FirstSeen
 	}
-	out := []client.Origin{{Kind: kind, Name: i.Provider, Detail: strings.TrimSpace(i.Account + " " + i.Native), At: when(at)}}
+	out := []client.Origin{{Kind: kind, Name: i.Provider, Detail: strings.TrimSpace(i.Account + " " + i.Native), At: frame.When(at)}}
 	for _, e := range evidence {
-		out = append(out, client.Origin{Kind: "owner", Name: e.Owner, Detail: strings.TrimSpace(e.Source + " " + e.Detail), At: when(e.At)})
+		out = append(out, client.Origin{Kind: "owner", Name: e.Owner, Detail: strings.TrimSpace(e.Source + " " + e.Detail), At: frame.When(e.At)})
 	}
 	slices.SortStableFunc(out[1:], func(a, b client.Origin) int { return compareTimes(a.At, b.At) })
 	return out
@@ -117,7 +118,7 @@ func (s *server) storedIn(ctx context.Context, creds []nhi.Credential) ([]client
 			return nil, err
 		}
 		for _, g := range seen {
-			out = append(out, client.StoredIn{Place: *toPlace(&g.Place), Credential: string(c.ID), Rule: g.Rule, Verdict: string(g.Verdict), At: g.At.UTC()})
+			out = append(out, client.StoredIn{Place: *frame.ToPlace(&g.Place), Credential: string(c.ID), Rule: g.Rule, Verdict: string(g.Verdict), At: g.At.UTC()})
 		}
 	}
 	slices.SortStableFunc(out, func(a, b client.StoredIn) int { return b.At.Compare(a.At) })
@@ -128,10 +129,10 @@ func (s *server) storedIn(ctx context.Context, creds []nhi.Credential) ([]client
 // recent decisions saw, and the usual programs.
 func (s *server) consumers(ctx context.Context, creds []nhi.Credential, made []nhi.Decision, usual []client.Normal) []client.Consumer {
 	out := []client.Consumer{}
-	names := s.namer(ctx)
+	names := s.Namer(ctx)
 	for _, c := range creds {
 		if c.Consumer != "" {
-			out = append(out, client.Consumer{Kind: "pinned", Name: names.identity(c.Consumer), Identity: string(c.Consumer), Credential: string(c.ID), LastUsed: when(c.LastUsed)})
+			out = append(out, client.Consumer{Kind: "pinned", Name: names.Identity(c.Consumer), Identity: string(c.Consumer), Credential: string(c.ID), LastUsed: frame.When(c.LastUsed)})
 		}
 	}
 	type from struct {
@@ -144,7 +145,7 @@ func (s *server) consumers(ctx context.Context, creds []nhi.Credential, made []n
 		f := from{d.Agent, d.Network, d.Country, d.Credential}
 		c := seen[f]
 		if c == nil {
-			c = &client.Consumer{Kind: "seen", Name: join(d.Agent, d.Network), Credential: string(d.Credential), Country: d.Country, LastUsed: when(d.At)}
+			c = &client.Consumer{Kind: "seen", Name: join(d.Agent, d.Network), Credential: string(d.Credential), Country: d.Country, LastUsed: frame.When(d.At)}
 			seen[f] = c
 		}
 		c.Count++
@@ -174,7 +175,7 @@ func join(parts ...string) string {
 func reaches(granted []inventory.Permission, made []nhi.Decision, usual []client.Normal) []client.Reach {
 	out := []client.Reach{}
 	for _, p := range granted {
-		r := client.Reach{Resource: p.Resource, Service: p.Service, Admin: p.Admin, Grants: orEmpty(p.Grants), Granted: orEmpty(p.Actions), Used: []client.Used{}}
+		r := client.Reach{Resource: p.Resource, Service: p.Service, Admin: p.Admin, Grants: frame.OrEmpty(p.Grants), Granted: frame.OrEmpty(p.Actions), Used: []client.Used{}}
 		for _, n := range usual {
 			if n.Feature != "action" {
 				continue
@@ -215,24 +216,24 @@ func use(r *client.Reach, action string, at time.Time) {
 			return
 		}
 	}
-	r.Used = append(r.Used, client.Used{Action: action, LastUsed: when(at), Count: 1})
+	r.Used = append(r.Used, client.Used{Action: action, LastUsed: frame.When(at), Count: 1})
 }
 
 // entries lists the audit log, the newest first, from before an entry on (0 is
 // the newest). about narrows it, nil does not; key tells one such narrowing
 // from another.
-func (s *server) entries(ctx context.Context, in ListQuery, key string, before uint64, about func(*client.Entry) bool) (*body[client.Page[client.Entry]], error) {
-	q, err := s.read(filter.Audit, in, key)
+func (s *server) entries(ctx context.Context, in frame.ListQuery, key string, before uint64, about func(*client.Entry) bool) (*frame.Body[client.Page[client.Entry]], error) {
+	q, err := s.Read(filter.Audit, in, key)
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	if !q.Order.Descending {
-		return nil, fail(nhi.Invalidf("order: the audit log is read backwards only, as by -at"))
+		return nil, frame.Fail(nhi.Invalidf("order: the audit log is read backwards only, as by -at"))
 	}
 	if q.First() {
 		q.From.Number = int64(min(before, 1<<62))
 	}
-	fetch := func(ctx context.Context, p place) ([]client.Entry, error) {
+	fetch := func(ctx context.Context, p frame.Place) ([]client.Entry, error) {
 		if p.ID != "" && p.Number <= 1 {
 			return nil, nil // the first entry was seen
 		}
@@ -241,14 +242,14 @@ func (s *server) entries(ctx context.Context, in ListQuery, key string, before u
 	keep := func(e *client.Entry) bool {
 		return (about == nil || about(e)) && q.Expr.Match(entryField(e), func(w string) bool { return holds(w, e.Actor, e.Act, e.Target, e.Reason) })
 	}
-	items, next, err := scan(ctx, q, fetch, keep, func(e *client.Entry) (int64, string) { return int64(e.Seq), strconv.FormatUint(e.Seq, 10) })
+	items, next, err := frame.Scan(ctx, q, fetch, keep, func(e *client.Entry) (int64, string) { return int64(e.Seq), strconv.FormatUint(e.Seq, 10) })
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	if q.First() {
-		q.counted(len(items), next != "")
+		q.Counted(len(items), next != "")
 	}
-	return paged(q, items, next), nil
+	return frame.Paged(q, items, next), nil
 }
 
 func entryField(e *client.Entry) filter.Get {

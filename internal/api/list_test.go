@@ -7,58 +7,59 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
 func TestAPageTokenOfAnotherQueryOrOfNobodyIsRefused(t *testing.T) {
-	s := &server{key: newKey(nil)}
-	in := ListQuery{Filter: "kind:x last_used<1d", Order: "-risk"}
-	q, err := s.read(filter.Identities, in)
+	s := &server{Frame: frame.New(frame.Deps{})}
+	in := frame.ListQuery{Filter: "kind:x last_used<1d", Order: "-risk"}
+	q, err := s.Read(filter.Identities, in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	q.counted(7, true)
-	token := q.next("", 50, "nhi_x")
+	q.Counted(7, true)
+	token := q.Next("", 50, "nhi_x")
 	again := in
 	again.PageToken = token
-	got, err := s.read(filter.Identities, again)
+	got, err := s.Read(filter.Identities, again)
 	if err != nil || got.From.Number != 50 || got.From.ID != "nhi_x" || got.From.Total != 7 || !got.From.AtLeast || got.From.At != q.From.At || got.First() {
 		t.Fatalf("resumed at %+v, %v", got, err)
 	}
 	if got.Expr.Terms[1].Values[0] != q.Expr.Terms[1].Values[0] {
 		t.Error("ages count from another moment on the second page")
 	}
-	other := &server{key: newKey(nil)}
+	other := &server{Frame: frame.New(frame.Deps{})}
 	for name, try := range map[string]func() error{
 		"another filter": func() error {
-			_, err := s.read(filter.Identities, ListQuery{Filter: "kind:y", Order: "-risk", PageToken: token})
+			_, err := s.Read(filter.Identities, frame.ListQuery{Filter: "kind:y", Order: "-risk", PageToken: token})
 			return err
 		},
 		"another order": func() error {
-			_, err := s.read(filter.Identities, ListQuery{Filter: in.Filter, PageToken: token})
+			_, err := s.Read(filter.Identities, frame.ListQuery{Filter: in.Filter, PageToken: token})
 			return err
 		},
 		"another list": func() error {
-			_, err := s.read(filter.Credentials, ListQuery{PageToken: token})
+			_, err := s.Read(filter.Credentials, frame.ListQuery{PageToken: token})
 			return err
 		},
 		"another parameter": func() error {
-			_, err := s.read(filter.Identities, again, "shadow")
+			_, err := s.Read(filter.Identities, again, "shadow")
 			return err
 		},
 		"another server": func() error {
-			_, err := other.read(filter.Identities, again)
+			_, err := other.Read(filter.Identities, again)
 			return err
 		},
 		"a changed byte": func() error {
 			b := []byte(token)
 			b[len(b)/2] ^= 1
-			_, err := s.read(filter.Identities, ListQuery{Filter: in.Filter, Order: in.Order, PageToken: string(b)})
+			_, err := s.Read(filter.Identities, frame.ListQuery{Filter: in.Filter, Order: in.Order, PageToken: string(b)})
 			return err
 		},
 		"one that was made up": func() error {
-			_, err := s.read(filter.Identities, ListQuery{Filter: in.Filter, Order: in.Order, PageToken: "eyJ2IjoxfQ"})
+			_, err := s.Read(filter.Identities, frame.ListQuery{Filter: in.Filter, Order: in.Order, PageToken: "eyJ2IjoxfQ"})
 			return err
 		},
 	} {
@@ -69,30 +70,30 @@ func TestAPageTokenOfAnotherQueryOrOfNobodyIsRefused(t *testing.T) {
 }
 
 func FuzzPageToken(f *testing.F) {
-	s := &server{key: []byte("0123456789abcdef")}
-	q, err := s.read(filter.Identities, ListQuery{})
+	s := &server{Frame: frame.New(frame.Deps{PageKey: []byte("0123456789abcdef")})}
+	q, err := s.Read(filter.Identities, frame.ListQuery{})
 	if err != nil {
 		f.Fatal(err)
 	}
-	good := q.next("a", 1, "b")
+	good := q.Next("a", 1, "b")
 	f.Add(good)
 	f.Add("")
 	f.Add("AAAA")
 	f.Fuzz(func(t *testing.T, token string) {
-		if _, err := s.read(filter.Identities, ListQuery{PageToken: token}); err == nil && token != "" && token != good {
+		if _, err := s.Read(filter.Identities, frame.ListQuery{PageToken: token}); err == nil && token != "" && token != good {
 			t.Errorf("%q is accepted", token)
 		}
 	})
 }
 
 func TestATokenSaysWhichVersionItIs(t *testing.T) {
-	s := &server{key: newKey(nil)}
-	q, err := s.read(filter.Audit, ListQuery{})
+	s := &server{Frame: frame.New(frame.Deps{})}
+	q, err := s.Read(filter.Audit, frame.ListQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	q.From.Version = 99
-	_, err = s.read(filter.Audit, ListQuery{PageToken: q.next("", 1, "1")})
+	_, err = s.Read(filter.Audit, frame.ListQuery{PageToken: q.Next("", 1, "1")})
 	if !errors.Is(err, nhi.ErrInvalid) || !strings.Contains(err.Error(), "another release") {
 		t.Errorf("err = %v", err)
 	}

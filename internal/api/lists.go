@@ -7,120 +7,94 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// Lists are the lists that the store filters and orders.
-type Lists interface {
-	Findings(ctx context.Context, p filter.Part) (filter.Slice[nhi.Finding], error)
-	Credentials(ctx context.Context, p filter.Part) (filter.Slice[nhi.Credential], error)
-	// Actions returns up to limit actions behind a position, the newest first.
-	Actions(ctx context.Context, behind filter.Position, limit int) ([]nhi.Action, error)
-	// Rank is the place of a severity in the order of findings.
-	Rank(s nhi.Severity) int
-}
-
-// part is the query as a store takes it.
-func (q *query) part(ctx context.Context) filter.Part {
-	return filter.Part{
-		Expr: q.Expr, Within: within(ctx), Order: q.Order, Limit: q.Limit, Count: q.First(),
-		After: filter.Position{Text: q.From.Text, Number: q.From.Number, ID: q.From.ID},
-	}
-}
-
 // FindingList asks for findings.
 type FindingList struct {
-	ListQuery
+	frame.ListQuery
 	Status     string `query:"status" enum:",open,acknowledged,resolved,dismissed" doc:"short for the filter status:…"`
 	Identity   string `query:"identity" maxLength:"64" doc:"short for the filter identity:…"`
 	Credential string `query:"credential" maxLength:"64" doc:"short for the filter credential:…"`
 }
 
-// shorts adds what parameters say that are short for terms.
-func (q *query) shorts(l *filter.Language, fields map[string]string) {
-	for field, v := range fields {
-		if v != "" {
-			q.with(l, field, v)
-		}
-	}
-}
-
-func (s *server) listFindings(ctx context.Context, in *FindingList) (*body[client.Page[client.Finding]], error) {
-	q, err := s.read(filter.Findings, in.ListQuery, in.Status, in.Identity, in.Credential)
+func (s *server) listFindings(ctx context.Context, in *FindingList) (*frame.Body[client.Page[client.Finding]], error) {
+	q, err := s.Read(filter.Findings, in.ListQuery, in.Status, in.Identity, in.Credential)
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
-	q.shorts(filter.Findings, map[string]string{"status": in.Status, "identity": in.Identity, "credential": in.Credential})
-	found, err := s.Lists.Findings(ctx, q.part(ctx))
+	q.Shorts(filter.Findings, map[string]string{"status": in.Status, "identity": in.Identity, "credential": in.Credential})
+	found, err := s.Lists.Findings(ctx, q.Part(ctx))
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	if q.First() {
-		q.counted(found.Total, found.AtLeast)
+		q.Counted(found.Total, found.AtLeast)
 	}
 	next := ""
 	if found.More {
 		last := found.Rows[len(found.Rows)-1]
-		next = q.next(strconv.Itoa(s.Lists.Rank(last.Severity)), micros(last.DetectedAt), last.ID)
+		next = q.Next(strconv.Itoa(s.Lists.Rank(last.Severity)), micros(last.DetectedAt), last.ID)
 	}
-	return paged(q, list(found.Rows, func(f nhi.Finding) client.Finding { return s.named(ctx, f) }), next), nil
+	return frame.Paged(q, frame.Each(found.Rows, func(f nhi.Finding) client.Finding { return s.named(ctx, f) }), next), nil
 }
 
-func (s *server) listCredentials(ctx context.Context, in *struct{ ListQuery }) (*body[client.Page[client.Credential]], error) {
-	q, err := s.read(filter.Credentials, in.ListQuery)
+func (s *server) listCredentials(ctx context.Context, in *struct{ frame.ListQuery }) (*frame.Body[client.Page[client.Credential]], error) {
+	q, err := s.Read(filter.Credentials, in.ListQuery)
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
-	found, err := s.Lists.Credentials(ctx, q.part(ctx))
+	found, err := s.Lists.Credentials(ctx, q.Part(ctx))
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	if q.First() {
-		q.counted(found.Total, found.AtLeast)
+		q.Counted(found.Total, found.AtLeast)
 	}
 	next := ""
 	if found.More {
 		last := found.Rows[len(found.Rows)-1]
 		at := map[string]time.Time{"created": last.Created, "expires": last.Expires, "last_used": last.LastUsed}[q.Order.Field.Name]
-		next = q.next("", micros(at), string(last.ID))
+		next = q.Next("", micros(at), string(last.ID))
 	}
-	return paged(q, list(found.Rows, toCredential), next), nil
+	return frame.Paged(q, frame.Each(found.Rows, frame.ToCredential), next), nil
 }
 
 // newest refuses the order of a list that is read backwards only.
-func newest(q *query) error {
+func newest(q *frame.Query) error {
 	if !q.Order.Descending {
 		return nhi.Invalidf("order: this list is read backwards only, as by -at")
 	}
 	return nil
 }
 
-func (s *server) listActions(ctx context.Context, in *struct{ ListQuery }) (*body[client.Page[client.Action]], error) {
-	q, err := s.read(filter.Actions, in.ListQuery)
+func (s *server) listActions(ctx context.Context, in *struct{ frame.ListQuery }) (*frame.Body[client.Page[client.Action]], error) {
+	q, err := s.Read(filter.Actions, in.ListQuery)
 	if err == nil {
 		err = newest(q)
 	}
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
-	fetch := func(ctx context.Context, p place) ([]nhi.Action, error) {
+	fetch := func(ctx context.Context, p frame.Place) ([]nhi.Action, error) {
 		return s.Lists.Actions(ctx, filter.Position{Number: p.Number, ID: p.ID}, 500)
 	}
-	all := within(ctx) == nil
+	all := frame.Within(ctx) == nil
 	keep := func(a *nhi.Action) bool {
 		return q.Expr.Match(actionField(a), func(w string) bool { return holds(w, a.Reason, a.Actor, string(a.Identity), string(a.Credential)) }) &&
-			(all || s.visible(ctx, access.Read, a.Identity))
+			(all || s.Visible(ctx, access.Read, a.Identity))
 	}
-	items, next, err := scan(ctx, q, fetch, keep, func(a *nhi.Action) (int64, string) { return micros(a.At), a.ID })
+	items, next, err := frame.Scan(ctx, q, fetch, keep, func(a *nhi.Action) (int64, string) { return micros(a.At), a.ID })
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	if q.First() {
-		q.counted(len(items), next != "")
+		q.Counted(len(items), next != "")
 	}
-	names := s.namer(ctx)
-	return paged(q, list(items, names.action), next), nil
+	names := s.Namer(ctx)
+	return frame.Paged(q, frame.Each(items, names.Action), next), nil
 }
 
 func actionField(a *nhi.Action) filter.Get {
@@ -147,41 +121,41 @@ func actionField(a *nhi.Action) filter.Get {
 
 // DecisionList asks for decisions.
 type DecisionList struct {
-	ListQuery
+	frame.ListQuery
 	Outcome  string    `query:"outcome" enum:",allow,deny,step-up" doc:"short for the filter outcome:…"`
 	Identity string    `query:"identity" maxLength:"64" doc:"short for the filter identity:…"`
 	Point    string    `query:"point" maxLength:"64" doc:"short for the filter point:…"`
 	Before   time.Time `query:"before" doc:"only older ones"`
 }
 
-func (s *server) listDecisions(ctx context.Context, in *DecisionList) (*body[client.Page[client.Decision]], error) {
-	q, err := s.read(filter.Decisions, in.ListQuery, in.Outcome, in.Identity, in.Point, in.Before.String())
+func (s *server) listDecisions(ctx context.Context, in *DecisionList) (*frame.Body[client.Page[client.Decision]], error) {
+	q, err := s.Read(filter.Decisions, in.ListQuery, in.Outcome, in.Identity, in.Point, in.Before.String())
 	if err == nil {
 		err = newest(q)
 	}
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
-	f := DecisionFilter{Outcome: nhi.Outcome(in.Outcome), Identity: nhi.ID(in.Identity), Point: nhi.ID(in.Point), Before: in.Before}
-	if within(ctx) != nil {
-		f.Within = func(id nhi.ID) bool { return s.visible(ctx, access.Read, id) }
+	f := frame.DecisionFilter{Outcome: nhi.Outcome(in.Outcome), Identity: nhi.ID(in.Identity), Point: nhi.ID(in.Point), Before: in.Before}
+	if frame.Within(ctx) != nil {
+		f.Within = func(id nhi.ID) bool { return s.Visible(ctx, access.Read, id) }
 	}
-	fetch := func(_ context.Context, p place) ([]nhi.Decision, error) {
+	fetch := func(_ context.Context, p frame.Place) ([]nhi.Decision, error) {
 		return behind(s.Decisions.Recent(f, everyDecision), p), nil
 	}
-	items, next, err := scan(ctx, q, fetch, func(d *nhi.Decision) bool { return matches(q.Expr, d) }, func(d *nhi.Decision) (int64, string) { return micros(d.At), d.ID })
+	items, next, err := frame.Scan(ctx, q, fetch, func(d *nhi.Decision) bool { return matches(q.Expr, d) }, func(d *nhi.Decision) (int64, string) { return micros(d.At), d.ID })
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	if q.First() {
-		q.counted(len(items), next != "")
+		q.Counted(len(items), next != "")
 	}
-	return paged(q, list(items, s.namer(ctx).decision), next), nil
+	return frame.Paged(q, frame.Each(items, s.Namer(ctx).Decision), next), nil
 }
 
 // behind returns the decisions behind a place: behind the very decision, or if
 // it is no longer in memory, the older ones.
-func behind(all []nhi.Decision, p place) []nhi.Decision {
+func behind(all []nhi.Decision, p frame.Place) []nhi.Decision {
 	if p.ID == "" {
 		return all
 	}

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
 	"github.com/muster-id/muster/internal/store/desk"
@@ -20,7 +21,7 @@ import (
 
 // enroller enrols points by writing to the store.
 type enroller struct {
-	Access
+	frame.Access
 	db    *store.DB
 	calls atomic.Int32
 	fail  error         // after the write
@@ -56,7 +57,7 @@ func keyedServer(t *testing.T) (http.Handler, *enroller) {
 		}
 	})
 	e := &enroller{db: db}
-	h, _, err := New(Deps{Gate: door{administrator()}, Clean: same, Access: e, Desk: desk.New(db)})
+	h, _, err := New(frame.Deps{Gate: door{administrator()}, Clean: same, Access: e, Desk: desk.New(db)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,21 +10,22 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/key"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
 // echoing answers with an error that names what was asked for.
-type echoing struct{ Documents }
+type echoing struct{ frame.Documents }
 
 func (echoing) Document(_ context.Context, name string) (client.Document, error) {
 	return client.Document{}, fmt.Errorf("document %s: %w", name, nhi.ErrNotFound)
 }
 
 // administrator is who may do everything.
-func administrator() Caller {
-	return Caller{Kind: "operator", Name: "test", Permits: access.Permits{{Rights: access.AllRights}}}
+func administrator() frame.Caller {
+	return frame.Caller{Kind: "operator", Name: "test", Permits: access.Permits{{Rights: access.AllRights}}}
 }
 
 func TestAKeyInTheWrongPlaceDoesNotComeBackInAnError(t *testing.T) {
@@ -32,7 +33,7 @@ func TestAKeyInTheWrongPlaceDoesNotComeBackInAnError(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, _, err := New(Deps{Gate: door{administrator()}, Clean: scanner.RedactString, Documents: echoing{}})
+	h, _, err := New(frame.Deps{Gate: door{administrator()}, Clean: scanner.RedactString, Documents: echoing{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func TestAKeyInTheWrongPlaceDoesNotComeBackInAnError(t *testing.T) {
 }
 
 func TestARouteThatIsNotThereIsAProblemToo(t *testing.T) {
-	h, _, err := New(Deps{Gate: door{administrator()}, Clean: same})
+	h, _, err := New(frame.Deps{Gate: door{administrator()}, Clean: same})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +59,7 @@ func TestARouteThatIsNotThereIsAProblemToo(t *testing.T) {
 		{"GET", "/v1/nothing", "", "", 404},
 		{"DELETE", "/v1/identities", "", "", 405},
 		{"POST", "/v1/identities", "application/xml", "<x/>", 415},
-		{"POST", "/v1/identities", "application/json", "{" + strings.Repeat(" ", maxBody+1) + "}", 413},
+		{"POST", "/v1/identities", "application/json", "{" + strings.Repeat(" ", frame.MaxBody+1) + "}", 413},
 		{"GET", "/v1/identities?limit=0", "", "", 422},
 		{"GET", "/v1/identities?page_token=x", "", "", 422},
 	} {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
@@ -35,9 +36,9 @@ func (f *finder) add(x client.Found) {
 // search serves POST /v1/search. It is a POST because the text may be a
 // secret: addresses end up in logs and histories, bodies do not.
 func (s *server) search(h huma.API) {
-	o := op(http.MethodPost, "/v1/search", "search", "search", "Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name")
+	o := frame.Operation(http.MethodPost, "/v1/search", "search", "search", "Find what a text names: a pasted key, an ARN, an id, a fingerprint or the beginning of a name")
 	o.DefaultStatus = http.StatusOK
-	huma.Register(h, o, func(ctx context.Context, in *body[client.Search]) (*body[client.SearchResult], error) {
+	huma.Register(h, o, func(ctx context.Context, in *frame.Body[client.Search]) (*frame.Body[client.SearchResult], error) {
 		limit := in.Body.Limit
 		if limit == 0 {
 			limit = 20
@@ -46,10 +47,10 @@ func (s *server) search(h huma.API) {
 		text := strings.TrimSpace(in.Body.Text)
 		for _, step := range []func(string) error{f.credentials, f.ids, f.places, f.names} {
 			if err := step(text); err != nil {
-				return nil, fail(err)
+				return nil, frame.Fail(err)
 			}
 		}
-		return &body[client.SearchResult]{client.SearchResult{Results: f.found, Secret: s.Clean(text) != text}}, nil
+		return &frame.Body[client.SearchResult]{Body: client.SearchResult{Results: f.found, Secret: s.Clean(text) != text}}, nil
 	})
 }
 
@@ -59,16 +60,16 @@ func (f *finder) credentials(text string) error {
 	if err != nil {
 		return err
 	}
-	names := f.server.namer(f.ctx)
+	names := f.server.Namer(f.ctx)
 	for _, c := range known {
-		if !f.server.visible(f.ctx, access.Read, c.Identity) {
+		if !f.server.Visible(f.ctx, access.Read, c.Identity) {
 			continue
 		}
 		detail := "public id of this credential"
 		if c.Proven {
 			detail = "the value of this credential"
 		}
-		name := names.identity(c.Identity)
+		name := names.Identity(c.Identity)
 		f.add(client.Found{Kind: "credential", ID: string(c.ID), Name: c.PublicID, Detail: detail + "; " + string(c.State) + ", of " + name, Exact: true})
 		f.add(client.Found{Kind: "identity", ID: string(c.Identity), Name: name, Detail: "holds the credential " + c.PublicID, Exact: true})
 	}
@@ -81,22 +82,22 @@ func (f *finder) ids(text string) error {
 		return nil
 	}
 	s := f.server
-	if c, err := s.Inventory.Credential(f.ctx, nhi.CredentialID(text)); err == nil && s.visible(f.ctx, access.Read, c.Identity) {
+	if c, err := s.Inventory.Credential(f.ctx, nhi.CredentialID(text)); err == nil && s.Visible(f.ctx, access.Read, c.Identity) {
 		f.add(client.Found{Kind: "credential", ID: text, Name: c.PublicID, Detail: string(c.State), Exact: true})
 	} else if err != nil && !errors.Is(err, nhi.ErrNotFound) {
 		return err
 	}
-	if x, err := s.Findings.Finding(f.ctx, text); err == nil && s.visible(f.ctx, access.Read, x.Identity) {
+	if x, err := s.Findings.Finding(f.ctx, text); err == nil && s.Visible(f.ctx, access.Read, x.Identity) {
 		f.add(client.Found{Kind: "finding", ID: text, Name: x.Title, Detail: string(x.Severity) + ", " + string(x.Status), Exact: true})
 	}
-	if a, err := s.Findings.Action(f.ctx, text); err == nil && s.visible(f.ctx, access.Read, a.Identity) {
+	if a, err := s.Findings.Action(f.ctx, text); err == nil && s.Visible(f.ctx, access.Read, a.Identity) {
 		f.add(client.Found{Kind: "action", ID: text, Name: string(a.Measure), Detail: string(a.Status) + ": " + a.Reason, Exact: true})
 	}
-	if d, ok := s.Decisions.Decision(text); ok && s.visible(f.ctx, access.Read, d.Identity) {
+	if d, ok := s.Decisions.Decision(text); ok && s.Visible(f.ctx, access.Read, d.Identity) {
 		f.add(client.Found{Kind: "decision", ID: text, Name: string(d.Outcome), Detail: d.Operation + " " + d.Resource, Exact: true})
 	}
 	i, err := s.Inventory.Find(f.ctx, text)
-	if err == nil && s.visible(f.ctx, access.Read, i.ID) {
+	if err == nil && s.Visible(f.ctx, access.Read, i.ID) {
 		f.identity(i, true)
 	}
 	return nil
@@ -118,10 +119,10 @@ func (f *finder) places(text string) error {
 	}
 	for _, p := range points {
 		if matches(string(p.ID), p.Name) {
-			f.add(client.Found{Kind: "point", ID: string(p.ID), Name: p.Name, Detail: string(mode(p.Mode)), Exact: p.Name == text || string(p.ID) == text})
+			f.add(client.Found{Kind: "point", ID: string(p.ID), Name: p.Name, Detail: string(frame.Mode(p.Mode)), Exact: p.Name == text || string(p.ID) == text})
 		}
 	}
-	if within(f.ctx) != nil {
+	if frame.Within(f.ctx) != nil {
 		return nil // sources are for those who see everything
 	}
 	sources, err := s.Access.Sources(f.ctx)
@@ -144,16 +145,16 @@ func (f *finder) names(text string) error {
 		return nil
 	}
 	if len(text) > 64 { // shorter ones were tried
-		if i, err := s.Inventory.Find(f.ctx, text); err == nil && s.visible(f.ctx, access.Read, i.ID) {
+		if i, err := s.Inventory.Find(f.ctx, text); err == nil && s.Visible(f.ctx, access.Read, i.ID) {
 			f.identity(i, true)
 		}
 	}
-	q := &query{}
-	q.words(text)
+	q := &frame.Query{}
+	q.Words(text)
 	if len(q.Expr.Terms) == 0 || len(inventory.QueryWords(text)) == 0 {
 		return nil
 	}
-	page, err := s.Inventory.Identities(f.ctx, inventory.Filter{Expr: filter.Expr{Terms: q.Expr.Terms}, Within: within(f.ctx), Limit: f.limit})
+	page, err := s.Inventory.Identities(f.ctx, inventory.Filter{Expr: filter.Expr{Terms: q.Expr.Terms}, Within: frame.Within(f.ctx), Limit: f.limit})
 	if err != nil {
 		return err
 	}

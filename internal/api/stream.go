@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
@@ -44,9 +45,7 @@ type tails struct {
 
 // The limits of live streams.
 const (
-	maxTails    = 16  // of one caller
-	defaultRate = 50  // decisions a second for one reader
-	maxRate     = 500 // that a reader may ask for
+	maxTails = 16 // of one caller
 )
 
 // begin counts one more stream of a caller, unless there are too many.
@@ -92,10 +91,10 @@ func (s *server) listen(r *http.Request) (l listener, err error) {
 	if l.expr, err = filter.Decisions.Parse(q.Get("filter"), time.Now()); err != nil {
 		return l, err
 	}
-	l.rate = defaultRate
+	l.rate = frame.DefaultRate
 	if text := q.Get("rate"); text != "" {
-		if l.rate, err = strconv.Atoi(text); err != nil || l.rate < 1 || l.rate > maxRate {
-			return l, nhi.Invalidf("rate: want 1 to %d decisions a second", maxRate)
+		if l.rate, err = strconv.Atoi(text); err != nil || l.rate < 1 || l.rate > frame.MaxRate {
+			return l, nhi.Invalidf("rate: want 1 to %d decisions a second", frame.MaxRate)
 		}
 	}
 	l.after = s.State.Generation()
@@ -119,18 +118,18 @@ func (s *server) listen(r *http.Request) (l listener, err error) {
 // events (WHATWG HTML, section 9.2).
 func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	l, err := s.listen(r)
-	who := callerOf(r.Context()).person()
+	who := frame.CallerOf(r.Context()).Self()
 	if err == nil {
 		err = s.tails.begin(who)
 	}
 	if err != nil {
-		s.refuse(w, problem(err, http.StatusForbidden))
+		s.Refuse(w, frame.Problem(err, http.StatusForbidden))
 		return
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
-	e := &events{w: w, control: http.NewResponseController(w), names: s.namer(r.Context()), pass: &pass{s.Gate, r, r.Context(), time.Now()}}
+	e := &events{server: s, w: w, control: http.NewResponseController(w), names: s.Namer(r.Context()), pass: &pass{s.Gate, r, r.Context(), time.Now()}}
 	_ = e.control.SetReadDeadline(time.Time{}) // the request was read; its limit would end the stream
 	err = s.pump(e, l)                         // the reader is gone, too slow, or may read no longer
 	slow := errors.Is(err, os.ErrDeadlineExceeded)
@@ -161,7 +160,7 @@ func wanted(query string) ([]string, error) {
 // disabled, revoked or signed out since reads no further, and whose scope was
 // narrowed reads only what lies in it.
 type pass struct {
-	gate  Gate
+	gate  frame.Gate
 	r     *http.Request
 	ctx   context.Context // with the caller, as last asked
 	asked time.Time
@@ -177,7 +176,7 @@ func (p *pass) renew() error {
 	if !caller.Permits.May(access.Read) {
 		return fmt.Errorf("the right to read is gone: %w", nhi.ErrDenied)
 	}
-	p.ctx, p.asked = context.WithValue(p.r.Context(), callerKey{}, caller), time.Now()
+	p.ctx, p.asked = frame.WithCaller(p.r.Context(), caller), time.Now()
 	return nil
 }
 
@@ -245,10 +244,10 @@ func (s *server) pump(e *events, l listener) error {
 // decided sends a decision that the reader asked for, may see, and has room for.
 func (s *server) decided(e *events, expr filter.Expr, m *sampler, d nhi.Decision) error {
 	ctx, err := e.pass.fresh()
-	if err != nil || !matches(expr, &d) || !s.visible(ctx, access.Read, d.Identity) || !m.shows() {
+	if err != nil || !matches(expr, &d) || !s.Visible(ctx, access.Read, d.Identity) || !m.shows() {
 		return err
 	}
-	return e.send("decision", nil, e.names.decision(d))
+	return e.send("decision", nil, e.names.Decision(d))
 }
 
 // A sampler shows a reader so many decisions a second and counts the others.
@@ -326,7 +325,8 @@ func (s *server) replay(e *events, want []string, after nhi.Generation) (nhi.Gen
 type events struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
-	names   *namer
+	server  *server
+	names   *frame.Namer
 	pass    *pass
 }
 
@@ -337,19 +337,19 @@ func (e *events) change(ctx context.Context, c nhi.Change) error {
 		if err := json.Unmarshal(c.Payload, &f); err != nil {
 			return nil // of another format; the list shows what can be shown
 		}
-		if !e.names.server.visible(ctx, access.Read, f.Identity) {
+		if !e.server.Visible(ctx, access.Read, f.Identity) {
 			return nil
 		}
-		return e.send("finding", &c.Seq, e.names.server.named(ctx, f))
+		return e.send("finding", &c.Seq, e.server.named(ctx, f))
 	case nhi.SubjectAction:
 		var a nhi.Action
 		if err := json.Unmarshal(c.Payload, &a); err != nil {
 			return nil
 		}
-		if !e.names.server.visible(ctx, access.Read, a.Identity) {
+		if !e.server.Visible(ctx, access.Read, a.Identity) {
 			return nil
 		}
-		return e.send("action", &c.Seq, ToAction(a))
+		return e.send("action", &c.Seq, frame.ToAction(a))
 	}
 	return nil
 }

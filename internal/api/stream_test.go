@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
@@ -46,7 +47,7 @@ func (w *wire) String() string {
 }
 
 // quiet is an installation in which nothing but decisions happens.
-type quiet struct{ State }
+type quiet struct{ frame.State }
 
 func (quiet) Generation() nhi.Generation { return 1 }
 func (quiet) First() nhi.Generation      { return 1 }
@@ -54,7 +55,7 @@ func (quiet) Woken() <-chan struct{}     { return nil }
 
 // feed is a stream of decisions.
 type feed struct {
-	Decisions
+	frame.Decisions
 	c chan nhi.Decision
 }
 
@@ -63,7 +64,7 @@ func (f feed) Subscribe() (<-chan nhi.Decision, func() uint64, func()) {
 }
 
 // pointless has no points.
-type pointless struct{ Access }
+type pointless struct{ frame.Access }
 
 func (pointless) Points(context.Context) ([]nhi.Point, error) { return nil, nil }
 
@@ -82,9 +83,9 @@ func (owned) CredentialByKeyID(string) (nhi.Credential, bool) { return nhi.Crede
 // asked is the gate as the server builds it.
 type asked struct{ *access.Service }
 
-func (a asked) Authenticate(r *http.Request) (Caller, error) {
+func (a asked) Authenticate(r *http.Request) (frame.Caller, error) {
 	c, err := a.Service.Authenticate(r)
-	return Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Grants: c.Grants, Permits: c.Permits}, err
+	return frame.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Grants: c.Grants, Permits: c.Permits}, err
 }
 
 // A readership is people who read the live stream, in a synctest bubble.
@@ -108,7 +109,7 @@ func newReadership(t *testing.T) *readership {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.api, _, err = New(Deps{Gate: asked{r.people}, Clean: same, State: quiet{}, Decisions: r.feed, Known: owned{}, Access: pointless{}, Inventory: emptyInventory(t, db)})
+	r.api, _, err = New(frame.Deps{Gate: asked{r.people}, Clean: same, State: quiet{}, Decisions: r.feed, Known: owned{}, Access: pointless{}, Inventory: emptyInventory(t, db)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -269,7 +270,7 @@ func TestAnOpenStreamNarrowsWithTheScopeOfItsReader(t *testing.T) {
 
 func TestAReaderWhoHoldsUpTheHeartbeatIsAskedAllTheSame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		gate := &counting{caller: Caller{Permits: admin}}
+		gate := &counting{caller: frame.Caller{Permits: admin}}
 		p := &pass{gate, httptest.NewRequestWithContext(t.Context(), "GET", "/v1/stream", nil), t.Context(), time.Now()}
 		if _, err := p.fresh(); err != nil || gate.asked != 0 {
 			t.Fatalf("asked %d times, %v", gate.asked, err)
@@ -284,19 +285,19 @@ func TestAReaderWhoHoldsUpTheHeartbeatIsAskedAllTheSame(t *testing.T) {
 
 // counting counts how often it was asked.
 type counting struct {
-	caller Caller
+	caller frame.Caller
 	asked  int
 }
 
-func (c *counting) Authenticate(*http.Request) (Caller, error) {
+func (c *counting) Authenticate(*http.Request) (frame.Caller, error) {
 	c.asked++
 	return c.caller, nil
 }
 
 func TestTwoPeopleOfOneNameAreTwo(t *testing.T) {
-	a, b := Caller{Kind: "session", Name: "Ada", Person: "per_a"}, Caller{Kind: "session", Name: "Ada", Person: "per_b"}
-	token := Caller{Kind: "operator", Name: "Ada", Person: "per_a", Token: "k", Identity: "nhi_k"}
-	if a.person() == b.person() || a.person() == token.person() {
-		t.Errorf("%s, %s and %s share views and replies", a.person(), b.person(), token.person())
+	a, b := frame.Caller{Kind: "session", Name: "Ada", Person: "per_a"}, frame.Caller{Kind: "session", Name: "Ada", Person: "per_b"}
+	token := frame.Caller{Kind: "operator", Name: "Ada", Person: "per_a", Token: "k", Identity: "nhi_k"}
+	if a.Self() == b.Self() || a.Self() == token.Self() {
+		t.Errorf("%s, %s and %s share views and replies", a.Self(), b.Self(), token.Self())
 	}
 }

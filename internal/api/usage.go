@@ -11,19 +11,11 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/usage"
 )
-
-// Usage is how much was done, and who was refused.
-type Usage interface {
-	// Rows answers a question; more says that rows follow.
-	Rows(ctx context.Context, q usage.Query) (rows []usage.Row, more bool, err error)
-	// Refusals returns what stands behind a row, the newest first; an empty id
-	// stands in front of all.
-	Refusals(ctx context.Context, at int64, id string, limit int) ([]usage.Refusal, error)
-}
 
 // byTime is the order of usage. It has parameters instead of a filter.
 var byTime = &filter.Language{List: "usage", Order: "start", Fields: []filter.Field{{Name: "start", Kind: filter.Time, Doc: "begin of the bucket", Order: true}}}
@@ -46,22 +38,24 @@ type UsageQuery struct {
 }
 
 func (s *server) usage(h huma.API) {
-	huma.Register(h, op(http.MethodGet, "/v1/usage", "get-usage", "usage", "Count calls and requests by hour or day"),
-		func(ctx context.Context, in *UsageQuery) (*body[client.Usage], error) { return s.getUsage(ctx, in) })
-	huma.Register(h, op(http.MethodGet, "/v1/refusals", "list-refusals", "usage", "List who was not let in, the newest first"),
-		func(ctx context.Context, in *struct{ ListQuery }) (*body[client.Page[client.Refusal]], error) {
+	huma.Register(h, frame.Operation(http.MethodGet, "/v1/usage", "get-usage", "usage", "Count calls and requests by hour or day"),
+		func(ctx context.Context, in *UsageQuery) (*frame.Body[client.Usage], error) {
+			return s.getUsage(ctx, in)
+		})
+	huma.Register(h, frame.Operation(http.MethodGet, "/v1/refusals", "list-refusals", "usage", "List who was not let in, the newest first"),
+		func(ctx context.Context, in *struct{ frame.ListQuery }) (*frame.Body[client.Page[client.Refusal]], error) {
 			return s.listRefusals(ctx, in.ListQuery)
 		})
 }
 
-func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*body[client.Usage], error) {
-	q, err := s.read(byTime, ListQuery{Limit: in.Limit, PageToken: in.PageToken}, in.From.String(), in.To.String(), in.Bucket, in.By,
+func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*frame.Body[client.Usage], error) {
+	q, err := s.Read(byTime, frame.ListQuery{Limit: in.Limit, PageToken: in.PageToken}, in.From.String(), in.To.String(), in.Bucket, in.By,
 		in.Identity, in.Environment, in.Service, in.Region, in.Jurisdiction, in.Basis, in.Outcome)
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	ask := usage.Query{
-		From: in.From, To: in.To, Bucket: time.Hour, Within: within(ctx), Skip: int(q.From.Number), Limit: cmp.Or(in.Limit, 500),
+		From: in.From, To: in.To, Bucket: time.Hour, Within: frame.Within(ctx), Skip: int(q.From.Number), Limit: cmp.Or(in.Limit, 500),
 		Only: usage.Key{
 			Identity: nhi.ID(in.Identity), Environment: in.Environment, Service: in.Service, Region: in.Region, Jurisdiction: in.Jurisdiction,
 			Basis: usage.Basis(in.Basis), Outcome: in.Outcome,
@@ -84,13 +78,13 @@ func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*body[client.Usa
 	}
 	rows, more, err := s.Usage.Rows(ctx, ask)
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
-	out := client.Usage{Rows: list(rows, toUsage)}
+	out := client.Usage{Rows: frame.Each(rows, toUsage)}
 	if more {
-		out.Next = q.next("", int64(ask.Skip+len(rows)), "row")
+		out.Next = q.Next("", int64(ask.Skip+len(rows)), "row")
 	}
-	return &body[client.Usage]{out}, nil
+	return &frame.Body[client.Usage]{Body: out}, nil
 }
 
 func toUsage(r usage.Row) client.UsageRow {
@@ -100,30 +94,30 @@ func toUsage(r usage.Row) client.UsageRow {
 	}
 }
 
-func (s *server) listRefusals(ctx context.Context, in ListQuery) (*body[client.Page[client.Refusal]], error) {
-	q, err := s.read(filter.Refusals, in)
+func (s *server) listRefusals(ctx context.Context, in frame.ListQuery) (*frame.Body[client.Page[client.Refusal]], error) {
+	q, err := s.Read(filter.Refusals, in)
 	if err == nil {
 		err = newest(q)
 	}
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
-	fetch := func(ctx context.Context, p place) ([]usage.Refusal, error) {
+	fetch := func(ctx context.Context, p frame.Place) ([]usage.Refusal, error) {
 		return s.Usage.Refusals(ctx, p.Number, p.ID, 500)
 	}
-	all := within(ctx) == nil
+	all := frame.Within(ctx) == nil
 	keep := func(r *usage.Refusal) bool {
 		return q.Expr.Match(refusalField(r), func(w string) bool { return holds(w, string(r.Identity), r.Claimed, r.Operation, r.Resource, r.Reason) }) &&
-			(all || s.visible(ctx, access.Read, r.Identity))
+			(all || s.Visible(ctx, access.Read, r.Identity))
 	}
-	items, next, err := scan(ctx, q, fetch, keep, func(r *usage.Refusal) (int64, string) { return micros(r.At), r.ID })
+	items, next, err := frame.Scan(ctx, q, fetch, keep, func(r *usage.Refusal) (int64, string) { return micros(r.At), r.ID })
 	if err != nil {
-		return nil, fail(err)
+		return nil, frame.Fail(err)
 	}
 	if q.First() {
-		q.counted(len(items), next != "")
+		q.Counted(len(items), next != "")
 	}
-	return paged(q, list(items, toRefusal), next), nil
+	return frame.Paged(q, frame.Each(items, toRefusal), next), nil
 }
 
 func toRefusal(r usage.Refusal) client.Refusal {

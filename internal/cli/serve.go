@@ -19,6 +19,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/demo"
@@ -232,7 +233,7 @@ func (a *app) openapi() *cobra.Command {
 	c := a.Command(command.Verb{
 		Use: "openapi", Short: "Print the description of the API", Example: `muster openapi > openapi.yaml`,
 		Run: func(context.Context, *command.Call, []string) error {
-			_, text, err := api.New(api.Deps{})
+			_, text, err := api.New(frame.Deps{})
 			if err != nil {
 				return err
 			}

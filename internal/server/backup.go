@@ -19,13 +19,13 @@ import (
 	"github.com/muster-id/muster/internal/server/archive"
 )
 
-// backups implements api.Backups, one at a time.
+// backups implements frame.Backups, one at a time.
 type backups struct {
 	server *Server
 	busy   sync.Mutex
 }
 
-// Backup implements api.Backups.
+// Backup implements frame.Backups.
 func (b *backups) Backup(ctx context.Context, to io.Writer, recipients []string) error {
 	if !b.busy.TryLock() {
 		return fmt.Errorf("another backup is being written: wait for it: %w", nhi.ErrBusy)

@@ -10,28 +10,28 @@ import (
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 )
 
-// lists implements api.Lists over the store.
+// lists implements frame.Lists over the store.
 type lists struct {
 	found *storerespond.Store
 	held  storeinventory.Store
 }
 
-// Findings implements api.Lists.
+// Findings implements frame.Lists.
 func (l lists) Findings(ctx context.Context, p filter.Part) (filter.Slice[nhi.Finding], error) {
 	return l.found.List(ctx, p)
 }
 
-// Credentials implements api.Lists.
+// Credentials implements frame.Lists.
 func (l lists) Credentials(ctx context.Context, p filter.Part) (filter.Slice[nhi.Credential], error) {
 	return l.held.Credentials(ctx, p)
 }
 
-// Actions implements api.Lists.
+// Actions implements frame.Lists.
 func (l lists) Actions(ctx context.Context, behind filter.Position, limit int) ([]nhi.Action, error) {
 	return l.found.ActionsBefore(ctx, behind.Number, behind.ID, limit)
 }
 
-// Rank implements api.Lists.
+// Rank implements frame.Lists.
 func (l lists) Rank(s nhi.Severity) int { return storerespond.Rank(s) }
 
 // othersDead is how old a request with an idempotency key must be, of another

@@ -14,7 +14,7 @@ import (
 	"github.com/muster-id/muster/internal/surprise"
 )
 
-// minds implements api.Mind: what was learned about an identity, and what its
+// minds implements frame.Mind: what was learned about an identity, and what its
 // risk consists of.
 type minds struct {
 	mind      *learning.Mind
@@ -29,7 +29,7 @@ const (
 	maxExplained = 1000
 )
 
-// Learned implements api.Mind.
+// Learned implements frame.Mind.
 func (m minds) Learned(id nhi.ID) client.Learned {
 	out := client.Learned{Identity: string(id), Hours: []int{}, Features: []client.LearnedFeature{}}
 	page := m.mind.Normal.Page(id)
@@ -53,7 +53,7 @@ func (m minds) Learned(id nhi.ID) client.Learned {
 	return out
 }
 
-// Risk implements api.Mind.
+// Risk implements frame.Mind.
 func (m minds) Risk(ctx context.Context, i nhi.Identity) (client.Risk, error) {
 	var open []nhi.Finding
 	for _, status := range []nhi.FindingStatus{nhi.Open, nhi.Acknowledged} {

@@ -2,9 +2,10 @@ package server
 
 import (
 	"context"
-	"github.com/prometheus/client_golang/prometheus"
 	"sync"
 	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/nhi"

@@ -11,7 +11,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
-	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/attest/oidc"
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/nhi"
@@ -51,19 +51,19 @@ func (s *Server) people(ctx context.Context, acts *recorder) error {
 	return acts.Record(ctx, nhi.Act{Key: "first-token:" + first.Finding.ID, At: time.Now(), Actor: "system", Act: "token.create", Target: string(first.Finding.Identity), Reason: "first administrator token", Outcome: "done"})
 }
 
-// gate implements api.Gate.
+// gate implements frame.Gate.
 type gate struct {
 	service *access.Service
 	book    *doorbook
 }
 
-func (g gate) Authenticate(r *http.Request) (api.Caller, error) {
+func (g gate) Authenticate(r *http.Request) (frame.Caller, error) {
 	c, err := g.service.Authenticate(r)
 	if err != nil {
 		g.book.note(r, err)
-		return api.Caller{}, err
+		return frame.Caller{}, err
 	}
-	out := api.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}
+	out := frame.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}
 	if c.Source != nil {
 		out.Source = *c.Source
 	}
@@ -124,7 +124,7 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// enrolment implements api.Access.
+// enrolment implements frame.Access.
 type enrolment struct {
 	service  *access.Service
 	acts     *recorder
@@ -193,7 +193,7 @@ func (e *enrolment) AddSource(ctx context.Context, by string, n client.AddSource
 
 func (e *enrolment) Sources(ctx context.Context) ([]nhi.Source, error) { return e.service.Sources(ctx) }
 
-func (e *enrolment) NewLink(ctx context.Context, by api.Caller) (string, time.Time, error) {
+func (e *enrolment) NewLink(ctx context.Context, by frame.Caller) (string, time.Time, error) {
 	secret, err := e.service.NewLink(ctx, callerOf(by))
 	if err != nil {
 		return "", time.Time{}, err
@@ -204,7 +204,7 @@ func (e *enrolment) NewLink(ctx context.Context, by api.Caller) (string, time.Ti
 	return e.url + "/signin?link=" + url.QueryEscape(secret), time.Now().Add(10 * time.Minute).UTC(), nil
 }
 
-// SignIn implements api.Access.
+// SignIn implements frame.Access.
 func (e *enrolment) SignIn(ctx context.Context) (client.SignIn, error) {
 	alive, err := e.service.FirstAlive(ctx)
 	out := client.SignIn{FirstAdministrator: alive}

@@ -28,21 +28,21 @@ func newReporters(in *intake.Intake) *reporters {
 	return &reporters{Intake: in, since: time.Now().UTC(), of: map[nhi.ID]*client.SourceHealth{}}
 }
 
-// Logs implements api.Intake.
+// Logs implements frame.Intake.
 func (r *reporters) Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error) {
 	got, err := r.Intake.Logs(ctx, source, format, body)
 	r.note(source.ID, got, err, time.Now().UTC())
 	return got, err
 }
 
-// Text implements api.Intake.
+// Text implements frame.Intake.
 func (r *reporters) Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error) {
 	got, err := r.Intake.Text(ctx, source, contentType, body)
 	r.note(source.ID, client.Received{}, err, time.Now().UTC())
 	return got, err
 }
 
-// Sighting implements api.Intake.
+// Sighting implements frame.Intake.
 func (r *reporters) Sighting(ctx context.Context, source nhi.Source, s client.ReportSighting) (client.SightingReply, error) {
 	got, err := r.Intake.Sighting(ctx, source, s)
 	r.note(source.ID, client.Received{}, err, time.Now().UTC())
@@ -78,7 +78,7 @@ func (r *reporters) note(id nhi.ID, got client.Received, err error, at time.Time
 	}
 }
 
-// SourceHealth implements api.Operations.
+// SourceHealth implements frame.Operations.
 func (r *reporters) SourceHealth(id nhi.ID) client.SourceHealth {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -88,13 +88,13 @@ func (r *reporters) SourceHealth(id nhi.ID) client.SourceHealth {
 	return client.SourceHealth{Since: r.since}
 }
 
-// operating implements api.Operations: how the process and its sources do.
+// operating implements frame.Operations: how the process and its sources do.
 type operating struct {
 	*reporters
 	register *health.Register
 }
 
-// Health implements api.Operations.
+// Health implements frame.Operations.
 func (o operating) Health(ctx context.Context) client.Health {
 	report := o.register.Report(ctx)
 	out := client.Health{Ready: report.Ready, Checks: make([]client.HealthCheck, 0, len(report.Checks))}

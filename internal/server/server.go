@@ -36,6 +36,7 @@ import (
 	handbook "github.com/muster-id/muster/docs"
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/attest"
 	"github.com/muster-id/muster/internal/attest/oidc"
 	"github.com/muster-id/muster/internal/audit"
@@ -381,7 +382,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	reported := newReporters(s.intake)
 	s.book = newDoorbook(s.db, s.scanner.RedactString)
-	management, _, err := api.New(api.Deps{
+	management, _, err := api.New(frame.Deps{
 		Gate: gate{s.access, s.book}, Usage: counted{s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health}, Backups: &backups{server: s},

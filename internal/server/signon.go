@@ -18,6 +18,7 @@ import (
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/access/oidc"
 	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -144,7 +145,7 @@ func refuseSignOn(w http.ResponseWriter, err error) {
 }
 
 // callerOf is the caller as the domain knows it.
-func callerOf(c api.Caller) access.Caller {
+func callerOf(c frame.Caller) access.Caller {
 	return access.Caller{Kind: access.Kind(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Grants: c.Grants, Permits: c.Permits}
 }
 
@@ -155,7 +156,7 @@ func (e *enrolment) toPerson(p access.Person) client.Person {
 	}
 }
 
-// People implements api.Access.
+// People implements frame.Access.
 func (e *enrolment) People(ctx context.Context) ([]client.Person, error) {
 	people, err := e.service.People(ctx)
 	out := make([]client.Person, 0, len(people))
@@ -165,7 +166,7 @@ func (e *enrolment) People(ctx context.Context) ([]client.Person, error) {
 	return out, err
 }
 
-// SetPerson implements api.Access. It is on record before it holds.
+// SetPerson implements frame.Access. It is on record before it holds.
 func (e *enrolment) SetPerson(ctx context.Context, by, id string, change client.SetPerson) (client.Person, error) {
 	var c access.PersonChange
 	what := "person.set-role"
@@ -205,7 +206,7 @@ func toToken(t access.Token) client.Token {
 	return out
 }
 
-// Tokens implements api.Access.
+// Tokens implements frame.Access.
 func (e *enrolment) Tokens(ctx context.Context) ([]client.Token, error) {
 	tokens, err := e.service.Tokens(ctx)
 	out := make([]client.Token, 0, len(tokens))
@@ -215,8 +216,8 @@ func (e *enrolment) Tokens(ctx context.Context) ([]client.Token, error) {
 	return out, err
 }
 
-// CreateToken implements api.Access. The token is on record before it is shown.
-func (e *enrolment) CreateToken(ctx context.Context, by api.Caller, n client.CreateToken) (client.NewToken, error) {
+// CreateToken implements frame.Access. The token is on record before it is shown.
+func (e *enrolment) CreateToken(ctx context.Context, by frame.Caller, n client.CreateToken) (client.NewToken, error) {
 	rights := make([]access.Right, 0, len(n.Rights))
 	for _, r := range n.Rights {
 		rights = append(rights, access.Right(r))
@@ -237,7 +238,7 @@ func (e *enrolment) CreateToken(ctx context.Context, by api.Caller, n client.Cre
 	return client.NewToken{Token: out, Key: minted.Reveal()}, nil
 }
 
-// RevokeToken implements api.Access.
+// RevokeToken implements frame.Access.
 func (e *enrolment) RevokeToken(ctx context.Context, by, id string) error {
 	tokens, err := e.service.Tokens(ctx)
 	if err != nil {
@@ -255,7 +256,7 @@ func (e *enrolment) RevokeToken(ctx context.Context, by, id string) error {
 	return fmt.Errorf("token %.40q: %w", id, nhi.ErrNotFound)
 }
 
-// Sessions implements api.Access.
+// Sessions implements frame.Access.
 func (e *enrolment) Sessions(ctx context.Context, person string) ([]client.Session, error) {
 	all, err := e.service.SessionsOf(ctx, person)
 	out := make([]client.Session, 0, len(all))
@@ -265,7 +266,7 @@ func (e *enrolment) Sessions(ctx context.Context, person string) ([]client.Sessi
 	return out, err
 }
 
-// EndSession implements api.Access.
+// EndSession implements frame.Access.
 func (e *enrolment) EndSession(ctx context.Context, by, person, id string) error {
 	if err := e.service.EndSession(ctx, person, id); err != nil {
 		return err

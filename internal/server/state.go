@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/client"
-	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/audit"
 	"github.com/muster-id/muster/internal/decision/facts"
 	"github.com/muster-id/muster/internal/decision/logbook"
@@ -47,7 +47,7 @@ func (w *wakeup) ring() {
 	w.ch = make(chan struct{})
 }
 
-// state implements api.State: what the whole installation looks like.
+// state implements frame.State: what the whole installation looks like.
 type state struct {
 	db        *store.DB
 	inventory *inventory.Service
@@ -61,7 +61,7 @@ type state struct {
 	refused   func() uint64 // requests that observing points let pass
 }
 
-// Overview implements api.State; lists and rates are the caller's.
+// Overview implements frame.State; lists and rates are the caller's.
 func (s *state) Overview(ctx context.Context, within nhi.Scopes) (client.Overview, error) {
 	c, err := s.inventory.Counts(ctx, within)
 	if err != nil {
@@ -107,7 +107,7 @@ func (s *state) perSecond(now time.Time) float64 {
 	return total / seconds
 }
 
-// Normal implements api.State.
+// Normal implements frame.State.
 func (s *state) Normal(id nhi.ID) []client.Normal {
 	page := s.mind.Normal.Page(id)
 	if page == nil {
@@ -128,7 +128,7 @@ func (s *state) Normal(id nhi.ID) []client.Normal {
 	return out
 }
 
-// Audit implements api.State.
+// Audit implements frame.State.
 func (s *state) Audit(ctx context.Context, before uint64, limit int) ([]client.Entry, error) {
 	entries, err := s.audit.Page(ctx, before, limit)
 	if err != nil {
@@ -143,7 +143,7 @@ func (s *state) Audit(ctx context.Context, before uint64, limit int) ([]client.E
 	return out, nil
 }
 
-// Checkpoint implements api.State.
+// Checkpoint implements frame.State.
 func (s *state) Checkpoint(context.Context) (json.RawMessage, error) {
 	c, err := s.audit.Checkpoint()
 	if err != nil {
@@ -152,18 +152,18 @@ func (s *state) Checkpoint(context.Context) (json.RawMessage, error) {
 	return encode(c), nil
 }
 
-// Changes implements api.State.
+// Changes implements frame.State.
 func (s *state) Changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error) {
 	return s.db.Changes(ctx, after, limit)
 }
 
-// First implements api.State.
+// First implements frame.State.
 func (s *state) First() nhi.Generation { return s.db.First() }
 
-// Generation implements api.State.
+// Generation implements frame.State.
 func (s *state) Generation() nhi.Generation { return s.db.Generation() }
 
-// Woken implements api.State.
+// Woken implements frame.State.
 func (s *state) Woken() <-chan struct{} { return s.changed.next() }
 
 // encode is JSON of data that always encodes.
@@ -175,10 +175,10 @@ func encode(v any) json.RawMessage {
 	return b
 }
 
-// decisions implements api.Decisions over the decision log.
+// decisions implements frame.Decisions over the decision log.
 type decisions struct{ log *logbook.Log }
 
-func (d decisions) Recent(f api.DecisionFilter, limit int) []nhi.Decision {
+func (d decisions) Recent(f frame.DecisionFilter, limit int) []nhi.Decision {
 	return d.log.Recent(logbook.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before, Within: f.Within}, limit)
 }
 
@@ -202,10 +202,10 @@ func (d decisions) Subscribe() (<-chan nhi.Decision, func() uint64, func()) {
 	return ch, func() uint64 { return uint64(max(d.log.Dropped()-before, 0)) }, cancel
 }
 
-// findings implements api.Findings over the store.
+// findings implements frame.Findings over the store.
 type findings struct{ *storerespond.Store }
 
-func (f findings) Findings(ctx context.Context, q api.FindingFilter) ([]nhi.Finding, int, error) {
+func (f findings) Findings(ctx context.Context, q frame.FindingFilter) ([]nhi.Finding, int, error) {
 	return f.Store.Findings(ctx, q.Status, q.Identity, q.Credential, q.Within, q.Skip, q.Limit)
 }
 

@@ -40,7 +40,7 @@ type Acts interface {
 	Record(ctx context.Context, act nhi.Act) error
 }
 
-// Documents implements api.Documents. It is safe for concurrent use.
+// Documents implements frame.Documents. It is safe for concurrent use.
 type Documents struct {
 	DB        *store.DB
 	Inventory *inventory.Service
@@ -52,7 +52,7 @@ type Documents struct {
 	mu sync.Mutex // one document is applied at a time
 }
 
-// Apply implements api.Documents.
+// Apply implements frame.Documents.
 func (d *Documents) Apply(ctx context.Context, by, name string, body []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -276,7 +276,7 @@ func (d *Documents) Body(ctx context.Context, name string) ([]byte, error) {
 	return []byte(doc.Body), err
 }
 
-// Document implements api.Documents. One that was never applied is empty.
+// Document implements frame.Documents. One that was never applied is empty.
 func (d *Documents) Document(ctx context.Context, name string) (client.Document, error) {
 	if !slices.Contains(documentNames, name) {
 		return client.Document{}, fmt.Errorf("there is no document %.60q, only %s: %w", name, strings.Join(documentNames, ", "), nhi.ErrNotFound)

@@ -23,7 +23,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/activity"
-	"github.com/muster-id/muster/internal/api"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/builtin"
 	"github.com/muster-id/muster/internal/connector"
 	"github.com/muster-id/muster/internal/fingerprint"
@@ -60,7 +60,7 @@ type Deps struct {
 	Living  func(nhi.ID) bool
 }
 
-// An Intake implements api.Intake. It is safe for concurrent use.
+// An Intake implements frame.Intake. It is safe for concurrent use.
 type Intake struct {
 	d         Deps
 	attribute *attribution
@@ -119,7 +119,7 @@ func (a *attribution) learn(l activity.Link) {
 	a.of.Learn(l)
 }
 
-// Logs implements api.Intake. Nothing of an input that ends badly is taken in,
+// Logs implements frame.Intake. Nothing of an input that ends badly is taken in,
 // so a sender can mend it and send it again.
 func (in *Intake) Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error) {
 	f := builtin.Format(format)
@@ -284,7 +284,7 @@ func (d *delivery) commit(ctx context.Context) (client.Received, error) {
 	return d.reply, nil
 }
 
-// Import implements api.Intake.
+// Import implements frame.Intake.
 func (in *Intake) Import(ctx context.Context, by string, files map[string]io.Reader) (client.ImportResult, error) {
 	input := connector.Input{At: time.Now()}
 	for _, form := range builtin.Connector("aws").Forms {
@@ -318,7 +318,7 @@ func (in *Intake) Import(ctx context.Context, by string, files map[string]io.Rea
 	})
 }
 
-// Evaluate implements api.Intake. An open evaluation would be an oracle for
+// Evaluate implements frame.Intake. An open evaluation would be an oracle for
 // guessing secrets, so each source has a budget.
 func (in *Intake) Evaluate(_ context.Context, source nhi.Source, blinded [][]byte) (client.EvaluatedFingerprints, error) {
 	if !in.limit.allow(string(source.ID), len(blinded), time.Now()) {
@@ -331,7 +331,7 @@ func (in *Intake) Evaluate(_ context.Context, source nhi.Source, blinded [][]byt
 	return client.EvaluatedFingerprints{Version: in.d.OPRF.Version(), Evaluated: evaluated}, nil
 }
 
-// Sighting implements api.Intake.
+// Sighting implements frame.Intake.
 func (in *Intake) Sighting(ctx context.Context, source nhi.Source, r client.ReportSighting) (client.SightingReply, error) {
 	if r.PublicID == "" && r.Fingerprint == "" {
 		return client.SightingReply{}, nhi.Invalidf("a sighting needs a public_id or a fingerprint")
@@ -382,13 +382,13 @@ func (in *Intake) sighted(ctx context.Context, within string, s nhi.Sighting) (c
 		ID: s.ID, Verdict: string(matched.Verdict), Identity: string(matched.Identity), Credential: string(matched.Credential), Finding: out.Finding,
 	}
 	if out.Action.ID != "" {
-		a := api.ToAction(out.Action)
+		a := frame.ToAction(out.Action)
 		reply.Action = &a
 	}
 	return reply, nil
 }
 
-// Text implements api.Intake. The secret itself is in our hands here, so its
+// Text implements frame.Intake. The secret itself is in our hands here, so its
 // fingerprint is computed at once and the text is wiped.
 func (in *Intake) Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error) {
 	if !in.limit.allow("texts of "+string(source.ID), 1, time.Now()) {

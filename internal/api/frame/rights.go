@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"context"
@@ -33,10 +33,10 @@ const (
 type rule struct {
 	right access.Right
 	reach reach
-	of    func(*server, context.Context, string) (nhi.ID, error) // with one: whom the path's {id} is about
-	open  bool                                                   // nobody needs to sign in
-	own   bool                                                   // everybody who may do anything at all
-	named bool                                                   // only a source: what it sends speaks in its name
+	of    func(*Frame, context.Context, string) (nhi.ID, error) // with one: whom the path's {id} is about
+	open  bool                                                  // nobody needs to sign in
+	own   bool                                                  // everybody who may do anything at all
+	named bool                                                  // only a source: what it sends speaks in its name
 }
 
 // rules is the one table of what each route asks for. A route that is not here
@@ -114,38 +114,38 @@ var rules = map[string]rule{
 	"POST /receive/text":             {right: access.Report, named: true},
 }
 
-func byIdentity(s *server, ctx context.Context, id string) (nhi.ID, error) {
+func byIdentity(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
 	i, err := s.Inventory.Identity(ctx, nhi.ID(id))
 	return i.ID, err
 }
 
-func byCredential(s *server, ctx context.Context, id string) (nhi.ID, error) {
+func byCredential(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
 	c, err := s.Inventory.Credential(ctx, nhi.CredentialID(id))
 	return c.Identity, err
 }
 
-func byFinding(s *server, ctx context.Context, id string) (nhi.ID, error) {
+func byFinding(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
 	f, err := s.Findings.Finding(ctx, id)
 	return f.Identity, err
 }
 
-func byAction(s *server, ctx context.Context, id string) (nhi.ID, error) {
+func byAction(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
 	a, err := s.Findings.Action(ctx, id)
 	return a.Identity, err
 }
 
-func byDecision(s *server, _ context.Context, id string) (nhi.ID, error) {
+func byDecision(s *Frame, _ context.Context, id string) (nhi.ID, error) {
 	d, ok := s.Decisions.Decision(id)
 	if !ok {
-		return "", nhiNotFound("decision", id)
+		return "", NotFound("decision", id)
 	}
 	return d.Identity, nil
 }
 
-// visible reports whether an identity lies where the caller holds a right. An
+// Visible reports whether an identity lies where the caller holds a right. An
 // identity that is not known lies nowhere.
-func (s *server) visible(ctx context.Context, right access.Right, id nhi.ID) bool {
-	within := callerOf(ctx).Permits.Within(right)
+func (s *Frame) Visible(ctx context.Context, right access.Right, id nhi.ID) bool {
+	within := CallerOf(ctx).Permits.Within(right)
 	if within == nil {
 		return true
 	}
@@ -159,26 +159,26 @@ func (s *server) visible(ctx context.Context, right access.Right, id nhi.ID) boo
 	return err == nil && within.Holds(&i)
 }
 
-// within is where the caller may read: what lists show.
-func within(ctx context.Context) nhi.Scopes { return callerOf(ctx).Permits.Within(access.Read) }
+// Within is where the caller may read: what lists show.
+func Within(ctx context.Context) nhi.Scopes { return CallerOf(ctx).Permits.Within(access.Read) }
 
-// creates reports whether the caller may make such an identity: only where it
+// Creates reports whether the caller may make such an identity: only where it
 // administers already.
-func (s *server) creates(ctx context.Context, c client.CreateIdentity) bool {
+func (s *Frame) Creates(ctx context.Context, c client.CreateIdentity) bool {
 	made := nhi.Identity{Owner: nhi.Owner{Ref: c.Owner}, Environment: nhi.Environment{Name: c.Environment}}
-	return callerOf(ctx).Permits.Within(access.Administer).Holds(&made)
+	return CallerOf(ctx).Permits.Within(access.Administer).Holds(&made)
 }
 
 // may says whether the caller of a request may use the route of a rule.
-func (s *server) may(r *http.Request, rule rule) error {
+func (s *Frame) may(r *http.Request, rule rule) error {
 	ctx := r.Context()
-	permits := callerOf(ctx).Permits
+	permits := CallerOf(ctx).Permits
 	switch {
 	case rule.own && len(permits) > 0:
 		return nil
 	case rule.own || rule.right == "" || !permits.May(rule.right):
 		return fmt.Errorf("this needs the right to %s: %w", rule.right, nhi.ErrDenied)
-	case rule.named && callerOf(ctx).Kind != string(access.Source):
+	case rule.named && CallerOf(ctx).Kind != string(access.Source):
 		return fmt.Errorf("only a source may report here: %w", nhi.ErrDenied)
 	case permits.MayEverywhere(rule.right) || rule.reach == narrowed:
 		return nil
@@ -189,9 +189,9 @@ func (s *server) may(r *http.Request, rule rule) error {
 	if err != nil && !errors.Is(err, nhi.ErrNotFound) {
 		return err
 	}
-	if err != nil || !s.visible(ctx, rule.right, id) {
+	if err != nil || !s.Visible(ctx, rule.right, id) {
 		// What exists elsewhere and what does not exist are answered alike.
-		if err == nil && rule.right != access.Read && s.visible(ctx, access.Read, id) {
+		if err == nil && rule.right != access.Read && s.Visible(ctx, access.Read, id) {
 			return fmt.Errorf("this needs the right to %s on this identity: %w", rule.right, nhi.ErrDenied)
 		}
 		return fmt.Errorf("nothing with this id: %w", nhi.ErrNotFound)
@@ -199,34 +199,34 @@ func (s *server) may(r *http.Request, rule rule) error {
 	return nil
 }
 
-// A gated mux serves a route only to whom its rule lets in.
-type gated struct {
+// A Gated mux serves a route only to whom its rule lets in.
+type Gated struct {
 	*http.ServeMux
-	server *server
+	Frame  *Frame
 	served []string
 }
 
 // HandleFunc implements the framework's mux.
-func (g *gated) HandleFunc(pattern string, handle func(http.ResponseWriter, *http.Request)) {
+func (g *Gated) HandleFunc(pattern string, handle func(http.ResponseWriter, *http.Request)) {
 	g.served = append(g.served, pattern)
 	rule := rules[pattern] // the zero rule lets nobody in
 	if rule.open {
 		g.ServeMux.HandleFunc(pattern, handle)
 		return
 	}
-	handle = g.server.keyed(pattern, handle)
+	handle = g.Frame.keyed(pattern, handle)
 	g.ServeMux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := g.server.may(r, rule); err != nil {
-			g.server.refuse(w, problem(err, http.StatusForbidden))
+		if err := g.Frame.may(r, rule); err != nil {
+			g.Frame.Refuse(w, Problem(err, http.StatusForbidden))
 			return
 		}
 		handle(w, r)
 	})
 }
 
-// check returns an error that names a route without a rule or a rule without a
+// Check returns an error that names a route without a rule or a rule without a
 // route: what nobody decided about must not be served.
-func (g *gated) check() error {
+func (g *Gated) Check() error {
 	for _, pattern := range g.served {
 		if _, ok := rules[pattern]; !ok {
 			return fmt.Errorf("route %s has no rule in internal/api/rights.go", pattern)
@@ -241,14 +241,14 @@ func (g *gated) check() error {
 }
 
 // open reports whether nobody needs to sign in for a request.
-func (g *gated) open(r *http.Request) bool {
+func (g *Gated) open(r *http.Request) bool {
 	_, pattern := g.Handler(r)
 	return rules[pattern].open
 }
 
-// guard says who calls before anything else is looked at, the question
+// Guard says who calls before anything else is looked at, the question
 // whether such a route exists included.
-func (s *server) guard(next *gated) http.Handler {
+func (s *Frame) Guard(next *Gated) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -259,17 +259,17 @@ func (s *server) guard(next *gated) http.Handler {
 		caller, err := s.Gate.Authenticate(r)
 		if err != nil {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="muster"`)
-			s.refuse(w, problem(err, http.StatusUnauthorized))
+			s.Refuse(w, Problem(err, http.StatusUnauthorized))
 			return
 		}
 		if len(caller.Permits) == 0 {
-			s.refuse(w, &huma.ErrorModel{Status: http.StatusForbidden, Title: "Forbidden", Detail: "a " + caller.Kind + " may do nothing here"})
+			s.Refuse(w, &huma.ErrorModel{Status: http.StatusForbidden, Title: "Forbidden", Detail: "a " + caller.Kind + " may do nothing here"})
 			return
 		}
 		if _, pattern := next.Handler(r); pattern == "" {
 			s.unrouted(w, r, next)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+		next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), caller)))
 	})
 }

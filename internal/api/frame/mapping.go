@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"time"
@@ -10,7 +10,7 @@ import (
 
 // This file is the one place where our vocabulary becomes what clients see.
 
-func when(t time.Time) *time.Time {
+func When(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
@@ -18,8 +18,8 @@ func when(t time.Time) *time.Time {
 	return &u
 }
 
-// list maps a slice and is never nil, so that JSON has [] and not null.
-func list[A, B any](in []A, f func(A) B) []B {
+// Each maps a slice and is never nil, so that JSON has [] and not null.
+func Each[A, B any](in []A, f func(A) B) []B {
 	out := make([]B, 0, len(in))
 	for _, v := range in {
 		out = append(out, f(v))
@@ -27,7 +27,7 @@ func list[A, B any](in []A, f func(A) B) []B {
 	return out
 }
 
-func orEmpty(s []string) []string {
+func OrEmpty(s []string) []string {
 	if s == nil {
 		return []string{}
 	}
@@ -42,33 +42,33 @@ func toEnvironment(e nhi.Environment) client.Environment {
 	return client.Environment{Name: e.Name, Class: class}
 }
 
-func toIdentity(i nhi.Identity) client.Identity {
+func ToIdentity(i nhi.Identity) client.Identity {
 	return client.Identity{
 		ID: string(i.ID), Kind: string(i.Kind), Provider: i.Provider, Account: i.Account, Native: i.Native, Name: i.Name, Path: i.Path,
 		Environment: toEnvironment(i.Environment), State: string(i.State), Shadow: i.Shadow, Attestable: i.Attestable,
 		Owner: client.Owner{Ref: i.Owner.Ref, Confidence: i.Owner.Confidence, Source: i.Owner.Source},
-		Risk:  i.Risk, Created: when(i.Created), FirstSeen: when(i.FirstSeen), LastSeen: when(i.LastSeen),
+		Risk:  i.Risk, Created: When(i.Created), FirstSeen: When(i.FirstSeen), LastSeen: When(i.LastSeen),
 	}
 }
 
-func toCredential(c nhi.Credential) client.Credential {
+func ToCredential(c nhi.Credential) client.Credential {
 	return client.Credential{
 		ID: string(c.ID), Identity: string(c.Identity), Kind: string(c.Kind), PublicID: c.PublicID, State: string(c.State), Reason: c.Reason,
-		Consumer: string(c.Consumer), Known: c.Fingerprint != "", Created: when(c.Created), Expires: when(c.Expires), LastUsed: when(c.LastUsed),
+		Consumer: string(c.Consumer), Known: c.Fingerprint != "", Created: When(c.Created), Expires: When(c.Expires), LastUsed: When(c.LastUsed),
 	}
 }
 
-func toFacet(f inventory.Facet) client.Facet {
-	return client.Facet{Field: f.Field, Values: list(f.Values, func(v inventory.Value) client.FacetValue {
+func ToFacet(f inventory.Facet) client.Facet {
+	return client.Facet{Field: f.Field, Values: Each(f.Values, func(v inventory.Value) client.FacetValue {
 		return client.FacetValue{Value: v.Value, Count: v.Count}
 	})}
 }
 
-func toGrant(g nhi.Grant) client.Grant {
+func ToGrant(g nhi.Grant) client.Grant {
 	return client.Grant{Kind: g.Kind, Name: g.Name, Admin: g.Admin, Document: g.Document}
 }
 
-func toEvidence(e nhi.OwnerEvidence) client.OwnerEvidence {
+func ToEvidence(e nhi.OwnerEvidence) client.OwnerEvidence {
 	return client.OwnerEvidence{Owner: e.Owner, Source: e.Source, Detail: e.Detail, At: e.At.UTC()}
 }
 
@@ -76,18 +76,18 @@ func toFeature(f nhi.Feature) client.Feature {
 	return client.Feature{Name: f.Name, Usual: f.Usual, Seen: f.Seen, Bits: f.Bits}
 }
 
-func toPlace(p *nhi.Place) *client.Place {
+func ToPlace(p *nhi.Place) *client.Place {
 	if p == nil {
 		return nil
 	}
 	return &client.Place{Kind: p.Kind, Name: p.Name, Line: p.Line, Commit: p.Commit, Public: p.Public}
 }
 
-func toFinding(f nhi.Finding) client.Finding {
+func ToFinding(f nhi.Finding) client.Finding {
 	return client.Finding{
 		ID: f.ID, Rule: f.Rule, Title: f.Title, Severity: string(f.Severity), Score: f.Score, Status: string(f.Status),
 		Identity: string(f.Identity), Credential: string(f.Credential), FirstSeen: f.FirstSeen.UTC(), LastSeen: f.LastSeen.UTC(), DetectedAt: f.DetectedAt.UTC(),
-		Events: orEmpty(f.Events), Count: f.Count, Features: list(f.Features, toFeature), Sentence: f.Sentence, Owner: f.Owner, Reach: orEmpty(f.Reach), Place: toPlace(f.Place),
+		Events: OrEmpty(f.Events), Count: f.Count, Features: Each(f.Features, toFeature), Sentence: f.Sentence, Owner: f.Owner, Reach: OrEmpty(f.Reach), Place: ToPlace(f.Place),
 	}
 }
 
@@ -95,24 +95,24 @@ func toFinding(f nhi.Finding) client.Finding {
 func ToAction(a nhi.Action) client.Action {
 	return client.Action{
 		ID: a.ID, Measure: string(a.Measure), Identity: string(a.Identity), Credential: string(a.Credential), Finding: a.Finding, Reason: a.Reason, Actor: a.Actor,
-		Status: string(a.Status), At: a.At.UTC(), UndoneAt: when(a.UndoneAt), UndoneBy: a.UndoneBy, Generation: uint64(a.Generation),
+		Status: string(a.Status), At: a.At.UTC(), UndoneAt: When(a.UndoneAt), UndoneBy: a.UndoneBy, Generation: uint64(a.Generation),
 		Undoable: a.Status == nhi.ActionDone && a.Measure != nhi.MeasureRevoke,
 	}
 }
 
-func toDecision(d nhi.Decision) client.Decision {
+func ToDecision(d nhi.Decision) client.Decision {
 	out := client.Decision{
 		ID: d.ID, At: d.At.UTC(), Outcome: string(d.Outcome), WouldRefuse: d.WouldRefuse,
-		Obligations: list(d.Obligations, func(o nhi.Obligation) client.Obligation {
+		Obligations: Each(d.Obligations, func(o nhi.Obligation) client.Obligation {
 			return client.Obligation{Kind: string(o.Kind), Value: o.Value}
 		}),
-		Reasons: list(d.Reasons, func(r nhi.Reason) client.Reason {
+		Reasons: Each(d.Reasons, func(r nhi.Reason) client.Reason {
 			return client.Reason{Policy: r.Policy, Position: r.Position, Text: r.Text, Effect: r.Effect}
 		}),
 		Generation: uint64(d.Generation), Policy: d.Policy, Point: string(d.Point), Identity: string(d.Identity), Credential: string(d.Credential), KeyID: d.KeyID,
 		Method: d.Method, Assurance: int(d.Assurance), SenderBound: d.SenderBound, Asserted: d.Asserted, Consumer: d.Consumer, Action: string(d.Action), Operation: d.Operation,
 		Resource: d.Resource, Sensitivity: d.Sensitivity, Country: d.Country, ASN: d.ASN, Network: d.Network, Agent: d.Agent, Risk: d.Risk,
-		Surprise: float64(d.Surprise) / 10, Features: list(d.Features, toFeature), Micros: float64(d.Latency.Nanoseconds()) / 1000,
+		Surprise: float64(d.Surprise) / 10, Features: Each(d.Features, toFeature), Micros: float64(d.Latency.Nanoseconds()) / 1000,
 	}
 	if out.Outcome == "" {
 		out.Outcome = string(nhi.Deny)
@@ -123,20 +123,20 @@ func toDecision(d nhi.Decision) client.Decision {
 	return out
 }
 
-func toPoint(p nhi.Point) client.Point {
+func ToPoint(p nhi.Point) client.Point {
 	return client.Point{
-		ID: string(p.ID), Name: p.Name, Dialect: string(p.Dialect), Mode: string(mode(p.Mode)), Percent: p.Percent, Sources: orEmpty(p.Sources),
-		Resources: orEmpty(p.Resources), Created: p.Created.UTC(), Disabled: p.Disabled,
+		ID: string(p.ID), Name: p.Name, Dialect: string(p.Dialect), Mode: string(Mode(p.Mode)), Percent: p.Percent, Sources: OrEmpty(p.Sources),
+		Resources: OrEmpty(p.Resources), Created: p.Created.UTC(), Disabled: p.Disabled,
 	}
 }
 
-func mode(m nhi.Mode) nhi.Mode {
+func Mode(m nhi.Mode) nhi.Mode {
 	if m == nhi.Enforce {
 		return m
 	}
 	return nhi.Observe
 }
 
-func toSource(s nhi.Source) client.Source {
-	return client.Source{ID: string(s.ID), Name: s.Name, Format: s.Format, Accounts: orEmpty(s.Accounts), Created: s.Created.UTC(), Disabled: s.Disabled}
+func ToSource(s nhi.Source) client.Source {
+	return client.Source{ID: string(s.ID), Name: s.Name, Format: s.Format, Accounts: OrEmpty(s.Accounts), Created: s.Created.UTC(), Disabled: s.Disabled}
 }

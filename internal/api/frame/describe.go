@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"cmp"
@@ -8,11 +8,11 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// describe finishes the description that the framework makes of the routes:
+// Describe finishes the description that the framework makes of the routes:
 // lists are never null, replies are open to new fields while requests are
 // closed, every operation says which right it needs and which errors it may
 // answer, and the routes that the framework does not serve are in it.
-func (s *server) describe(api *huma.OpenAPI) {
+func (s *Frame) Describe(api *huma.OpenAPI) {
 	s.unframed(api)
 	requests := map[string]bool{}
 	for path, item := range api.Paths {
@@ -79,7 +79,7 @@ func plain(schema *huma.Schema) {
 }
 
 // explain says of an operation what holds of all of them.
-func (s *server) explain(o *huma.Operation, r rule) {
+func (s *Frame) explain(o *huma.Operation, r rule) {
 	right := "Needs the right to " + cmp.Or(string(r.right), "use the interface") + "."
 	switch {
 	case r.open:
@@ -152,7 +152,7 @@ func statusesOf(o *huma.Operation, r rule) []string {
 }
 
 // unframed adds the routes that stream or take files.
-func (s *server) unframed(api *huma.OpenAPI) {
+func (s *Frame) unframed(api *huma.OpenAPI) {
 	text := func(name, doc string) *huma.Param {
 		return &huma.Param{Name: name, In: "query", Description: doc, Schema: &huma.Schema{Type: huma.TypeString}}
 	}
@@ -169,7 +169,7 @@ func (s *server) unframed(api *huma.OpenAPI) {
 			Description: "Server-sent events. The id of an event is a cursor: send it as Last-Event-ID to go on behind it. An event called reset says that the cursor was too old.",
 			Parameters: []*huma.Param{
 				text("topics", "decision, finding and action, parted by commas; all of them without it"), text("filter", "of the list of decisions; narrows decisions only"),
-				{Name: "rate", In: "query", Description: "decisions shown a second; the others are counted in the event dropped", Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(1.0), Maximum: new(float64(maxRate)), Default: defaultRate}},
+				{Name: "rate", In: "query", Description: "decisions shown a second; the others are counted in the event dropped", Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(1.0), Maximum: new(float64(MaxRate)), Default: DefaultRate}},
 				{Name: "Last-Event-ID", In: "header", Description: "id of the last event that was seen", Schema: &huma.Schema{Type: huma.TypeString}},
 			},
 			Responses: reply("text/event-stream", "events until the reader goes away", &huma.Schema{Type: huma.TypeString}),

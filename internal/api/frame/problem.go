@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"context"
@@ -29,10 +29,10 @@ var statuses = []struct {
 	{context.DeadlineExceeded, http.StatusGatewayTimeout},
 }
 
-// problem turns an error into problem details (RFC 9457). denied is the
+// Problem turns an error into problem details (RFC 9457). denied is the
 // status of nhi.ErrDenied here. What is not the caller's fault is logged and
 // answered without its inside.
-func problem(err error, denied int) *huma.ErrorModel {
+func Problem(err error, denied int) *huma.ErrorModel {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return &huma.ErrorModel{Status: http.StatusRequestEntityTooLarge, Title: http.StatusText(http.StatusRequestEntityTooLarge), Detail: err.Error()}
@@ -55,17 +55,17 @@ func problem(err error, denied int) *huma.ErrorModel {
 // errStale means that somebody else changed what a caller wanted to change.
 var errStale = errors.New("it was changed since you read it; read it again and decide anew")
 
-// fail is problem for handlers of the framework.
-func fail(err error) error {
+// Fail is problem for handlers of the framework.
+func Fail(err error) error {
 	if err == nil {
 		return nil
 	}
-	return problem(err, http.StatusForbidden)
+	return Problem(err, http.StatusForbidden)
 }
 
-// refuse answers with problem details. They hold no secret: an error often
+// Refuse answers with problem details. They hold no secret: an error often
 // names what it is about, and that is what the caller sent.
-func (s *server) refuse(w http.ResponseWriter, p *huma.ErrorModel) {
+func (s *Frame) Refuse(w http.ResponseWriter, p *huma.ErrorModel) {
 	s.finish(p)
 	if p.Status == http.StatusTooManyRequests && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "1")
@@ -78,7 +78,7 @@ func (s *server) refuse(w http.ResponseWriter, p *huma.ErrorModel) {
 // finish makes a problem fit to be shown: it says where it is explained, and
 // keeps what the caller sent out of it. A token in the wrong field must not
 // come back, or end up in somebody's log.
-func (s *server) finish(p *huma.ErrorModel) {
+func (s *Frame) finish(p *huma.ErrorModel) {
 	if p.Title == "" {
 		p.Title = http.StatusText(p.Status)
 	}
@@ -89,8 +89,8 @@ func (s *server) finish(p *huma.ErrorModel) {
 	}
 }
 
-// withoutValues is finish for what the framework answers.
-func (s *server) withoutValues(_ huma.Context, _ string, v any) (any, error) {
+// WithoutValues is finish for what the framework answers.
+func (s *Frame) WithoutValues(_ huma.Context, _ string, v any) (any, error) {
 	if e, ok := v.(*huma.ErrorModel); ok {
 		s.finish(e)
 	}
@@ -99,18 +99,18 @@ func (s *server) withoutValues(_ huma.Context, _ string, v any) (any, error) {
 
 // unrouted answers a request that no route takes: 404, or 405 with the methods
 // that there are.
-func (s *server) unrouted(w http.ResponseWriter, r *http.Request, mux http.Handler) {
+func (s *Frame) unrouted(w http.ResponseWriter, r *http.Request, mux http.Handler) {
 	rec := &recorder{head: http.Header{}, status: http.StatusOK}
 	mux.ServeHTTP(rec, r)
 	if allow := rec.head.Get("Allow"); allow != "" {
 		w.Header().Set("Allow", allow)
-		s.refuse(w, &huma.ErrorModel{Status: http.StatusMethodNotAllowed, Detail: "this address takes " + allow})
+		s.Refuse(w, &huma.ErrorModel{Status: http.StatusMethodNotAllowed, Detail: "this address takes " + allow})
 		return
 	}
-	s.refuse(w, &huma.ErrorModel{Status: http.StatusNotFound, Detail: "there is nothing at this address; /openapi.json lists what there is"})
+	s.Refuse(w, &huma.ErrorModel{Status: http.StatusNotFound, Detail: "there is nothing at this address; /openapi.json lists what there is"})
 }
 
-func writeJSON(w http.ResponseWriter, v any) {
+func WriteJSON(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(v) // the caller may be gone
 }

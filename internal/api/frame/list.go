@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"context"
@@ -26,10 +26,10 @@ type ListQuery struct {
 	PageToken string `query:"page_token" maxLength:"2048" doc:"next of the page before, with the same filter and order"`
 }
 
-// A place is where a page ended: what a page token carries. Position and query
+// A Place is where a page ended: what a page token carries. Position and query
 // are signed, so that a token of another list, of another filter, or one that
 // was made up, is refused instead of showing something else.
-type place struct {
+type Place struct {
 	Version int    `json:"v"`
 	Query   []byte `json:"q"`           // digest of list, filter, order and what else narrows
 	At      int64  `json:"t"`           // when the first page was asked for: ages count from it
@@ -42,23 +42,23 @@ type place struct {
 
 const placeVersion = 1
 
-// A query is a list's request, read and checked.
-type query struct {
+// A Query is a list's request, read and checked.
+type Query struct {
 	Expr  filter.Expr
 	Order filter.Order
 	Limit int
-	From  place // zero ID: the first page
+	From  Place // zero ID: the first page
 
 	key []byte
 }
 
-// read checks a list's request. narrowed names whatever else narrows the list.
-func (s *server) read(l *filter.Language, in ListQuery, narrowed ...string) (*query, error) {
+// Read checks a list's request. narrowed names whatever else narrows the list.
+func (s *Frame) Read(l *filter.Language, in ListQuery, narrowed ...string) (*Query, error) {
 	h := sha256.New()
 	for _, part := range append([]string{l.List, in.Filter, in.Order}, narrowed...) {
 		fmt.Fprintf(h, "%d:%s", len(part), part)
 	}
-	q := &query{Limit: in.Limit, From: place{Version: placeVersion, Query: h.Sum(nil)[:16], At: time.Now().UnixMicro()}, key: s.key}
+	q := &Query{Limit: in.Limit, From: Place{Version: placeVersion, Query: h.Sum(nil)[:16], At: time.Now().UnixMicro()}, key: s.Key}
 	if q.Limit == 0 {
 		q.Limit = 50
 	}
@@ -76,15 +76,15 @@ func (s *server) read(l *filter.Language, in ListQuery, narrowed ...string) (*qu
 }
 
 // First reports whether the first page is asked for.
-func (q *query) First() bool { return q.From.ID == "" }
+func (q *Query) First() bool { return q.From.ID == "" }
 
 // resume takes up where a token says.
-func (q *query) resume(token string) error {
+func (q *Query) resume(token string) error {
 	raw, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil || len(raw) < tagSize || !hmac.Equal(raw[:tagSize], q.tag(raw[tagSize:])) {
 		return nhi.Invalidf("page_token is not one that this server gave; begin again without it")
 	}
-	var p place
+	var p Place
 	switch err := json.Unmarshal(raw[tagSize:], &p); {
 	case err != nil || p.Version != placeVersion:
 		return nhi.Invalidf("page_token is one of another release; begin again without it")
@@ -97,14 +97,14 @@ func (q *query) resume(token string) error {
 
 const tagSize = 16
 
-func (q *query) tag(body []byte) []byte {
+func (q *Query) tag(body []byte) []byte {
 	m := hmac.New(sha256.New, q.key)
 	m.Write(body)
 	return m.Sum(nil)[:tagSize]
 }
 
-// next returns the token of the page behind a row.
-func (q *query) next(text string, number int64, id string) string {
+// Next returns the token of the page behind a row.
+func (q *Query) Next(text string, number int64, id string) string {
 	p := q.From
 	p.Text, p.Number, p.ID = text, number, id
 	body, err := json.Marshal(p)
@@ -114,16 +114,16 @@ func (q *query) next(text string, number int64, id string) string {
 	return base64.RawURLEncoding.EncodeToString(append(q.tag(body), body...))
 }
 
-// counted puts a first page's total into the page and into its token.
-func (q *query) counted(total int, atLeast bool) { q.From.Total, q.From.AtLeast = total, atLeast }
+// Counted puts a first page's total into the page and into its token.
+func (q *Query) Counted(total int, atLeast bool) { q.From.Total, q.From.AtLeast = total, atLeast }
 
-// paged is a page with the query's total.
-func paged[T any](q *query, items []T, next string) *body[client.Page[T]] {
-	return &body[client.Page[T]]{client.Page[T]{Items: items, Next: next, Total: q.From.Total, AtLeast: q.From.AtLeast}}
+// Paged is a page with the query's total.
+func Paged[T any](q *Query, items []T, next string) *Body[client.Page[T]] {
+	return &Body[client.Page[T]]{client.Page[T]{Items: items, Next: next, Total: q.From.Total, AtLeast: q.From.AtLeast}}
 }
 
-// with adds a condition that a parameter of its own states.
-func (q *query) with(l *filter.Language, field string, values ...string) {
+// With adds a condition that a parameter of its own states.
+func (q *Query) With(l *filter.Language, field string, values ...string) {
 	f, ok := l.Field(field)
 	if !ok {
 		return
@@ -139,24 +139,24 @@ func (q *query) with(l *filter.Language, field string, values ...string) {
 	q.Expr.Terms = append(q.Expr.Terms, t)
 }
 
-// without adds the condition that a field has no value.
-func (q *query) without(l *filter.Language, field string) {
+// Without adds the condition that a field has no value.
+func (q *Query) Without(l *filter.Language, field string) {
 	if f, ok := l.Field(field); ok {
 		q.Expr.Terms = append(q.Expr.Terms, filter.Term{Field: f, Op: filter.Present, Not: true})
 	}
 }
 
-// words adds bare words.
-func (q *query) words(text string) {
+// Words adds bare words.
+func (q *Query) Words(text string) {
 	fields := strings.Fields(text)
 	for _, w := range fields[:min(len(fields), filter.MaxTerms)] {
 		q.Expr.Terms = append(q.Expr.Terms, filter.Term{Op: filter.Bare, Values: []filter.Value{{Text: strings.ToValidUTF8(strings.ReplaceAll(w, "\x00", ""), "")}}})
 	}
 }
 
-// newKey returns the key that page tokens are signed with: the one that was
+// NewKey returns the key that page tokens are signed with: the one that was
 // set, or one that dies with the process.
-func newKey(set []byte) []byte {
+func NewKey(set []byte) []byte {
 	if len(set) >= 16 {
 		return slices.Clone(set)
 	}
@@ -165,11 +165,11 @@ func newKey(set []byte) []byte {
 	return key
 }
 
-// scan goes through what has no index, the newest first, until a page is full
+// Scan goes through what has no index, the newest first, until a page is full
 // or it has looked at enough for one request. fetch returns what follows a
 // row; keep says whether a row is wanted; at says where a row stands. A page
 // that ends for the second reason may be short, and has a next one.
-func scan[T any](ctx context.Context, q *query, fetch func(context.Context, place) ([]T, error), keep func(*T) bool, at func(*T) (int64, string)) ([]T, string, error) {
+func Scan[T any](ctx context.Context, q *Query, fetch func(context.Context, Place) ([]T, error), keep func(*T) bool, at func(*T) (int64, string)) ([]T, string, error) {
 	const most = 20_000 // rows looked at for one page
 	from, looked, out := q.From, 0, []T{}
 	for looked < most {
@@ -183,7 +183,7 @@ func scan[T any](ctx context.Context, q *query, fetch func(context.Context, plac
 				if len(out) == q.Limit {
 					last := out[len(out)-1]
 					n, id := at(&last)
-					return out, q.next("", n, id), nil
+					return out, q.Next("", n, id), nil
 				}
 				out = append(out, rows[i])
 			}
@@ -194,5 +194,22 @@ func scan[T any](ctx context.Context, q *query, fetch func(context.Context, plac
 		}
 		looked += len(rows)
 	}
-	return out, q.next("", from.Number, from.ID), nil
+	return out, q.Next("", from.Number, from.ID), nil
+}
+
+// Part is the query as a store takes it.
+func (q *Query) Part(ctx context.Context) filter.Part {
+	return filter.Part{
+		Expr: q.Expr, Within: Within(ctx), Order: q.Order, Limit: q.Limit, Count: q.First(),
+		After: filter.Position{Text: q.From.Text, Number: q.From.Number, ID: q.From.ID},
+	}
+}
+
+// Shorts adds what parameters say that are short for terms.
+func (q *Query) Shorts(l *filter.Language, fields map[string]string) {
+	for field, v := range fields {
+		if v != "" {
+			q.With(l, field, v)
+		}
+	}
 }

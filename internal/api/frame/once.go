@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"bytes"
@@ -41,7 +41,7 @@ var repeatable = map[string]bool{
 }
 
 // keyed gives a route its memory of requests with a key.
-func (s *server) keyed(pattern string, handle http.HandlerFunc) http.HandlerFunc {
+func (s *Frame) keyed(pattern string, handle http.HandlerFunc) http.HandlerFunc {
 	if !strings.HasPrefix(pattern, "POST ") || repeatable[pattern] {
 		return handle
 	}
@@ -52,25 +52,25 @@ func (s *server) keyed(pattern string, handle http.HandlerFunc) http.HandlerFunc
 			return
 		}
 		if len(key) > 255 || strings.ContainsFunc(key, func(c rune) bool { return c <= ' ' || c > '~' }) {
-			s.refuse(w, problem(nhi.Invalidf("Idempotency-Key: want 1 to 255 visible ASCII characters"), 0))
+			s.Refuse(w, Problem(nhi.Invalidf("Idempotency-Key: want 1 to 255 visible ASCII characters"), 0))
 			return
 		}
-		sent, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+		sent, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
 		if err != nil {
-			s.refuse(w, problem(err, 0))
+			s.Refuse(w, Problem(err, 0))
 			return
 		}
 		r.Body = io.NopCloser(bytes.NewReader(sent))
-		id := s.digest("key", callerOf(r.Context()).person(), r.Method, r.URL.Path, key)
+		id := s.digest("key", CallerOf(r.Context()).Self(), r.Method, r.URL.Path, key)
 		digest := s.digest("request", r.URL.RawQuery, r.Header.Get("If-Match"), string(sent))
 		fresh, known, err := s.Desk.Begin(r.Context(), id, digest, s.Stale)
 		switch {
 		case err != nil:
-			s.refuse(w, problem(err, 0))
+			s.Refuse(w, Problem(err, 0))
 		case fresh:
 			s.first(w, r, id, pattern, handle)
 		case known.Digest != digest:
-			s.refuse(w, problem(nhi.Invalidf("this Idempotency-Key was used for another request; take a new one"), 0))
+			s.Refuse(w, Problem(nhi.Invalidf("this Idempotency-Key was used for another request; take a new one"), 0))
 		default:
 			s.again(w, known)
 		}
@@ -79,8 +79,8 @@ func (s *server) keyed(pattern string, handle http.HandlerFunc) http.HandlerFunc
 
 // digest is a keyed hash: what was sent may hold a secret that a plain hash
 // would let somebody guess.
-func (s *server) digest(parts ...string) string {
-	m := hmac.New(sha256.New, s.key)
+func (s *Frame) digest(parts ...string) string {
+	m := hmac.New(sha256.New, s.Key)
 	for _, p := range parts {
 		fmt.Fprintf(m, "%d:%s", len(p), p)
 	}
@@ -88,7 +88,7 @@ func (s *server) digest(parts ...string) string {
 }
 
 // first carries a request out and remembers the reply.
-func (s *server) first(w http.ResponseWriter, r *http.Request, id, pattern string, handle http.HandlerFunc) {
+func (s *Frame) first(w http.ResponseWriter, r *http.Request, id, pattern string, handle http.HandlerFunc) {
 	ctx := context.WithoutCancel(r.Context())
 	rec := &recorder{head: http.Header{}, status: http.StatusOK}
 	done := false
@@ -106,7 +106,7 @@ func (s *server) first(w http.ResponseWriter, r *http.Request, id, pattern strin
 	rec.copyTo(w)
 }
 
-func (s *server) remember(ctx context.Context, id, pattern string, rec *recorder) error {
+func (s *Frame) remember(ctx context.Context, id, pattern string, rec *recorder) error {
 	if rec.status >= 400 {
 		if dropped, err := s.Desk.Drop(ctx, id); err != nil || dropped {
 			return err // nothing was written: it may be tried again
@@ -125,10 +125,10 @@ func (s *server) remember(ctx context.Context, id, pattern string, rec *recorder
 }
 
 // again answers a request that was made before.
-func (s *server) again(w http.ResponseWriter, known desk.Reply) {
+func (s *Frame) again(w http.ResponseWriter, known desk.Reply) {
 	switch {
 	case known.Shown != "":
-		s.refuse(w, problem(fmt.Errorf("this request was carried out and made %s; its secret was shown once and is not kept. If it was lost, revoke it and make another, with a new Idempotency-Key: %w", known.Shown, nhi.ErrConflict), 0))
+		s.Refuse(w, Problem(fmt.Errorf("this request was carried out and made %s; its secret was shown once and is not kept. If it was lost, revoke it and make another, with a new Idempotency-Key: %w", known.Shown, nhi.ErrConflict), 0))
 	case known.Status != 0:
 		for name, v := range map[string]string{"Content-Type": known.Kind, "ETag": known.ETag} {
 			if v != "" {
@@ -139,10 +139,10 @@ func (s *server) again(w http.ResponseWriter, known desk.Reply) {
 		w.WriteHeader(known.Status)
 		_, _ = io.WriteString(w, known.Body) // the caller may be gone
 	case known.Committed && !known.Ours:
-		s.refuse(w, problem(fmt.Errorf("this request was carried out, but the server stopped before it could answer; look at the list for what it made: %w", nhi.ErrConflict), 0))
+		s.Refuse(w, Problem(fmt.Errorf("this request was carried out, but the server stopped before it could answer; look at the list for what it made: %w", nhi.ErrConflict), 0))
 	default:
 		w.Header().Set("Retry-After", "1")
-		s.refuse(w, problem(fmt.Errorf("this request is being carried out; ask again in a moment: %w", nhi.ErrConflict), 0))
+		s.Refuse(w, Problem(fmt.Errorf("this request is being carried out; ask again in a moment: %w", nhi.ErrConflict), 0))
 	}
 }
 
@@ -177,8 +177,8 @@ func (r *recorder) SetReadDeadline(time.Time) error { return nil }
 // SetWriteDeadline implements the controller's interface.
 func (r *recorder) SetWriteDeadline(time.Time) error { return nil }
 
-// tag is an entity tag (RFC 9110, section 8.8.3) of what a caller may change.
-func tag(parts ...any) string {
+// Tag is an entity tag (RFC 9110, section 8.8.3) of what a caller may change.
+func Tag(parts ...any) string {
 	b, err := json.Marshal(parts)
 	if err != nil {
 		return ""
@@ -193,8 +193,8 @@ type IfMatch struct {
 	Match string `header:"If-Match" maxLength:"512" doc:"the etag that was read; the change is refused with 412 when somebody else was faster"`
 }
 
-// check compares the condition with what is there now.
-func (m IfMatch) check(now string) error {
+// Check compares the condition with what is there now.
+func (m IfMatch) Check(now string) error {
 	if m.Match == "" || m.Match == "*" {
 		return nil
 	}
@@ -206,15 +206,15 @@ func (m IfMatch) check(now string) error {
 	return errStale
 }
 
-// tagged is a reply with its entity tag.
-type tagged[T any] struct {
+// Tagged is a reply with its entity tag.
+type Tagged[T any] struct {
 	ETag string `header:"ETag"`
 	Body T
 }
 
-// changing runs a change of one thing alone, so that what its condition was
+// Changing runs a change of one thing alone, so that what its condition was
 // checked against is what is changed.
-func (s *server) changing(id string, change func() error) error {
+func (s *Frame) Changing(id string, change func() error) error {
 	sum := sha256.Sum256([]byte(id))
 	lock := &s.locks[sum[0]%uint8(len(s.locks))]
 	lock.Lock()

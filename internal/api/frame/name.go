@@ -1,4 +1,4 @@
-package api
+package frame
 
 import (
 	"context"
@@ -8,25 +8,25 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-func nhiNotFound(what, id string) error { return fmt.Errorf("%s %.64q: %w", what, id, nhi.ErrNotFound) }
+func NotFound(what, id string) error { return fmt.Errorf("%s %.64q: %w", what, id, nhi.ErrNotFound) }
 
-// A namer puts names beside ids, asking the inventory once for each. It
+// A Namer puts names beside ids, asking the inventory once for each. It
 // belongs to one request or stream.
-type namer struct {
-	server *server
+type Namer struct {
+	Frame  *Frame
 	ctx    context.Context
 	names  map[nhi.ID]string
 	points map[nhi.ID]string
 }
 
-func (s *server) namer(ctx context.Context) *namer {
-	return &namer{server: s, ctx: ctx, names: map[nhi.ID]string{}}
+func (s *Frame) Namer(ctx context.Context) *Namer {
+	return &Namer{Frame: s, ctx: ctx, names: map[nhi.ID]string{}}
 }
 
 // maxNames bounds what a long stream remembers.
 const maxNames = 10_000
 
-func (n *namer) identity(id nhi.ID) string {
+func (n *Namer) Identity(id nhi.ID) string {
 	if id == "" {
 		return ""
 	}
@@ -36,7 +36,7 @@ func (n *namer) identity(id nhi.ID) string {
 	if len(n.names) > maxNames {
 		clear(n.names)
 	}
-	i, err := n.server.Inventory.Identity(n.ctx, id)
+	i, err := n.Frame.Inventory.Identity(n.ctx, id)
 	if err != nil {
 		return ""
 	}
@@ -44,11 +44,11 @@ func (n *namer) identity(id nhi.ID) string {
 	return i.Name
 }
 
-func (n *namer) point(id nhi.ID) string {
+func (n *Namer) point(id nhi.ID) string {
 	if name, ok := n.points[id]; ok {
 		return name
 	}
-	points, err := n.server.Access.Points(n.ctx)
+	points, err := n.Frame.Access.Points(n.ctx)
 	if err != nil {
 		return ""
 	}
@@ -62,14 +62,14 @@ func (n *namer) point(id nhi.ID) string {
 	return n.points[id]
 }
 
-func (n *namer) decision(d nhi.Decision) client.Decision {
-	out := toDecision(d)
-	out.Name, out.PointName = n.identity(d.Identity), n.point(d.Point)
+func (n *Namer) Decision(d nhi.Decision) client.Decision {
+	out := ToDecision(d)
+	out.Name, out.PointName = n.Identity(d.Identity), n.point(d.Point)
 	return out
 }
 
-func (n *namer) action(a nhi.Action) client.Action {
+func (n *Namer) Action(a nhi.Action) client.Action {
 	out := ToAction(a)
-	out.Name = n.identity(a.Identity)
+	out.Name = n.Identity(a.Identity)
 	return out
 }
