@@ -438,7 +438,7 @@ func TestALinkBeginsASession(t *testing.T) {
 	if err != nil || caller.Kind != access.Session || caller.Name != "first administrator token" || !caller.May(access.Administer) {
 		t.Errorf("caller %+v, %v", caller, err)
 	}
-	out, err := b.SignOut(t.Context(), with(b.request("POST", nil), cookie))
+	out, _, err := b.SignOut(t.Context(), with(b.request("POST", nil), cookie))
 	if err != nil || out.MaxAge >= 0 || out.Value != "" {
 		t.Errorf("sign out: %v, %v", out, err)
 	}

@@ -90,14 +90,19 @@ func (s *Service) SignIn(ctx context.Context, r *http.Request, link string) (*ht
 }
 
 // SignOut ends the session of a request and returns the cookie that makes the
-// browser forget it.
-func (s *Service) SignOut(ctx context.Context, r *http.Request) (*http.Cookie, error) {
+// browser forget it. For somebody who signed in with the provider, next is
+// where they can end its session too; else it is empty.
+func (s *Service) SignOut(ctx context.Context, r *http.Request) (forget *http.Cookie, next string, err error) {
 	if secret, ok := s.cookieOf(r); ok {
+		login, err := s.c.Sessions.Session(ctx, hash(secret))
+		if err == nil && login.Person != "" && login.Token == "" && s.c.Provider != nil {
+			next = s.c.Provider.SignOut()
+		}
 		if err := s.drop(ctx, secret); err != nil {
-			return nil, fmt.Errorf("sign out: %w", err)
+			return nil, "", fmt.Errorf("sign out: %w", err)
 		}
 	}
-	return s.cookie("", -1), nil
+	return s.cookie("", -1), next, nil
 }
 
 func (s *Service) drop(ctx context.Context, secret string) error {

@@ -45,8 +45,8 @@ type Provider interface {
 	// error wraps nhi.ErrDenied when the answer is not one of its own.
 	Finish(ctx context.Context, a Answer) (Claims, error)
 	// SignOut returns where a browser ends the provider's own session, or
-	// nothing if it cannot.
-	SignOut(ctx context.Context) string
+	// nothing if it cannot. It does not block.
+	SignOut() string
 }
 
 const (

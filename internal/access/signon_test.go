@@ -39,7 +39,7 @@ func (p *says) Finish(_ context.Context, a access.Answer) (access.Claims, error)
 	return p.claims, p.down
 }
 
-func (p *says) SignOut(context.Context) string { return "" }
+func (p *says) SignOut() string { return "https://id.example.com/end" }
 
 const issuer = "https://id.example.com"
 
@@ -146,6 +146,21 @@ func TestAttacksOnTheAnswerOfTheProvider(t *testing.T) {
 				t.Errorf("cookies %v, %v", on.Cookies, err)
 			}
 		})
+	}
+}
+
+func TestSigningOutLeadsAPersonToTheProvider(t *testing.T) {
+	b, p := sso(t, local)
+	r := with(b.request("DELETE", nil), b.enter(t, p))
+	if cookie, next, err := b.SignOut(t.Context(), r); err != nil || cookie.MaxAge >= 0 || next != "https://id.example.com/end" {
+		t.Errorf("a person: %v, %q, %v", cookie, next, err)
+	}
+	if _, err := b.Authenticate(r); !errors.Is(err, nhi.ErrDenied) {
+		t.Errorf("the session is alive: %v", err)
+	}
+	b.admin(t)
+	if _, next, err := b.SignOut(t.Context(), with(b.request("DELETE", nil), b.signedIn(t))); err != nil || next != "" {
+		t.Errorf("a session of the first token is sent to %q, %v", next, err)
 	}
 }
 

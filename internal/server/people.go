@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -114,14 +115,19 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no session", http.StatusUnauthorized)
 		return
 	}
-	cookie, err := s.access.SignOut(r.Context(), r)
+	cookie, next, err := s.access.SignOut(r.Context(), r)
 	if err != nil {
 		slog.Error("sign out", "error", err)
 		http.Error(w, "the server could not do that; its log says why", http.StatusInternalServerError)
 		return
 	}
 	http.SetCookie(w, cookie)
-	w.WriteHeader(http.StatusNoContent)
+	if next == "" {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{"next": next}) // the browser may be gone
 }
 
 // enrolment implements frame.Access.

@@ -104,17 +104,22 @@ type Provider struct {
 	home   string // our public URL
 	http   *http.Client
 
-	mu       sync.Mutex // guards what follows
-	provider *oidc.Provider
-	extra    metadata
-	tried    time.Time
-	err      error
+	mu     sync.Mutex    // guards what follows; not held while the provider is asked
+	asking chan struct{} // closed when a question that is on its way was answered; nil: none is
+	found  *metadata     // nil: not yet
+	tried  time.Time
+	err    error
 }
 
-// metadata is what we need of a provider's document beside the library.
+// metadata is what a provider says of itself.
 type metadata struct {
-	Answers    bool   `json:"authorization_response_iss_parameter_supported"`
-	EndSession string `json:"end_session_endpoint"`
+	*oidc.Provider
+	style oauth2.AuthStyle // how it wants our secret
+
+	Answers    bool     `json:"authorization_response_iss_parameter_supported"`
+	EndSession string   `json:"end_session_endpoint"`
+	Secrets    []string `json:"token_endpoint_auth_methods_supported"`
+	Keys       string   `json:"jwks_uri"`
 }
 
 // New returns a Provider that answers come back from to public + "/signin/callback".
@@ -161,47 +166,89 @@ func (p *Provider) client(ctx context.Context) context.Context {
 }
 
 // discovered returns the provider's metadata, which is asked for until it is
-// known.
-func (p *Provider) discovered(ctx context.Context) (*oidc.Provider, metadata, error) {
+// known. It waits for the answer until ctx ends.
+func (p *Provider) discovered(ctx context.Context) (*metadata, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.provider != nil {
-		return p.provider, p.extra, nil
+	if p.asking == nil && p.found == nil && time.Since(p.tried) >= retry {
+		p.asking = make(chan struct{})
+		// Whoever goes away meanwhile must not make it look as if it were down.
+		go p.ask(context.WithoutCancel(ctx)) // ends within timeout
 	}
-	if p.err != nil && time.Since(p.tried) < retry {
-		return nil, metadata{}, p.err
+	if answered := p.asking; answered != nil {
+		p.mu.Unlock()
+		select {
+		case <-answered:
+		case <-ctx.Done():
+		}
+		p.mu.Lock()
 	}
-	p.tried = time.Now()
-	// The provider keeps the context's client for its keys: the context must outlive the request.
-	found, err := oidc.NewProvider(p.client(context.WithoutCancel(ctx)), p.s.Issuer)
+	if p.found == nil && p.err == nil {
+		return nil, fmt.Errorf("the provider %s has not answered yet: %w", p.s.Issuer, ctx.Err())
+	}
+	return p.found, p.err
+}
+
+// ask asks the provider for its metadata and tells whoever waits.
+func (p *Provider) ask(ctx context.Context) {
+	found, err := p.metadata(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.found, p.err, p.tried = found, err, time.Now()
+	close(p.asking)
+	p.asking = nil
+}
+
+func (p *Provider) metadata(ctx context.Context) (*metadata, error) {
+	var m metadata
+	found, err := oidc.NewProvider(p.client(ctx), p.s.Issuer)
 	if err == nil {
-		err = found.Claims(&p.extra)
+		err = found.Claims(&m)
 	}
 	if err != nil {
-		p.err = fmt.Errorf("the provider %s does not answer as one: %w", p.s.Issuer, err)
-		return nil, metadata{}, p.err
+		// What it answered instead may be a page of any length.
+		return nil, fmt.Errorf("the provider %s does not answer as one: %.300q", p.s.Issuer, err.Error())
 	}
-	p.provider, p.err = found, nil
-	return found, p.extra, nil
+	for _, address := range []string{found.Endpoint().AuthURL, found.Endpoint().TokenURL, m.Keys} {
+		if !safe(address) {
+			return nil, fmt.Errorf("the provider %s sends people and secrets to %.100q: want https; plain http is for loopback only", p.s.Issuer, address)
+		}
+	}
+	m.Provider, m.style = found, oauth2.AuthStyleInHeader
+	// By the header, unless it takes the secret in the form only, or there is none.
+	if p.secret == "" || len(m.Secrets) > 0 && !slices.Contains(m.Secrets, "client_secret_basic") {
+		m.style = oauth2.AuthStyleInParams
+	}
+	return &m, nil
+}
+
+// safe reports whether an address may be sent to.
+func safe(address string) bool {
+	u, err := url.Parse(address)
+	return err == nil && u.Host != "" && u.User == nil && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
 }
 
 // Health asks the provider for its metadata if it is not known yet, and returns
-// why it cannot be reached, or nil.
+// why it cannot be reached, or nil. It waits a second at most.
 func (p *Provider) Health(ctx context.Context) error {
-	_, _, err := p.discovered(ctx)
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	_, err := p.discovered(ctx)
 	return err
 }
 
-func (p *Provider) config(found *oidc.Provider) *oauth2.Config {
+func (p *Provider) config(found *metadata) *oauth2.Config {
+	to := found.Endpoint()
+	to.AuthStyle = found.style
 	return &oauth2.Config{
-		ClientID: p.s.ClientID, ClientSecret: p.secret, Endpoint: found.Endpoint(), RedirectURL: p.back,
+		ClientID: p.s.ClientID, ClientSecret: p.secret, Endpoint: to, RedirectURL: p.back,
 		Scopes: append([]string{oidc.ScopeOpenID}, p.s.Scopes...),
 	}
 }
 
 // Begin implements access.Provider.
 func (p *Provider) Begin(ctx context.Context, state, nonce, verifier string) (string, error) {
-	found, _, err := p.discovered(ctx)
+	found, err := p.discovered(ctx)
 	if err != nil {
 		return "", err
 	}
@@ -210,11 +257,11 @@ func (p *Provider) Begin(ctx context.Context, state, nonce, verifier string) (st
 
 // Finish implements access.Provider.
 func (p *Provider) Finish(ctx context.Context, a access.Answer) (access.Claims, error) {
-	found, extra, err := p.discovered(ctx)
+	found, err := p.discovered(ctx)
 	if err != nil {
 		return access.Claims{}, err
 	}
-	if a.Issuer != p.s.Issuer && (a.Issuer != "" || extra.Answers) {
+	if a.Issuer != p.s.Issuer && (a.Issuer != "" || found.Answers) {
 		return access.Claims{}, fmt.Errorf("the answer is of another issuer: %w", nhi.ErrDenied)
 	}
 	token, err := p.config(found).Exchange(p.client(ctx), a.Code, oauth2.VerifierOption(a.Verifier))
@@ -233,7 +280,7 @@ func (p *Provider) Finish(ctx context.Context, a access.Answer) (access.Claims, 
 
 // verify checks an ID token (OpenID Connect Core 1.0, section 3.1.3.7) and
 // reads it.
-func (p *Provider) verify(ctx context.Context, found *oidc.Provider, raw, nonce, accessToken string) (access.Claims, error) {
+func (p *Provider) verify(ctx context.Context, found *metadata, raw, nonce, accessToken string) (access.Claims, error) {
 	now := time.Now()
 	id, err := found.Verifier(&oidc.Config{
 		ClientID: p.s.ClientID, SupportedSigningAlgs: algorithms, Now: func() time.Time { return now.Add(-skew) },
@@ -290,11 +337,17 @@ func (p *Provider) read(id *oidc.IDToken, claims map[string]any) access.Claims {
 }
 
 // SignOut implements access.Provider (OpenID Connect RP-Initiated Logout 1.0).
-// No ID token is kept, so the provider asks the person once more.
-func (p *Provider) SignOut(ctx context.Context) string {
-	_, extra, err := p.discovered(ctx)
-	u, parseErr := url.Parse(extra.EndSession)
-	if err != nil || parseErr != nil || u.Host == "" || u.Scheme != "https" && !loopback(u.Hostname()) {
+// It asks nobody. No ID token is kept, so the provider asks the person whether
+// to end its own session too.
+func (p *Provider) SignOut() string {
+	p.mu.Lock()
+	found := p.found
+	p.mu.Unlock()
+	if found == nil || !safe(found.EndSession) {
+		return ""
+	}
+	u, err := url.Parse(found.EndSession)
+	if err != nil {
 		return ""
 	}
 	q := u.Query()

@@ -8,9 +8,11 @@ export function useSignOut() {
     mutationFn: async () => {
       const reply = await fetch("/signin", { method: "DELETE", headers: { [csrfHeader]: "1" } });
       if (!reply.ok && reply.status !== 401) throw new Problem(reply.status, `the server answered ${reply.status}`);
+      // Whoever signed in with the provider can end its session too: it asks them.
+      return reply.status === 200 ? ((await reply.json()) as { next: string }).next : "/";
     },
     // A new page has no memory of what the old one showed.
-    onSuccess: () => window.location.replace("/"),
+    onSuccess: (next) => window.location.replace(next),
     onError: (error) => toastFailure("Not signed out", error),
   });
 }
