@@ -10,7 +10,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BIN     := bin/muster
 WEB     := $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
-SOURCES := $(shell find cmd internal client -name '*.go' -not -name '*_test.go' 2>/dev/null) $(shell find internal -type f \( -name '*.yaml' -o -name '*.cedar*' -o -name '*.sql' -o -name '*.bin' \) 2>/dev/null)
+SOURCES := $(shell find cmd internal client -name '*.go' -not -name '*_test.go' 2>/dev/null) $(shell find internal -type f \( -name '*.yaml' -o -name '*.cedar*' -o -name '*.sql' -o -name '*.bin' -o -name 'modules.txt' \) 2>/dev/null)
 # Tests that need more than the Go toolchain are in stages of their own.
 PACKAGES = $(shell $(GO) list ./... | grep -v /test/)
 
@@ -23,7 +23,7 @@ build: $(BIN) ## build bin/muster with the console inside
 
 $(BIN): $(SOURCES) internal/console/dist/index.html.br go.mod go.sum
 	@scripts/need go
-	CGO_ENABLED=0 $(GO) build -tags console -trimpath -ldflags '$(LDFLAGS)' -o $@ ./cmd/muster
+	CGO_ENABLED=0 $(GO) build -tags console -trimpath -buildvcs=false -ldflags '$(LDFLAGS)' -o $@ ./cmd/muster
 
 web/node_modules/.package-lock.json: web/package-lock.json
 	@scripts/need node
@@ -54,6 +54,7 @@ check: build ## format, vet, staticcheck, unit tests with race and shuffle, gene
 	$(GO) test -race -shuffle=on -timeout 15m $(PACKAGES)
 	cd web && npm run --silent check
 	scripts/check-generated
+	scripts/check-reproducible $(VERSION)
 
 .PHONY: e2e
 e2e: build ## the product as its users meet it: commands, stories, crashes, nginx, browser

@@ -11,7 +11,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
-	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -113,11 +112,6 @@ func (a *app) runServer(ctx context.Context, set server.Settings) error {
 	return nil
 }
 
-// noCoreDumps keeps secrets in memory out of files that a crash would leave.
-func noCoreDumps() {
-	_ = syscall.Setrlimit(syscall.RLIMIT_CORE, &syscall.Rlimit{}) // lowering one's own limit is always allowed
-}
-
 func (a *app) demo() *cobra.Command {
 	var set demo.Settings
 	var story, asJSON bool
@@ -197,34 +191,6 @@ func open(ctx context.Context, url string) {
 		program = "open"
 	}
 	_ = exec.CommandContext(context.WithoutCancel(ctx), program, url).Start()
-}
-
-// A build says what this program is.
-type build struct {
-	Version  string `json:"version"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-	Revision string `json:"revision"`
-}
-
-func (a *app) versions() *cobra.Command {
-	return a.Command(command.Verb{
-		Use: "version", Short: "Say which version this is", Prints: output.Fields[build](),
-		Example: `
-muster version
-muster version -o json`,
-		Run: func(_ context.Context, k *command.Call, _ []string) error {
-			b := build{Version: a.Version, Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				for _, s := range info.Settings {
-					if s.Key == "vcs.revision" {
-						b.Revision = s.Value
-					}
-				}
-			}
-			return output.One(k.Out, b, output.Columns[build]("version go platform | revision"))
-		},
-	})
 }
 
 // openapi prints the description of the API; the build compares it with the

@@ -59,6 +59,16 @@ func Handler() http.Handler {
 	return h
 }
 
+// Licences returns the list of the packages in the console with the texts of
+// their licences, as its build wrote it; empty when the console was not built.
+func Licences() string {
+	text, err := fs.ReadFile(embedded, "licenses.txt")
+	if err != nil {
+		return "" // only the placeholder is embedded
+	}
+	return string(text)
+}
+
 // An encoding is one form in which a file can be sent.
 type encoding struct {
 	body []byte

@@ -22,14 +22,23 @@ const manifestPath = join(dist, "manifest.json");
 const manifest = JSON.parse(await readFile(manifestPath, "utf8"));
 await rm(manifestPath);
 
-// What no script imports is not in the list that the bundler wrote.
+// What no script imports is not in the list that the bundler wrote: the fonts,
+// and the styles that Tailwind brings. The headings are read by internal/sbom.
 const licenses = join(dist, "licenses.txt");
-for (const [name, path] of [
-  ["Inter", "@fontsource-variable/inter/LICENSE"],
-  ["JetBrains Mono", "@fontsource/jetbrains-mono/LICENSE"],
-]) {
-  const body = await readFile(join(dirname(fileURLToPath(import.meta.url)), "../node_modules", path), "utf8");
-  await appendFile(licenses, `\n## ${name}\n\n${body}`);
+const modules = join(dirname(fileURLToPath(import.meta.url)), "../node_modules");
+for (const name of ["@fontsource-variable/inter", "@fontsource/jetbrains-mono", "tailwindcss"]) {
+  const { version, license } = JSON.parse(await readFile(join(modules, name, "package.json"), "utf8"));
+  const body = await readFile(join(modules, name, "LICENSE"), "utf8");
+  await appendFile(licenses, `\n## ${name} - ${version} (${license})\n\n${body}`);
+}
+
+// A licence that may not be part of the program ends the build (internal/sbom).
+const allowed = new Set(["MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "MPL-2.0", "ISC", "0BSD", "OFL-1.1", "CC0-1.0", "CC-BY-4.0", "PDDL-1.0"]);
+const parts = [...(await readFile(licenses, "utf8")).matchAll(/^## (\S+) - (\S+) \((.*)\)$/gm)];
+const refused = parts.filter(([, , , license]) => !allowed.has(license));
+if (parts.length < 10 || refused.length > 0) {
+  console.error(`the licences of the console: ${parts.length} packages, not allowed: ${refused.map(([heading]) => heading).join(", ")}`);
+  process.exit(1);
 }
 
 const gz = new Map();
