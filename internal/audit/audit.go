@@ -333,6 +333,10 @@ func (l *Log) Health() Health {
 	return Health{Health: l.j.Health(), Sign: l.signErr, Unsigned: l.unsigned}
 }
 
+// Latest is the latest time at which an act was recorded, see
+// [journal.Journal.Latest].
+func (l *Log) Latest() time.Time { return l.j.Latest() }
+
 // Rearm sets up the reserve again once there is room, see journal.Rearm.
 func (l *Log) Rearm() error { return l.j.Rearm() }
 

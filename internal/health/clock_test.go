@@ -36,13 +36,28 @@ func TestAJumpOfTheClockIsToldForAnHour(t *testing.T) {
 
 func TestAClockSetBackWhileNobodyRanIsNoticed(t *testing.T) {
 	now := time.Now()
-	var c Clock
-	c.Written(now.Add(-time.Hour), now)
-	if got := c.State(now); got.Level != LevelOK {
-		t.Errorf("the past makes %v", got)
-	}
-	c.Written(now.Add(time.Hour), now)
-	if got := c.State(now); !strings.Contains(got.Why, "went back by 1h0m0s") {
-		t.Errorf("the future makes %v", got)
+	for _, tt := range []struct {
+		name    string
+		latest  time.Time
+		trusted bool
+		want    string
+	}{
+		{"nothing on record", time.Time{}, true, "ok"},
+		{"the past", now.Add(-time.Hour), true, "ok"},
+		{"another machine's small difference", now.Add(time.Second), true, "ok"},
+		{"a little in the future", now.Add(50 * time.Second), true, "degraded: the clock lies 50s before"},
+		{"in the future", now.Add(time.Hour), false, "failed: the clock lies 1h0m0s before what is on record already, so no tokens are issued"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var c Clock
+			c.Watch(func() time.Time { return now.Add(-24 * time.Hour) })
+			c.Watch(func() time.Time { return tt.latest })
+			if err := c.Trusted(now); (err == nil) != tt.trusted {
+				t.Errorf("Trusted = %v", err)
+			}
+			if got := c.State(now).String(); !strings.HasPrefix(got, tt.want) {
+				t.Errorf("state is %q, want %q", got, tt.want)
+			}
+		})
 	}
 }

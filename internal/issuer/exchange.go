@@ -233,7 +233,7 @@ func (s *Service) decide(ctx context.Context, x *exchange) error {
 
 func (x *exchange) act() Act {
 	return Act{
-		Name: "token.issue", Actor: string(x.grant.Identity), Target: x.grant.ID, Identity: x.grant.Identity,
+		Name: ActIssue, Actor: string(x.grant.Identity), Target: x.grant.ID, Identity: x.grant.Identity,
 		Detail: map[string]any{
 			"rule": x.grant.Rule, "audience": x.grant.Audience, "scope": x.grant.Scope, "jkt": x.grant.JKT, "bearer": x.grant.Bearer,
 			"expires": x.grant.Expires.UTC().Format(time.RFC3339), "decision": x.decision, "address": x.address.String(),

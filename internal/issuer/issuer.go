@@ -85,9 +85,13 @@ type Act struct {
 	Detail   map[string]any
 }
 
+// ActIssue is the name of the act of issuing a token.
+const ActIssue = "token.issue"
+
 // Audit keeps acts for good.
 type Audit interface {
-	// Append returns when the act is durable.
+	// Append returns when the act is durable. An error refuses what the act
+	// is about.
 	Append(ctx context.Context, act Act) error
 }
 

@@ -146,7 +146,8 @@ type Journal struct {
 	closed  bool
 	health  Health
 	last    Position // of the last durable record; Seq 0 if there is none
-	first   uint64   // the oldest sequence number that is kept
+	latest  time.Time
+	first   uint64 // the oldest sequence number that is kept
 
 	// Only the writer touches cur, or whoever holds mu while none runs.
 	cur segment
@@ -236,7 +237,7 @@ func (j *Journal) recoverLast(first uint64) error {
 		if err != nil {
 			return err
 		}
-		j.last = rec.Position
+		j.last, j.latest = rec.Position, rec.At
 	}
 	j.torn = sc.torn
 	j.cur.size = sc.off
@@ -253,6 +254,15 @@ func (j *Journal) recoverLast(first uint64) error {
 		return fmt.Errorf("sync %s: %w", f.Name(), err)
 	}
 	return syncFolder(j.dir)
+}
+
+// Latest is the latest time by the wall clock at which a record was handed in
+// since the journal was opened, or the time of the record that it ended with
+// then. A clock that says less was set back. Zero when there is no record.
+func (j *Journal) Latest() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.latest
 }
 
 // Append adds one record and returns once it is durable. It copies payload.
@@ -302,7 +312,11 @@ func (j *Journal) enqueue(payload []byte) (*group, int, error) {
 		return j.next, 0, ErrQueue
 	}
 	g := j.next
-	i := g.add(payload, time.Now())
+	now := time.Now()
+	if now.After(j.latest) {
+		j.latest = now.Round(0)
+	}
+	i := g.add(payload, now)
 	if !j.writing {
 		j.writing = true
 		j.flushing.Go(j.write)

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/muster-id/muster/internal/audit"
+	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
@@ -100,11 +102,20 @@ func (d decisionJournal) AppendAsync(record []byte) error {
 	return err
 }
 
-// issuerAudit records what the issuer does.
-type issuerAudit struct{ acts *recorder }
+// issuerAudit records what the issuer does. While the clock lies before what is
+// on record no issue is recorded, and so none is made: see [health.Clock].
+type issuerAudit struct {
+	acts  *recorder
+	clock *health.Clock
+}
 
 // Append implements issuer.Audit.
 func (i issuerAudit) Append(ctx context.Context, a issuer.Act) error {
+	if a.Name == issuer.ActIssue {
+		if err := i.clock.Trusted(time.Now()); err != nil {
+			return err
+		}
+	}
 	return i.acts.record(ctx, a)
 }
 

@@ -5,10 +5,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-id/muster/internal/audit"
+	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/jose"
 	"github.com/muster-id/muster/internal/key"
@@ -46,7 +49,7 @@ func TestWhoActedIsOnRecordByKind(t *testing.T) {
 		}
 	}
 	for _, by := range []string{string(who), "operator:admin"} {
-		if err := (issuerAudit{r}).Append(t.Context(), issuer.Act{Name: "token.revoke", Actor: by}); err != nil {
+		if err := (issuerAudit{r, &health.Clock{}}).Append(t.Context(), issuer.Act{Name: "token.revoke", Actor: by}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -93,4 +96,44 @@ func TestTheAuditLogHoldsNoSecret(t *testing.T) {
 	if strings.Contains(string(b), secret) || !strings.Contains(string(b), "stays") {
 		t.Errorf("on record: %s", b)
 	}
+}
+
+// TestNoTokenIsIssuedWhileTheClockLiesBeforeTheRecord sets the clock back: the
+// log is written today, and the time in a bubble begins in the year 2000.
+func TestNoTokenIsIssuedWhileTheClockLiesBeforeTheRecord(t *testing.T) {
+	dir, signer := filepath.Join(t.TempDir(), "audit"), jose.GenerateES256()
+	log, err := audit.Open(dir, signer, audit.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	today := time.Now()
+	if err := log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		log, err := audit.Open(dir, signer, audit.Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		var clock health.Clock
+		clock.Watch(log.Latest)
+		acts := issuerAudit{&recorder{log}, &clock}
+		issue := func() error {
+			return acts.Append(t.Context(), issuer.Act{Name: issuer.ActIssue, Actor: "operator:admin"})
+		}
+		if err := issue(); err == nil || !strings.Contains(err.Error(), "before what is on record") {
+			t.Fatalf("issued with the clock at %v: %v", time.Now(), err)
+		}
+		if err := acts.Append(t.Context(), issuer.Act{Name: "token.revoke", Actor: "operator:admin"}); err != nil {
+			t.Fatalf("revoking must always work: %v", err)
+		}
+		if err := issue(); err == nil {
+			t.Fatal("another act's time made the clock trusted")
+		}
+		time.Sleep(today.Sub(time.Now()) - 30*time.Second)
+		if err := issue(); err != nil {
+			t.Fatalf("the clock is right again: %v", err)
+		}
+	})
 }

@@ -226,6 +226,8 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.onClose(s.journal.Close)
+	s.clock.Watch(s.audit.Latest)
+	s.clock.Watch(s.journal.Latest)
 	if err := s.openStream(ctx); err != nil {
 		return err
 	}
@@ -374,7 +376,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	points := enforce.NewPoints(s.facts)
 	verifier := attest.New(attest.Deps{Credentials: s.facts, Keys: s.issuing, Issuer: s.url}, builtin.Methods...)
 	tokens, err := issuer.New(issuer.Config{
-		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.Trust}, Decider: s.decider, Audit: issuerAudit{acts},
+		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.Trust}, Decider: s.decider, Audit: issuerAudit{acts, &s.clock},
 		Revocations: storeissuer.New(s.db), Status: s.facts, Points: points, Admin: s.admin, Log: slog.Default(),
 	})
 	if err != nil {
