@@ -16,8 +16,8 @@ import { Tiles } from "./Tiles";
 export function OverviewPage() {
   const { data, error, refetch } = useQuery(overview);
   if (!data) return error ? <Failure what="The overview" error={error} again={refetch} /> : <Skeleton rows={12} />;
-  // Muster's own token is an identity, so a new installation has one.
-  const empty = data.events === 0 && data.credentials === 0 && (data.rates ?? []).length === 0;
+  // Muster's own token is an identity with a credential, so a new installation has one of each.
+  const empty = data.events === 0 && data.identities <= 1 && (data.rates ?? []).length === 0;
   return (
     <div className="flex flex-col gap-3 p-3 md:p-4">
       <h1 className="sr-only">Overview</h1>
