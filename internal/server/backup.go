@@ -17,6 +17,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/seal/agefile"
 	"github.com/muster-id/muster/internal/server/archive"
+	"github.com/muster-id/muster/internal/server/view"
 )
 
 // backups implements frame.Backups, one at a time.
@@ -86,6 +87,6 @@ func (s *Server) restored(ctx context.Context, acts *recorder) error {
 		}
 		return health.Degraded(sentence, "then close the finding and remove "+path)
 	}})
-	detail := encode(r)
+	detail := view.Encode(r)
 	return acts.Record(ctx, nhi.Act{Key: "restored:" + f.ID, At: time.Now(), Actor: "system", Act: "installation.restore", Target: "installation", Reason: "muster restore", Outcome: "done", Detail: detail})
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/view"
 	"github.com/muster-id/muster/internal/store"
 	"github.com/muster-id/muster/internal/store/postgres"
 	"github.com/muster-id/muster/internal/store/sqlite"
@@ -75,4 +76,13 @@ func (s *Server) forgetChanges(ctx context.Context, now time.Time) {
 	if n > 0 {
 		slog.Info("forgot old changes", "count", n, "first", s.db.First())
 	}
+}
+
+// stale says when the requests of other processes count as dead: at once in a
+// data folder, which one process uses at a time.
+func (s *Server) stale() time.Duration {
+	if s.settings.Config.Store.URL == "" {
+		return 0
+	}
+	return view.OthersDead
 }

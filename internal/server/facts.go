@@ -14,6 +14,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/server/document"
 	"github.com/muster-id/muster/internal/server/recall"
+	"github.com/muster-id/muster/internal/server/view"
 	"github.com/muster-id/muster/internal/store"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
@@ -24,7 +25,7 @@ import (
 func (s *Server) recalls(ctx context.Context, settings *inventory.Settings, inv *inventory.Service) error {
 	s.recall = &recall.Keeper{
 		DB: s.db, Facts: s.facts, Path: filepath.Join(s.settings.Data, "facts.image"), Key: s.keys.Derive("facts image", 32),
-		Basis:  func() [32]byte { return sha256.Sum256(encode(inv.Settings())) },
+		Basis:  func() [32]byte { return sha256.Sum256(view.Encode(inv.Settings())) },
 		Tables: func(ctx context.Context) error { return loadFacts(ctx, s.db, settings, s.facts) },
 	}
 	began := time.Now()

@@ -8,6 +8,7 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/learning"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/view"
 )
 
 func TestWhatWasLearnedIsShown(t *testing.T) {
@@ -46,9 +47,9 @@ func TestARiskIsTheSumOfItsTerms(t *testing.T) {
 		{ID: "c", Rule: "DET-02", Title: "of the key", Severity: nhi.High, Score: 60, Identity: "nhi_x", Credential: "crd_y", LastSeen: at},
 		{ID: "d", Rule: "LEAK-01", Title: "what somebody claims", Severity: nhi.Critical, Score: 100, Identity: "nhi_x", LastSeen: at},
 	}
-	e := explanation{ledger: learning.Risk(open), at: at, findings: map[string]*nhi.Finding{"a": &open[0], "b": &open[1]}}
-	risk, held := e.ledger.Identity("nhi_x", at)
-	terms := e.terms(held)
+	e := view.Explanation{Ledger: learning.Risk(open), At: at, Findings: map[string]*nhi.Finding{"a": &open[0], "b": &open[1]}}
+	risk, held := e.Ledger.Identity("nhi_x", at)
+	terms := e.Terms(held)
 	if len(terms) != 2 || terms[0].Finding != "a" || terms[0].Title != "new network" || terms[1].Severity != "medium" {
 		t.Fatalf("terms %+v, want a then b: neither the key's nor a claim", terms)
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/muster-id/muster/internal/attest/oidc"
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/view"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
 )
 
@@ -55,13 +56,13 @@ func (s *Server) people(ctx context.Context, acts *recorder) error {
 // gate implements frame.Gate.
 type gate struct {
 	service *access.Service
-	book    *doorbook
+	book    *view.Doorbook
 }
 
 func (g gate) Authenticate(r *http.Request) (frame.Caller, error) {
 	c, err := g.service.Authenticate(r)
 	if err != nil {
-		g.book.note(r, err)
+		g.book.Note(r, err)
 		return frame.Caller{}, err
 	}
 	out := frame.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}

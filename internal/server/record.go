@@ -12,6 +12,7 @@ import (
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/view"
 )
 
 func isNotFound(err error) bool { return errors.Is(err, nhi.ErrNotFound) }
@@ -73,17 +74,6 @@ func actor(s string) audit.Actor {
 	return audit.Actor{Kind: audit.System, Name: s}
 }
 
-// actorText is the inverse, for people.
-func actorText(a audit.Actor) string {
-	switch {
-	case a.Name != "":
-		return string(a.Kind) + ":" + a.Name
-	case a.ID != "":
-		return string(a.Kind) + ":" + a.ID
-	}
-	return string(a.Kind)
-}
-
 // decisionJournal is the journal as decisions use it.
 type decisionJournal struct {
 	j    *journal.Journal
@@ -124,7 +114,7 @@ func (r *recorder) record(ctx context.Context, a issuer.Act) error {
 	if !nhi.ID(a.Actor).Valid() { // an administrator
 		by = actor(a.Actor)
 	}
-	e := audit.Entry{Actor: by, Act: a.Name, Target: a.Target, Detail: encode(a.Detail)}
+	e := audit.Entry{Actor: by, Act: a.Name, Target: a.Target, Detail: view.Encode(a.Detail)}
 	_, err := r.log.Append(ctx, e)
 	return err
 }

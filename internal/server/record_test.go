@@ -17,6 +17,7 @@ import (
 	"github.com/muster-id/muster/internal/key"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/view"
 )
 
 func newRecorder(t *testing.T) (*recorder, func() []audit.Entry) {
@@ -55,7 +56,7 @@ func TestWhoActedIsOnRecordByKind(t *testing.T) {
 	}
 	var got []string
 	for _, e := range page() {
-		got = append(got, actorText(e.Actor))
+		got = append(got, view.ActorText(e.Actor))
 	}
 	want := []string{"person:admin", "identity:" + string(who), "system:system", "identity:ci", "rule:LEAK-01", "person:ana", "person:admin"}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -70,6 +70,7 @@ import (
 	"github.com/muster-id/muster/internal/server/intake"
 	"github.com/muster-id/muster/internal/server/recall"
 	"github.com/muster-id/muster/internal/server/reload"
+	"github.com/muster-id/muster/internal/server/view"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
 	"github.com/muster-id/muster/internal/store/desk"
@@ -126,13 +127,13 @@ type Server struct {
 	issuing    *issuer.Keys
 	intake     *intake.Intake
 	learner    *learning.Learner
-	book       *doorbook
+	book       *view.Doorbook
 	router     *notify.Router
 	health     *health.Register
 	reloader   *reload.Reloader
 	answered   atomic.Int64 // nanoseconds that the store took at the last heartbeat
 	clock      health.Clock
-	changed    *wakeup
+	changed    *view.Wakeup
 	respond    *respond.Service
 	access     *access.Service
 	routes     *enforce.Routes
@@ -149,7 +150,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{settings: s, outcomes: &outcomes{latency: newLatency()}, changed: newWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
+	srv := &Server{settings: s, outcomes: &outcomes{latency: newLatency()}, changed: view.NewWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.Close())
@@ -255,15 +256,15 @@ func (s *Server) compose(ctx context.Context) error {
 	s.facts.Heartbeat(time.Now())
 	acts := &recorder{s.audit}
 	found := storerespond.New(s.db)
-	known := &known{facts: s.facts, ask: func(id nhi.ID) (nhi.Identity, error) { return inv.Identity(context.WithoutCancel(ctx), id) }}
-	s.respond = respond.New(found, inv, acts, judge{known, func() *learning.Learner { return s.learner }}, s.scanner.RedactString)
+	known := &view.Known{Facts: s.facts, Ask: func(id nhi.ID) (nhi.Identity, error) { return inv.Identity(context.WithoutCancel(ctx), id) }}
+	s.respond = respond.New(found, inv, acts, view.Judge{Known: known, Learner: func() *learning.Learner { return s.learner }}, s.scanner.RedactString)
 	mind := learning.NewMind(baseline.Settings{Places: s.table, Established: s.settings.Config.Learning, MayTestify: s.mayTestify}, known)
 	if err := s.learning(ctx, mind, known, inv, found); err != nil {
 		return err
 	}
 	s.intake = intake.New(intake.Deps{
 		DB: s.db, Stream: s.stream, Inventory: inv, Respond: s.respond, OPRF: oprf, Scanner: s.scanner, Keys: s.keys, Acts: acts,
-		Leaked:  func(id nhi.CredentialID) { known.learn(id) },
+		Leaked:  func(id nhi.CredentialID) { known.Learn(id) },
 		Sources: func(ctx context.Context) ([]nhi.Source, error) { return s.access.Sources(ctx) },
 		Living: func(id nhi.ID) bool {
 			i, ok := s.facts.Identity(id)
@@ -282,7 +283,7 @@ func (s *Server) follow(changes []nhi.Change) {
 	if err := s.facts.Apply(changes); err != nil {
 		slog.Error("decisions can no longer follow the changes; they will deny as the facts grow old", "error", err)
 	}
-	s.changed.ring()
+	s.changed.Ring()
 	for i := range changes {
 		if c := &changes[i]; s.router != nil && (c.Subject == nhi.SubjectFinding || c.Subject == nhi.SubjectAction) {
 			s.router.Wake() // where there is a finding or an act, there may be a notice
@@ -297,12 +298,12 @@ func (s *Server) mayTestify(ev *nhi.Event) bool {
 	return ev.Format == "decision" || ev.Source != ""
 }
 
-func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *known, inv *inventory.Service, found *storerespond.Store) error {
+func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *view.Known, inv *inventory.Service, found *storerespond.Store) error {
 	leaked, err := found.Leaked(ctx)
 	if err != nil {
 		return fmt.Errorf("read the confirmed leaks: %w", err)
 	}
-	known.learn(leaked...)
+	known.Learn(leaked...)
 	routes, err := receivers(s.settings.Config.Notify)
 	if err != nil {
 		return err
@@ -382,16 +383,16 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	if err != nil {
 		return err
 	}
-	reported := newReporters(s.intake)
-	s.book = newDoorbook(s.db, s.scanner.RedactString)
+	reported := view.NewReporters(s.intake)
+	s.book = view.NewDoorbook(s.db, s.scanner.RedactString)
 	management, _, err := api.New(frame.Deps{
-		Gate: gate{s.access, s.book}, Usage: counted{s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: decisions{s.log}, Findings: findings{found}, Known: s.facts,
+		Gate: gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: view.Decisions{Log: s.log}, Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
-		Mind: minds{mind, inv, found}, Operations: operating{reported, s.health}, Backups: &backups{server: s},
-		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: lists{found, storeinventory.New(s.db)}, Stale: s.stale(),
-		State: &state{
-			db: s.db, inventory: inv, findings: found, audit: s.audit, log: s.log, intake: s.intake, mind: mind, table: s.table, changed: s.changed,
-			refused: s.outcomes.wouldRefuse.Load,
+		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: &backups{server: s},
+		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),
+		State: &view.State{
+			DB: s.db, Inventory: inv, Findings: found, Acts: s.audit, Log: s.log, Intake: s.intake, Mind: mind, Table: s.table, Changed: s.changed,
+			Refused: s.outcomes.wouldRefuse.Load,
 		},
 	})
 	if err != nil {

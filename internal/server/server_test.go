@@ -107,7 +107,7 @@ func (r *running) until(what string, there func() bool) {
 	r.t.Helper()
 	limit := time.After(20 * time.Second)
 	for {
-		woken := r.changed.next()
+		woken := r.changed.Next()
 		if there() {
 			return
 		}

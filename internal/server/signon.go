@@ -21,6 +21,7 @@ import (
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/view"
 )
 
 // provider opens the organisation's provider and watches it. One that is down
@@ -185,7 +186,7 @@ func (e *enrolment) SetPerson(ctx context.Context, by, id string, change client.
 		return client.Person{}, err
 	}
 	return e.toPerson(p), e.acts.Record(context.WithoutCancel(ctx), nhi.Act{
-		At: time.Now(), Actor: by, Act: what, Target: p.ID, Reason: p.Name, Outcome: "done", Detail: encode(change),
+		At: time.Now(), Actor: by, Act: what, Target: p.ID, Reason: p.Name, Outcome: "done", Detail: view.Encode(change),
 	})
 }
 
@@ -230,7 +231,7 @@ func (e *enrolment) CreateToken(ctx context.Context, by frame.Caller, n client.C
 	}
 	out := toToken(t)
 	err = e.acts.Record(context.WithoutCancel(ctx), nhi.Act{
-		At: time.Now(), Actor: by.Actor(), Act: "token.create", Target: t.KeyID, Reason: t.Name, Outcome: "done", Detail: encode(out),
+		At: time.Now(), Actor: by.Actor(), Act: "token.create", Target: t.KeyID, Reason: t.Name, Outcome: "done", Detail: view.Encode(out),
 	})
 	if err != nil {
 		return client.NewToken{}, err

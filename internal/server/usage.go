@@ -2,20 +2,10 @@ package server
 
 import (
 	"context"
-	"crypto/rand"
-	"errors"
 	"log/slog"
-	"net"
-	"net/http"
 	"net/netip"
-	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/muster-id/muster/internal/activity"
-	"github.com/muster-id/muster/internal/key"
-	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/store"
 	storeusage "github.com/muster-id/muster/internal/store/usage"
 	"github.com/muster-id/muster/internal/usage"
 )
@@ -28,117 +18,8 @@ func (s *Server) counter() *usage.Counter {
 	}
 }
 
-// counted implements api.Usage.
-type counted struct{ db *store.DB }
-
-func (c counted) Rows(ctx context.Context, q usage.Query) ([]usage.Row, bool, error) {
-	return storeusage.Rows(ctx, c.db, q)
-}
-
-func (c counted) Refusals(ctx context.Context, at int64, id string, limit int) ([]usage.Refusal, error) {
-	return storeusage.RefusalsBefore(ctx, c.db, at, id, limit)
-}
-
 func (s *Server) compactUsage(ctx context.Context, now time.Time) {
 	if err := storeusage.Compact(ctx, s.db, now); err != nil {
 		slog.Warn("old usage could not be compacted; tried again in an hour", "error", err)
-	}
-}
-
-// A doorbook lists those whom our own interface did not let in. They are
-// answered at once and written a moment later; what does not fit into memory
-// meanwhile is counted.
-type doorbook struct {
-	db    *store.DB
-	clean func(string) string
-	notes chan usage.Refusal
-	lost  atomic.Uint64
-}
-
-const (
-	waitingNotes = 2000
-	noteEvery    = 500 * time.Millisecond
-)
-
-func newDoorbook(db *store.DB, clean func(string) string) *doorbook {
-	return &doorbook{db: db, clean: clean, notes: make(chan usage.Refusal, waitingNotes)}
-}
-
-// note notes a request that could not prove who sends it. One without any proof
-// is no attempt.
-func (b *doorbook) note(r *http.Request, err error) {
-	if !errors.Is(err, nhi.ErrDenied) && !errors.Is(err, nhi.ErrBusy) || r.Header.Get("Authorization") == "" && r.Header.Get("Cookie") == "" {
-		return
-	}
-	n := usage.Refusal{
-		ID: "rfs_" + rand.Text(), At: time.Now().UTC(), Kind: usage.FailedAuthentication, Operation: r.Method + " " + activity.Clean(b.clean(r.URL.Path), 100),
-		Reason: "not authenticated", Count: 1,
-	}
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		n.Address = host
-	}
-	if errors.Is(err, nhi.ErrBusy) {
-		n.Reason = "too many failures from one address"
-	}
-	n.Claimed = claimed(r.Header.Get("Authorization"))
-	select {
-	case b.notes <- n:
-	default:
-		b.lost.Add(1)
-	}
-}
-
-// claimed is the public part of a key of ours, which is no secret. Anything
-// else might be one.
-func claimed(authorization string) string {
-	_, secret, ok := strings.Cut(authorization, " ")
-	if !ok {
-		return ""
-	}
-	parsed, err := key.Parse(strings.TrimSpace(secret))
-	if err != nil {
-		return ""
-	}
-	return parsed.ID
-}
-
-// Run writes what is noted until ctx ends, then once more.
-func (b *doorbook) Run(ctx context.Context) error {
-	tick := time.NewTicker(noteEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			b.write(context.WithoutCancel(ctx))
-			return nil
-		case <-tick.C:
-			b.write(ctx)
-		}
-	}
-}
-
-func (b *doorbook) write(ctx context.Context) {
-	var waiting []usage.Refusal
-	for len(waiting) < waitingNotes {
-		select {
-		case n := <-b.notes:
-			waiting = append(waiting, n)
-			continue
-		default:
-		}
-		break
-	}
-	if lost := b.lost.Swap(0); lost > 0 {
-		waiting = append(waiting, usage.Refusal{
-			ID: "rfs_" + rand.Text(), At: time.Now().UTC(), Kind: usage.FailedAuthentication, Count: lost, Reason: "more than could be listed; counted here",
-		})
-	}
-	if len(waiting) == 0 {
-		return
-	}
-	_, err := b.db.Write(ctx, func(tx *store.Tx) error { return storeusage.AddRefusals(ctx, tx, waiting) })
-	if err != nil {
-		slog.Warn("refusals could not be listed; they are counted in the next entry", "count", len(waiting), "error", err)
-		b.lost.Add(uint64(len(waiting)))
 	}
 }

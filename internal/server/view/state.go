@@ -1,4 +1,8 @@
-package server
+// Package view answers what the management interface asks of an installation:
+// how it does, what was learned and found, who was refused, how each source
+// does. It reads what the other parts hold and changes nothing, but for the
+// list of those whom the interface itself did not let in.
+package view
 
 import (
 	"context"
@@ -25,72 +29,72 @@ import (
 	"github.com/muster-id/muster/internal/surprise"
 )
 
-// wakeup tells any number of waiters that something happened.
-type wakeup struct {
+// Wakeup tells any number of waiters that something happened.
+type Wakeup struct {
 	mu sync.Mutex // guards ch
 	ch chan struct{}
 }
 
-func newWakeup() *wakeup { return &wakeup{ch: make(chan struct{})} }
+func NewWakeup() *Wakeup { return &Wakeup{ch: make(chan struct{})} }
 
-// next returns a channel that is closed at the next ring.
-func (w *wakeup) next() <-chan struct{} {
+// Next returns a channel that is closed at the next ring.
+func (w *Wakeup) Next() <-chan struct{} {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.ch
 }
 
-func (w *wakeup) ring() {
+func (w *Wakeup) Ring() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	close(w.ch)
 	w.ch = make(chan struct{})
 }
 
-// state implements frame.State: what the whole installation looks like.
-type state struct {
-	db        *store.DB
-	inventory *inventory.Service
-	findings  *storerespond.Store
-	audit     *audit.Log
-	log       *logbook.Log
-	intake    *intake.Intake
-	mind      *learning.Mind
-	table     *geo.Table
-	changed   *wakeup
-	refused   func() uint64 // requests that observing points let pass
+// State implements frame.State: what the whole installation looks like.
+type State struct {
+	DB        *store.DB
+	Inventory *inventory.Service
+	Findings  *storerespond.Store
+	Acts      *audit.Log
+	Log       *logbook.Log
+	Intake    *intake.Intake
+	Mind      *learning.Mind
+	Table     *geo.Table
+	Changed   *Wakeup
+	Refused   func() uint64 // requests that observing points let pass
 }
 
 // Overview implements frame.State; lists and rates are the caller's.
-func (s *state) Overview(ctx context.Context, within nhi.Scopes) (client.Overview, error) {
-	c, err := s.inventory.Counts(ctx, within)
+func (s *State) Overview(ctx context.Context, within nhi.Scopes) (client.Overview, error) {
+	c, err := s.Inventory.Counts(ctx, within)
 	if err != nil {
 		return client.Overview{}, fmt.Errorf("count the inventory: %w", err)
 	}
-	open, critical, err := s.findings.Counts(ctx, within)
+	open, critical, err := s.Findings.Counts(ctx, within)
 	if err != nil {
 		return client.Overview{}, fmt.Errorf("count the findings: %w", err)
 	}
-	static, contained, err := storeinventory.Exposure(ctx, s.db, within)
+	static, contained, err := storeinventory.Exposure(ctx, s.DB, within)
 	if err != nil {
 		return client.Overview{}, fmt.Errorf("count the credentials: %w", err)
 	}
 	out := client.Overview{
 		Identities: c.Identities, Shadow: c.Shadow, Unowned: c.Unowned, Credentials: c.Credentials, Static: static, Contained: contained,
-		Findings: open, Critical: critical, Generation: uint64(s.db.Generation()),
-		GeoBuilt: s.table.Built().UTC(), GeoStale: s.table.Stale(time.Now()), Attribution: s.table.Attribution(),
+		Findings: open, Critical: critical, Generation: uint64(s.DB.Generation()),
+		GeoBuilt: s.Table.Built().UTC(), GeoStale: s.Table.Stale(time.Now()), Attribution: s.Table.Attribution(),
 	}
 	if within != nil {
 		return out, nil // the other figures are of the whole installation
 	}
-	out.Events, out.Unparsable, out.PerSecond = s.intake.Events(), s.intake.Unparsable(), s.perSecond(time.Now())
-	out.WouldRefuse, out.Unlogged = s.refused(), uint64(max(s.log.Unlogged(), 0))
+	out.Events, out.Unparsable, out.PerSecond = s.Intake.Events(), s.Intake.Unparsable(), s.perSecond(time.Now())
+	out.WouldRefuse, out.Unlogged = s.Refused(), uint64(max(s.Log.Unlogged(), 0))
 	return out, nil
 }
 
 // perSecond is the rate of decisions over the last full minute and this one.
-func (s *state) perSecond(now time.Time) float64 {
-	rates := s.log.Rates(now)
+func (s *State) perSecond(now time.Time) float64 {
+	rates := s.Log.Rates(now)
 	total, seconds := 0.0, float64(now.Second())+float64(now.Nanosecond())/1e9
 	for _, r := range rates {
 		switch start := r.Minute; {
@@ -108,8 +112,8 @@ func (s *state) perSecond(now time.Time) float64 {
 }
 
 // Normal implements frame.State.
-func (s *state) Normal(id nhi.ID) []client.Normal {
-	page := s.mind.Normal.Page(id)
+func (s *State) Normal(id nhi.ID) []client.Normal {
+	page := s.Mind.Normal.Page(id)
 	if page == nil {
 		return nil
 	}
@@ -117,7 +121,7 @@ func (s *state) Normal(id nhi.ID) []client.Normal {
 	for _, f := range []surprise.Feature{surprise.Network, surprise.ASN, surprise.Country, surprise.Agent, surprise.Action, surprise.Region} {
 		n := client.Normal{Feature: f.String(), Usual: []string{}}
 		for _, v := range page.Top(f) {
-			if name := s.mind.Normal.Name(v.Hash); name != "" && len(n.Usual) < 5 {
+			if name := s.Mind.Normal.Name(v.Hash); name != "" && len(n.Usual) < 5 {
 				n.Usual = append(n.Usual, name)
 			}
 		}
@@ -129,45 +133,45 @@ func (s *state) Normal(id nhi.ID) []client.Normal {
 }
 
 // Audit implements frame.State.
-func (s *state) Audit(ctx context.Context, before uint64, limit int) ([]client.Entry, error) {
-	entries, err := s.audit.Page(ctx, before, limit)
+func (s *State) Audit(ctx context.Context, before uint64, limit int) ([]client.Entry, error) {
+	entries, err := s.Acts.Page(ctx, before, limit)
 	if err != nil {
 		return nil, fmt.Errorf("read the audit log: %w", err)
 	}
 	out := make([]client.Entry, 0, len(entries))
 	for _, e := range entries {
 		out = append(out, client.Entry{
-			Seq: e.Seq, At: e.At.UTC(), Actor: actorText(e.Actor), Act: e.Act, Target: e.Target, Reason: e.Reason, Outcome: string(e.Outcome), Detail: e.Detail,
+			Seq: e.Seq, At: e.At.UTC(), Actor: ActorText(e.Actor), Act: e.Act, Target: e.Target, Reason: e.Reason, Outcome: string(e.Outcome), Detail: e.Detail,
 		})
 	}
 	return out, nil
 }
 
 // Checkpoint implements frame.State.
-func (s *state) Checkpoint(context.Context) (json.RawMessage, error) {
-	c, err := s.audit.Checkpoint()
+func (s *State) Checkpoint(context.Context) (json.RawMessage, error) {
+	c, err := s.Acts.Checkpoint()
 	if err != nil {
 		return nil, fmt.Errorf("sign a checkpoint: %w", err)
 	}
-	return encode(c), nil
+	return Encode(c), nil
 }
 
 // Changes implements frame.State.
-func (s *state) Changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error) {
-	return s.db.Changes(ctx, after, limit)
+func (s *State) Changes(ctx context.Context, after nhi.Generation, limit int) ([]nhi.Change, error) {
+	return s.DB.Changes(ctx, after, limit)
 }
 
 // First implements frame.State.
-func (s *state) First() nhi.Generation { return s.db.First() }
+func (s *State) First() nhi.Generation { return s.DB.First() }
 
 // Generation implements frame.State.
-func (s *state) Generation() nhi.Generation { return s.db.Generation() }
+func (s *State) Generation() nhi.Generation { return s.DB.Generation() }
 
 // Woken implements frame.State.
-func (s *state) Woken() <-chan struct{} { return s.changed.next() }
+func (s *State) Woken() <-chan struct{} { return s.Changed.Next() }
 
-// encode is JSON of data that always encodes.
-func encode(v any) json.RawMessage {
+// Encode is JSON of data that always encodes.
+func Encode(v any) json.RawMessage {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return nil
@@ -175,17 +179,17 @@ func encode(v any) json.RawMessage {
 	return b
 }
 
-// decisions implements frame.Decisions over the decision log.
-type decisions struct{ log *logbook.Log }
+// Decisions implements frame.Decisions over the decision log.
+type Decisions struct{ Log *logbook.Log }
 
-func (d decisions) Recent(f frame.DecisionFilter, limit int) []nhi.Decision {
-	return d.log.Recent(logbook.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before, Within: f.Within}, limit)
+func (d Decisions) Recent(f frame.DecisionFilter, limit int) []nhi.Decision {
+	return d.Log.Recent(logbook.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before, Within: f.Within}, limit)
 }
 
-func (d decisions) Decision(id string) (nhi.Decision, bool) { return d.log.Get(id) }
+func (d Decisions) Decision(id string) (nhi.Decision, bool) { return d.Log.Get(id) }
 
-func (d decisions) Rates(minutes int) []client.Rate {
-	rates := d.log.Rates(time.Now())
+func (d Decisions) Rates(minutes int) []client.Rate {
+	rates := d.Log.Rates(time.Now())
 	if len(rates) > minutes {
 		rates = rates[len(rates)-minutes:]
 	}
@@ -196,31 +200,31 @@ func (d decisions) Rates(minutes int) []client.Rate {
 	return out
 }
 
-func (d decisions) Subscribe() (<-chan nhi.Decision, func() uint64, func()) {
-	before := d.log.Dropped()
-	ch, cancel := d.log.Subscribe()
-	return ch, func() uint64 { return uint64(max(d.log.Dropped()-before, 0)) }, cancel
+func (d Decisions) Subscribe() (<-chan nhi.Decision, func() uint64, func()) {
+	before := d.Log.Dropped()
+	ch, cancel := d.Log.Subscribe()
+	return ch, func() uint64 { return uint64(max(d.Log.Dropped()-before, 0)) }, cancel
 }
 
-// findings implements frame.Findings over the store.
-type findings struct{ *storerespond.Store }
+// Findings implements frame.Findings over the store.
+type Findings struct{ *storerespond.Store }
 
-func (f findings) Findings(ctx context.Context, q frame.FindingFilter) ([]nhi.Finding, int, error) {
+func (f Findings) Findings(ctx context.Context, q frame.FindingFilter) ([]nhi.Finding, int, error) {
 	return f.Store.Findings(ctx, q.Status, q.Identity, q.Credential, q.Within, q.Skip, q.Limit)
 }
 
-// known implements detect.Inventory over the facts that decisions use, so a
+// Known implements detect.Inventory over the facts that decisions use, so a
 // detection costs no query.
-type known struct {
-	facts  *facts.Facts
+type Known struct {
+	Facts  *facts.Facts
 	names  sync.Map // nhi.ID to string: facts hold no names
-	ask    func(nhi.ID) (nhi.Identity, error)
+	Ask    func(nhi.ID) (nhi.Identity, error)
 	leaked atomic.Pointer[map[nhi.CredentialID]bool]
 	mu     sync.Mutex // serialises learn
 }
 
-// learn remembers that a credential leaked.
-func (k *known) learn(ids ...nhi.CredentialID) {
+// Learn remembers that a credential leaked.
+func (k *Known) Learn(ids ...nhi.CredentialID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	next := map[nhi.CredentialID]bool{}
@@ -236,7 +240,7 @@ func (k *known) learn(ids ...nhi.CredentialID) {
 }
 
 // forget no longer holds a leak against a credential.
-func (k *known) forget(id nhi.CredentialID) {
+func (k *Known) forget(id nhi.CredentialID) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	next := map[nhi.CredentialID]bool{}
@@ -251,8 +255,8 @@ func (k *known) forget(id nhi.CredentialID) {
 }
 
 // Identity implements detect.Inventory.
-func (k *known) Identity(id nhi.ID) (detect.IdentityFacts, bool) {
-	i, ok := k.facts.Identity(id)
+func (k *Known) Identity(id nhi.ID) (detect.IdentityFacts, bool) {
+	i, ok := k.Facts.Identity(id)
 	if !ok {
 		return detect.IdentityFacts{}, false
 	}
@@ -262,11 +266,11 @@ func (k *known) Identity(id nhi.ID) (detect.IdentityFacts, bool) {
 }
 
 // name asks the inventory once for each identity that acts.
-func (k *known) name(id nhi.ID) string {
+func (k *Known) name(id nhi.ID) string {
 	if name, ok := k.names.Load(id); ok {
 		return name.(string)
 	}
-	i, err := k.ask(id)
+	i, err := k.Ask(id)
 	if err != nil {
 		return "" // a finding without a name is better than none
 	}
@@ -275,8 +279,8 @@ func (k *known) name(id nhi.ID) string {
 }
 
 // Credential implements detect.Inventory.
-func (k *known) Credential(id nhi.CredentialID) (detect.CredentialFacts, bool) {
-	c, ok := k.facts.Credential(id)
+func (k *Known) Credential(id nhi.CredentialID) (detect.CredentialFacts, bool) {
+	c, ok := k.Facts.Credential(id)
 	if !ok {
 		return detect.CredentialFacts{}, false
 	}
@@ -287,15 +291,26 @@ func (k *known) Credential(id nhi.CredentialID) (detect.CredentialFacts, bool) {
 	return out, true
 }
 
-// judge implements respond.Judge.
-type judge struct {
-	known   *known
-	learner func() *learning.Learner // made after it
+// Judge implements respond.Judge.
+type Judge struct {
+	Known   *Known
+	Learner func() *learning.Learner // made after it
 }
 
-func (j judge) Judged(ctx context.Context, f nhi.Finding) error { return j.learner().Judge(ctx, f) }
+func (j Judge) Judged(ctx context.Context, f nhi.Finding) error { return j.Learner().Judge(ctx, f) }
 
-func (j judge) Lifted(ctx context.Context, id nhi.CredentialID) error {
-	j.known.forget(id)
-	return j.learner().Forgive(ctx, id)
+func (j Judge) Lifted(ctx context.Context, id nhi.CredentialID) error {
+	j.Known.forget(id)
+	return j.Learner().Forgive(ctx, id)
+}
+
+// ActorText is the inverse, for people.
+func ActorText(a audit.Actor) string {
+	switch {
+	case a.Name != "":
+		return string(a.Kind) + ":" + a.Name
+	case a.ID != "":
+		return string(a.Kind) + ":" + a.ID
+	}
+	return string(a.Kind)
 }

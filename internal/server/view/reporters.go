@@ -1,4 +1,4 @@
-package server
+package view
 
 import (
 	"context"
@@ -12,11 +12,11 @@ import (
 	"github.com/muster-id/muster/internal/server/intake"
 )
 
-// reporters is the intake that remembers how each source does: what it sent,
+// Reporters is the intake that remembers how each source does: what it sent,
 // how late that was, and why the last delivery failed. It counts since the
 // process started and keeps nothing: what matters is whether a source works
 // now.
-type reporters struct {
+type Reporters struct {
 	*intake.Intake
 	since time.Time
 
@@ -24,34 +24,34 @@ type reporters struct {
 	of map[nhi.ID]*client.SourceHealth
 }
 
-func newReporters(in *intake.Intake) *reporters {
-	return &reporters{Intake: in, since: time.Now().UTC(), of: map[nhi.ID]*client.SourceHealth{}}
+func NewReporters(in *intake.Intake) *Reporters {
+	return &Reporters{Intake: in, since: time.Now().UTC(), of: map[nhi.ID]*client.SourceHealth{}}
 }
 
 // Logs implements frame.Intake.
-func (r *reporters) Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error) {
+func (r *Reporters) Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error) {
 	got, err := r.Intake.Logs(ctx, source, format, body)
-	r.note(source.ID, got, err, time.Now().UTC())
+	r.Note(source.ID, got, err, time.Now().UTC())
 	return got, err
 }
 
 // Text implements frame.Intake.
-func (r *reporters) Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error) {
+func (r *Reporters) Text(ctx context.Context, source nhi.Source, contentType string, body io.Reader) ([]client.SightingReply, error) {
 	got, err := r.Intake.Text(ctx, source, contentType, body)
-	r.note(source.ID, client.Received{}, err, time.Now().UTC())
+	r.Note(source.ID, client.Received{}, err, time.Now().UTC())
 	return got, err
 }
 
 // Sighting implements frame.Intake.
-func (r *reporters) Sighting(ctx context.Context, source nhi.Source, s client.ReportSighting) (client.SightingReply, error) {
+func (r *Reporters) Sighting(ctx context.Context, source nhi.Source, s client.ReportSighting) (client.SightingReply, error) {
 	got, err := r.Intake.Sighting(ctx, source, s)
-	r.note(source.ID, client.Received{}, err, time.Now().UTC())
+	r.Note(source.ID, client.Received{}, err, time.Now().UTC())
 	return got, err
 }
 
-// note takes one delivery in. Administrators may report, too, and are no
+// Note takes one delivery in. Administrators may report, too, and are no
 // source.
-func (r *reporters) note(id nhi.ID, got client.Received, err error, at time.Time) {
+func (r *Reporters) Note(id nhi.ID, got client.Received, err error, at time.Time) {
 	if id == "" {
 		return
 	}
@@ -79,7 +79,7 @@ func (r *reporters) note(id nhi.ID, got client.Received, err error, at time.Time
 }
 
 // SourceHealth implements frame.Operations.
-func (r *reporters) SourceHealth(id nhi.ID) client.SourceHealth {
+func (r *Reporters) SourceHealth(id nhi.ID) client.SourceHealth {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if h := r.of[id]; h != nil {
@@ -88,15 +88,15 @@ func (r *reporters) SourceHealth(id nhi.ID) client.SourceHealth {
 	return client.SourceHealth{Since: r.since}
 }
 
-// operating implements frame.Operations: how the process and its sources do.
-type operating struct {
-	*reporters
-	register *health.Register
+// Operating implements frame.Operations: how the process and its sources do.
+type Operating struct {
+	*Reporters
+	Register *health.Register
 }
 
 // Health implements frame.Operations.
-func (o operating) Health(ctx context.Context) client.Health {
-	report := o.register.Report(ctx)
+func (o Operating) Health(ctx context.Context) client.Health {
+	report := o.Register.Report(ctx)
 	out := client.Health{Ready: report.Ready, Checks: make([]client.HealthCheck, 0, len(report.Checks))}
 	for _, l := range report.Checks {
 		out.Checks = append(out.Checks, client.HealthCheck{Name: l.Name, State: l.Level.String(), Vital: l.Vital, Why: l.Why, Cure: l.Cure})
