@@ -46,7 +46,7 @@ func (l layer) String() string { return names[l] }
 var house = map[string]layer{
 	"nhi": library, "key": library, "jose": library, "seal": library, "fingerprint": library, "journal": library,
 	"geo": library, "useragent": library, "surprise": library, "jsonscan": library, "strictyaml": library, "health": library, "output": library,
-	"certs": library, "backup": library, "sbom": library,
+	"certs": library, "backup": library, "sbom": library, "telemetry": library,
 	"filter":    library,
 	"connector": domain, "inventory": domain, "activity": domain, "baseline": domain, "detect": domain, "leak": domain,
 	"attest": domain, "policy": domain, "decision": domain, "enforce": domain, "issuer": domain, "respond": domain,
@@ -220,6 +220,7 @@ var vendors = map[string][]string{
 	"github.com/ThalesGroup/":       {"seal/pkcs11"},
 	"golang.org/x/crypto/acme":      {"certs"},
 	"github.com/yuin/goldmark":      {"manual"},
+	"go.opentelemetry.io/":          {"telemetry"},
 }
 
 func TestVendorLibrariesStayBehindOneDoor(t *testing.T) {

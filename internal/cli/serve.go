@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"net/http"
 	"os"
 	"os/exec"
@@ -24,6 +25,7 @@ import (
 	"github.com/muster-id/muster/internal/demo"
 	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/server"
+	"github.com/muster-id/muster/internal/telemetry"
 )
 
 func (a *app) serve() *cobra.Command {
@@ -88,6 +90,16 @@ func (a *app) runServer(ctx context.Context, set server.Settings) error {
 	if err := a.logging(); err != nil {
 		return err
 	}
+	tracing, err := telemetry.Start(ctx, a.Std.Getenv, a.Version)
+	if err != nil {
+		return command.UsageError{Err: err}
+	}
+	defer func() {
+		if err := tracing.Stop(ctx); err != nil {
+			slog.Warn("the last traces are lost", "error", err)
+		}
+	}()
+	set.Tracing = tracing
 	s, err := server.New(ctx, set)
 	if err != nil {
 		return fmt.Errorf("start on %s: %w", set.Data, err)

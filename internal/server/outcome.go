@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/telemetry"
 )
 
 // outcomes counts decisions since the start, in all and by point.
@@ -73,7 +74,9 @@ func (c counting) Decide(ctx context.Context, q *nhi.Question) nhi.Decision {
 		q.Operation, q.Resource = c.clean(q.Operation), c.clean(q.Resource)
 		q.Subject.Identity, q.Subject.KeyID = nhi.ID(c.clean(string(q.Subject.Identity))), c.clean(q.Subject.KeyID)
 	}
+	followed := telemetry.Deciding(ctx)
 	d := c.Service.Decide(ctx, q)
+	followed.End(d.ID, string(d.Outcome))
 	c.outcomes.count(&d)
 	return d
 }

@@ -79,6 +79,7 @@ import (
 	storenotify "github.com/muster-id/muster/internal/store/notify"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 	"github.com/muster-id/muster/internal/stream/nats"
+	"github.com/muster-id/muster/internal/telemetry"
 )
 
 // Settings say what a server runs on.
@@ -96,6 +97,8 @@ type Settings struct {
 	Reload     func() (config.Config, error)
 	ConfigFile string
 	Again      <-chan os.Signal
+	// Tracing follows requests; nil: nobody does. Its owner stops it after Run.
+	Tracing *telemetry.Tracing
 }
 
 // A Server is everything, built and listening. Requests are answered once Run
@@ -474,13 +477,13 @@ const (
 func (s *Server) Run(ctx context.Context) error {
 	// Uploads and streams give themselves more time than other requests have.
 	main := &http.Server{
-		Handler: s.handler, ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		Handler: s.settings.Tracing.Handler(s.handler), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 	main.RegisterOnShutdown(func() { close(s.ending) })
 	operations := s.operations(s.metrics())
 	s.probed.Store(&operations)
-	inner, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	inner, cancel := context.WithCancel(s.settings.Tracing.With(context.WithoutCancel(ctx)))
 	defer cancel()
 	failed := make(chan error, 10)
 	var listening, working sync.WaitGroup

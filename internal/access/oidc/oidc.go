@@ -31,6 +31,7 @@ import (
 
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/telemetry"
 )
 
 // Settings say which provider, and who we are to it.
@@ -140,7 +141,7 @@ func New(s Settings, secret, public string) (*Provider, error) {
 		}
 	}
 	client := &http.Client{
-		Timeout: timeout, Transport: limited{http.DefaultTransport},
+		Timeout: timeout, Transport: telemetry.Transport(limited{http.DefaultTransport}, "sso"),
 		// A provider answers where its metadata says, or not at all.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the provider redirects") },
 	}

@@ -24,6 +24,7 @@ import (
 
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify"
+	"github.com/muster-id/muster/internal/telemetry"
 )
 
 // Settings say where a webhook goes.
@@ -81,6 +82,7 @@ func New(s Settings, secret string) (*Hook, error) {
 	}
 	return &Hook{name: s.Name, url: u.String(), secret: raw, client: &http.Client{
 		Timeout:       timeout,
+		Transport:     telemetry.Transport(nil, "webhook"),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
 }

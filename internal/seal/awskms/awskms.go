@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/seal"
+	"github.com/muster-id/muster/internal/telemetry"
 )
 
 // Settings say which key wraps and who asks for it.
@@ -76,7 +77,7 @@ func New(s Settings) (*Key, error) {
 		k.url = u.Scheme + "://" + u.Host + "/"
 	}
 	// A key service does not send us elsewhere.
-	k.client = &http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	k.client = &http.Client{Timeout: patience, Transport: telemetry.Transport(nil, "kms"), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	return k, nil
 }
 
