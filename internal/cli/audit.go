@@ -32,14 +32,17 @@ muster audit verify --data /var/lib/muster --against checkpoint.json`, a.auditLi
 func (a *app) auditList() *cobra.Command {
 	var before uint64
 	var limit int
+	var narrow command.Narrowing
 	return a.Command(command.Verb{
 		Use: "list", Short: "List acts, the newest first",
 		Example: `
 muster audit list
+muster audit list --filter 'act:credential.* at>7d'
 muster audit list --before 120 --limit 20 -o json`,
 		Prints: output.Fields[client.Entry](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			command.NewestFlag(c, &limit)
+			narrow.FilterFlag(c, "actor:operator:* at>7d")
 			c.Flags().Uint64Var(&before, "before", 0, "only entries with a smaller number")
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
@@ -47,7 +50,7 @@ muster audit list --before 120 --limit 20 -o json`,
 			if before > 0 {
 				q.Set("before", strconv.FormatUint(before, 10))
 			}
-			return command.Newest(ctx, k, "/v1/audit", q, limit, entryColumns)
+			return command.Newest(ctx, k, "/v1/audit", narrow.Of(q), limit, entryColumns)
 		},
 	})
 }

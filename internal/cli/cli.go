@@ -44,7 +44,7 @@ muster serve --data /var/lib/muster`)
 		}
 	}
 	in("start", "Start here:", a.demo(), a.scan(), a.replay(), a.serve(), a.login())
-	in("know", "Know and verify:", a.inventory(), a.identity(), a.credential(), a.source(), a.point())
+	in("know", "Know and verify:", a.inventory(), a.identity(), a.credential(), a.source(), a.point(), a.search())
 	in("decide", "Decide and watch:", a.resource(), a.policy(), a.decide(), a.finding())
 	in("act", "Act and prove:", a.action(), a.audit())
 	in("tool", "The tool itself:", operate.Config(a.App), operate.Backup(a.App), operate.Restore(a.App), operate.Doctor(a.App), operate.Version(a.App), a.man(root))

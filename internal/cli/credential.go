@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -29,19 +30,31 @@ muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge`,
 
 func (a *app) credentialList() *cobra.Command {
 	var identity string
+	var limit int
+	var narrow command.Narrowing
 	return a.Command(command.Verb{
-		Use: "list --identity ID", Short: "List the credentials of an identity",
+		Use: "list", Short: "List credentials",
 		Example: `
+muster credential list --filter 'static:true last_used<90d' --order last_used
 muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge
 muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --json id,state`,
 		Prints: output.Fields[client.Credential](), Talks: command.Reads,
-		Flags: func(c *cobra.Command) { identityFlag(c, &identity) },
+		Flags: func(c *cobra.Command) {
+			narrow.FilterFlag(c, "static:true last_used<90d")
+			narrow.OrderFlag(c, "id", "created", "expires", "last_used")
+			c.Flags().StringVar(&identity, "identity", "", "only those of the identity with this `id`")
+			command.LimitFlag(c, &limit)
+		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
-			var d client.IdentityDetail
-			if err := k.Get(ctx, "/v1/identities/"+url.PathEscape(identity), nil, &d); err != nil {
+			if identity == "" {
+				return command.Pages(ctx, k, "/v1/credentials", narrow.Of(url.Values{}), limit, credentialColumns)
+			}
+			// Asking first tells an identity that is not there from one without credentials.
+			if err := k.Get(ctx, "/v1/identities/"+url.PathEscape(identity), nil, nil); err != nil {
 				return err
 			}
-			return output.List(k.Out, d.Credentials, credentialColumns)
+			narrow.Filter = strings.TrimSpace("identity:" + strconv.Quote(identity) + " " + narrow.Filter)
+			return command.Pages(ctx, k, "/v1/credentials", narrow.Of(url.Values{}), limit, credentialColumns)
 		},
 	})
 }

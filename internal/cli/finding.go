@@ -38,15 +38,19 @@ func (a *app) findingList() *cobra.Command {
 	var status, identity, credential string
 	var limit int
 	var live bool
+	var narrow command.Narrowing
 	return a.Command(command.Verb{
 		Use: "list", Short: "List findings, the worst and newest first",
 		Example: `
 muster finding list --status open
+muster finding list --filter 'severity:high,critical environment:prod' --order -at
 muster finding list --watch -o json
 muster finding list --json id,severity,sentence`,
 		Prints: output.Fields[client.Finding](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			f := c.Flags()
+			narrow.FilterFlag(c, "status:open severity:high,critical")
+			narrow.OrderFlag(c, "severity", "at")
 			f.StringVar(&status, "status", "", "only this `status`: "+strings.Join(statuses, ", "))
 			f.StringVar(&identity, "identity", "", "only those about the identity with this `id`")
 			f.StringVar(&credential, "credential", "", "only those about the credential with this `id`")
@@ -60,7 +64,7 @@ muster finding list --json id,severity,sentence`,
 					return (status == "" || f.Status == status) && (identity == "" || f.Identity == identity) && (credential == "" || f.Credential == credential)
 				}, findingColumns)
 			}
-			return command.Pages(ctx, k, "/v1/findings", url.Values{"status": {status}, "identity": {identity}, "credential": {credential}}, limit, findingColumns)
+			return command.Pages(ctx, k, "/v1/findings", narrow.Of(url.Values{"status": {status}, "identity": {identity}, "credential": {credential}}), limit, findingColumns)
 		},
 	})
 }
@@ -118,22 +122,24 @@ muster action undo 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11 --reason "it was a drill
 func (a *app) actionList() *cobra.Command {
 	var limit int
 	var live bool
+	var narrow command.Narrowing
 	return a.Command(command.Verb{
 		Use: "list", Short: "List actions, the newest first",
 		Example: `
 muster action list
-muster action list --jq '.[] | select(.status == "proposed").id'
+muster action list --filter status:proposed --jq '.[].id'
 muster action list --watch`,
 		Prints: output.Fields[client.Action](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			command.NewestFlag(c, &limit)
+			narrow.FilterFlag(c, "status:proposed at>7d")
 			c.Flags().BoolVar(&live, "watch", false, "print what is done from now on")
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			if live {
 				return command.Watch(ctx, k, "action", limit, func(client.Action) bool { return true }, actionColumns)
 			}
-			return command.Newest(ctx, k, "/v1/actions", nil, limit, actionColumns)
+			return command.Newest(ctx, k, "/v1/actions", narrow.Of(url.Values{}), limit, actionColumns)
 		},
 	})
 }
@@ -176,15 +182,18 @@ func (a *app) decideList() *cobra.Command {
 	var outcome, identity, point string
 	var limit int
 	var live bool
+	var narrow command.Narrowing
 	return a.Command(command.Verb{
 		Use: "list", Short: "List recent decisions, the newest first",
 		Example: `
 muster decide list --outcome deny
+muster decide list --filter 'outcome:deny country:NL,DE at>1h'
 muster decide list --watch
 muster decide list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json`,
 		Prints: output.Fields[client.Decision](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			f := c.Flags()
+			narrow.FilterFlag(c, "outcome:deny country:NL at>1h")
 			f.StringVar(&outcome, "outcome", "", "only this `outcome`: "+strings.Join(outcomes, ", "))
 			f.StringVar(&identity, "identity", "", "only those about the identity with this `id`")
 			f.StringVar(&point, "point", "", "only those of the point with this `id`")
@@ -198,7 +207,7 @@ muster decide list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json`,
 					return (outcome == "" || d.Outcome == outcome) && (identity == "" || d.Identity == identity) && (point == "" || d.Point == point)
 				}, decisionColumns)
 			}
-			return command.Newest(ctx, k, "/v1/decisions", url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}}, limit, decisionColumns)
+			return command.Newest(ctx, k, "/v1/decisions", narrow.Of(url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}}), limit, decisionColumns)
 		},
 	})
 }

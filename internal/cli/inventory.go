@@ -134,16 +134,20 @@ func (a *app) identityList() *cobra.Command {
 	var query, kind, environment, owner, state string
 	var unowned, shadow bool
 	var limit int
+	var narrow command.Narrowing
 	return a.Command(command.Verb{
 		Use: "list", Short: "List identities",
 		Example: `
 muster identity list
 muster identity list --query payments --environment prod
 muster identity list --unowned -o csv > unowned.csv
+muster identity list --filter 'environment:prod -owner:* last_used<90d' --order -risk
 muster identity list --jq '[.[] | select(.risk > 50)] | length'`,
 		Prints: output.Fields[client.Identity](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			f := c.Flags()
+			narrow.FilterFlag(c, "kind:iam-user -owner:* risk>=50")
+			narrow.OrderFlag(c, "name", "risk", "last_used", "created")
 			f.StringVarP(&query, "query", "q", "", "`words`; each must begin a word of name, path, native id, account or owner")
 			f.StringVar(&kind, "kind", "", "only this `kind`")
 			f.StringVar(&environment, "environment", "", "only this `environment`")
@@ -162,7 +166,7 @@ muster identity list --jq '[.[] | select(.risk > 50)] | length'`,
 			if shadow {
 				q.Set("shadow", "true")
 			}
-			return command.Pages(ctx, k, "/v1/identities", q, limit, identityColumns)
+			return command.Pages(ctx, k, "/v1/identities", narrow.Of(q), limit, identityColumns)
 		},
 	})
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -189,20 +190,43 @@ func LimitFlag(c *cobra.Command, limit *int) {
 	c.Flags().IntVar(limit, "limit", 0, "how many at most; 0 means all")
 }
 
-// Newest prints a list that has no further pages: what happened most recently.
+// Newest prints what happened most recently, up to limit. A filter may make the
+// server's pages short, so it reads on until there are enough.
 func Newest[T any](ctx context.Context, k *Call, path string, query url.Values, limit int, columns []output.Column[T]) error {
 	if limit < 0 || limit > maxPage {
 		return Usagef("--limit %d: want 1 to %d", limit, maxPage)
 	}
-	q := Given(query)
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
-	}
-	var page client.Page[T]
-	if err := k.Get(ctx, path, q, &page); err != nil {
+	items, _, err := Read[T](ctx, k, path, query, cmp.Or(limit, 50))
+	if err != nil {
 		return err
 	}
-	return output.List(k.Out, page.Items, columns)
+	return output.List(k.Out, items, columns)
+}
+
+// A Narrowing is what a list's --filter and --order say.
+type Narrowing struct{ Filter, Order string }
+
+// FilterFlag gives a list --filter, in the language of docs/reference/filter.md.
+func (n *Narrowing) FilterFlag(c *cobra.Command, example string) {
+	c.Flags().StringVarP(&n.Filter, "filter", "f", "", "`terms` that must all hold, such as '"+example+"'; see /docs/reference/filter")
+}
+
+// OrderFlag gives a list --order by one of the fields. A server lists none
+// otherwise.
+func (n *Narrowing) OrderFlag(c *cobra.Command, fields ...string) {
+	c.Flags().StringVar(&n.Order, "order", "", "`field` to order by, - before it for the largest or newest first: "+strings.Join(fields, ", "))
+	words := fields
+	for _, f := range fields {
+		words = append(words, "-"+f)
+	}
+	Completes(c, "order", words...)
+}
+
+// Of adds what the flags say to a query.
+func (n *Narrowing) Of(query url.Values) url.Values {
+	query.Set("filter", n.Filter)
+	query.Set("order", n.Order)
+	return query
 }
 
 // NewestFlag gives a list whose newest entries matter --limit.
@@ -251,7 +275,7 @@ func Read[T any](ctx context.Context, k *Call, path string, query url.Values, li
 		if page.Next == "" || (limit > 0 && len(items) >= limit) {
 			return items, page.Next != "", nil
 		}
-		if page.Next == token || len(page.Items) == 0 {
+		if page.Next == token { // an empty page may have a next one: the filter matched nothing of it
 			return nil, false, errors.New("the server's list does not come to an end")
 		}
 		token = page.Next
@@ -259,8 +283,14 @@ func Read[T any](ctx context.Context, k *Call, path string, query url.Values, li
 }
 
 // Watch prints one topic of the live stream, with the filter keep, until ctx
-// ends or limit things were printed; 0 means no limit.
+// ends or limit things were printed; 0 means no limit. Only the list itself
+// understands --filter and --order.
 func Watch[T any](ctx context.Context, k *Call, topic string, limit int, keep func(T) bool, columns []output.Column[T]) error {
+	for _, flag := range []string{"filter", "order"} {
+		if k.Cmd.Flags().Changed(flag) {
+			return Usagef("--%s narrows the list and not --watch: use --jq or the other flags with it", flag)
+		}
+	}
 	c, err := k.Client()
 	if err != nil {
 		return err
