@@ -291,11 +291,12 @@ func (db *DB) look(ctx context.Context) {
 	}
 	for {
 		fresh := db.writer == nil
-		var now state
 		var err error
 		if fresh {
-			now, err = db.resume(ctx)
-		} else if now, err = db.writer.state(ctx); err == nil {
+			_, err = db.resume(ctx)
+		} else if now, failed := db.writer.state(ctx); failed != nil {
+			err = failed
+		} else {
 			err = db.verify(now)
 		}
 		if err != nil {

@@ -182,7 +182,7 @@ func (s *Frame) may(r *http.Request, rule rule) error {
 		return fmt.Errorf("only a source may report here: %w", nhi.ErrDenied)
 	case permits.MayEverywhere(rule.right) || rule.reach == narrowed:
 		return nil
-	case rule.reach != one || rule.of == nil:
+	case rule.reach == whole || rule.of == nil:
 		return fmt.Errorf("this needs the right to %s without a scope: %w", rule.right, nhi.ErrDenied)
 	}
 	id, err := rule.of(s, ctx, r.PathValue("id"))

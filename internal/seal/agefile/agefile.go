@@ -49,7 +49,7 @@ func ReadIdentity(path string) (*Identity, error) {
 	found, err := age.ParseIdentities(bytes.NewReader(text))
 	if err != nil {
 		// The parser's own error may quote a line, which is the secret.
-		return nil, fmt.Errorf("age identity: %s is no file of age identities: want lines such as age-keygen writes, AGE-SECRET-KEY-1...", path)
+		return nil, fmt.Errorf("age identity: %s is no file of age identities: want lines such as age-keygen writes, which begin with AGE-SECRET-KEY-1", path)
 	}
 	id := &Identity{path: path, identities: found}
 	for _, i := range found {

@@ -20,8 +20,10 @@ func TestAFileThatIsBeingWrittenIsNotReadHalf(t *testing.T) {
 	r := New(config.Default(), time.Now())
 	r.File = path
 	r.Watch()
-	if r.changed() || r.changed() {
-		t.Error("a file that nobody touched changed")
+	for range 2 {
+		if r.changed() {
+			t.Error("a file that nobody touched changed")
+		}
 	}
 	write("") // truncated, as the beginning of a write
 	if r.changed() {
