@@ -12,6 +12,7 @@ import (
 
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/cli/operate"
+	"github.com/muster-id/muster/internal/cli/people"
 )
 
 // Run runs one command line and returns the exit status. It blocks until the
@@ -47,6 +48,7 @@ muster serve --data /var/lib/muster`)
 	in("know", "Know and verify:", a.inventory(), a.identity(), a.credential(), a.source(), a.point(), a.search())
 	in("decide", "Decide and watch:", a.resource(), a.policy(), a.decide(), a.finding())
 	in("act", "Act and prove:", a.action(), a.audit())
+	in("people", "Who uses Muster itself:", people.Person(a.App), people.Token(a.App))
 	in("tool", "The tool itself:", operate.Config(a.App), operate.Backup(a.App), operate.Restore(a.App), operate.Doctor(a.App), operate.Version(a.App), a.man(root))
 	root.SetCompletionCommandGroupID("tool")
 	root.SetHelpCommandGroupID("tool")

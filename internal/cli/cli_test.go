@@ -174,6 +174,10 @@ func TestADryRunSendsNothingAndShowsNoSecret(t *testing.T) {
 		{"action", "approve", "a"},
 		{"audit", "checkpoint"},
 		{"login"},
+		{"person", "set-role", "per_a", "viewer", "--team", "payments"},
+		{"person", "disable", "per_a"},
+		{"token", "create", "ci", "--role", "viewer"},
+		{"token", "revoke", "abc"},
 		{"inventory", "import", "aws", "--authorization-details", file},
 		{"replay", file, "--to", s.env["MUSTER_SERVER"]},
 	} {
@@ -195,6 +199,7 @@ func TestWritesAreTheOnesWithADryRun(t *testing.T) {
 	writing := map[string]bool{
 		"create": true, "set-owner": true, "register": true, "pin": true, "unpin": true, "apply": true, "add": true, "enroll": true, "set": true,
 		"ack": true, "resolve": true, "dismiss": true, "undo": true, "approve": true, "checkpoint": true, "login": true, "aws": true, "scan": true, "replay": true,
+		"set-role": true, "disable": true, "enable": true, "revoke": true,
 	}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {

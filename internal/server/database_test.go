@@ -34,6 +34,9 @@ func TestTheStoriesHoldOnPostgreSQL(t *testing.T) {
 		"importing twice changes nothing":    TestImportingTwiceChangesNothing,
 		"a key in several places":            TestAKeyInSeveralPlacesIsContainedOnceAndLiftedWhole,
 		"an unproven sighting asks a person": TestAnUnprovenSightingAsksAPersonWhoMayApproveAndUndo,
+		"nothing leaks into a list":          TestNothingOutsideOfTheScopeLeaksIntoAList,
+		"totals count what lies in scope":    TestTotalsCountOnlyWhatLiesInTheScope,
+		"a search finds nothing outside":     TestASearchFindsNothingOutsideOfTheScope,
 	} {
 		t.Run(name, story)
 	}
