@@ -15,6 +15,8 @@ const routes = [
   { name: "points", path: "/points", ready: 'ul[aria-label="Enforcement points"] li' },
   { name: "sources", path: "/sources", ready: 'ul[aria-label="Sources"] li' },
   { name: "settings", path: "/settings", ready: 'h2:has-text("Who you are")' },
+  { name: "people", path: "/settings?part=people", ready: 'h2:has-text("People")' },
+  { name: "tokens", path: "/settings?part=tokens", ready: 'ul[aria-label="API tokens"] li' },
   { name: "health", path: "/settings?part=health", ready: 'ul[aria-label="Checks"] li' },
   { name: "about", path: "/settings?part=about", ready: 'h2:has-text("About")' },
 ];
@@ -125,6 +127,8 @@ describe("the console of a living company", () => {
         ["/points", "Enrol a point", "Enrol a point"],
         ["/points", "Change", "Point "],
         ["/sources", "Add a source", "Add a source"],
+        ["/settings?part=tokens", "Make a token", "Make a token"],
+        ["/settings?part=tokens", "Revoke…", "Revoke this token?"],
         ["/identities?filter=risk%3E%3D1", "Save view", "Save this view"],
       ]) {
         await v.go(path, `button:has-text("${button}")`);
