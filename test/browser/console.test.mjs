@@ -93,6 +93,7 @@ describe("the console of a living company", () => {
       await v.go("/identities?filter=static%3Atrue&order=-last_used", row);
       const id = await v.page.locator(row).first().getAttribute("data-id");
       for (const [tab, shows] of [
+        ["activity", 'svg[aria-label*="calls on"]'],
         ["normal", "text=calls were learned"],
         ["credentials", 'ul[aria-label="Credentials"] li'],
         ["decisions", 'nav[aria-label="Parts"]'],
@@ -315,7 +316,7 @@ describe("the console of a living company", () => {
       }
       await v.go("/identities?filter=static%3Atrue&order=-last_used", row);
       await v.page.locator(`${row} a`).first().click();
-      await v.page.locator("text=calls were learned").waitFor();
+      await v.page.locator('svg[aria-label*="calls on"]').waitFor();
       await v.page.locator('section[aria-label="Lineage"] ol').waitFor();
       await v.picture(`${images}/identity-${theme}.png`);
       await v.close();

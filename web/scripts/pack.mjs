@@ -33,11 +33,25 @@ for (const name of ["@fontsource-variable/inter", "@fontsource/jetbrains-mono", 
 }
 
 // A licence that may not be part of the program ends the build (internal/sbom).
-const allowed = new Set(["MIT", "BSD-2-Clause", "BSD-3-Clause", "Apache-2.0", "MPL-2.0", "ISC", "0BSD", "OFL-1.1", "CC0-1.0", "CC-BY-4.0", "PDDL-1.0"]);
+const allowed = new Set([
+  "MIT",
+  "BSD-2-Clause",
+  "BSD-3-Clause",
+  "Apache-2.0",
+  "MPL-2.0",
+  "ISC",
+  "0BSD",
+  "OFL-1.1",
+  "CC0-1.0",
+  "CC-BY-4.0",
+  "PDDL-1.0",
+]);
 const parts = [...(await readFile(licenses, "utf8")).matchAll(/^## (\S+) - (\S+) \((.*)\)$/gm)];
 const refused = parts.filter(([, , , license]) => !allowed.has(license));
 if (parts.length < 10 || refused.length > 0) {
-  console.error(`the licences of the console: ${parts.length} packages, not allowed: ${refused.map(([heading]) => heading).join(", ")}`);
+  console.error(
+    `the licences of the console: ${parts.length} packages, not allowed: ${refused.map(([heading]) => heading).join(", ")}`,
+  );
   process.exit(1);
 }
 

@@ -15,7 +15,8 @@ const oneOf =
 
 const outcome = oneOf("allow", "step-up", "deny");
 const status = oneOf<FindingStatus | "all">("open", "acknowledged", "resolved", "dismissed", "all");
-const tab = oneOf<IdentityTab>("normal", "credentials", "decisions", "changes");
+const tab = oneOf<IdentityTab>("activity", "normal", "credentials", "decisions", "changes");
+const days = oneOf<"7" | "28" | "90">("7", "28", "90");
 const part = oneOf<SettingsPart>("people", "tokens", "health", "about");
 
 export type ActivitySearch = {
@@ -26,8 +27,8 @@ export type ActivitySearch = {
   decision?: string;
 };
 export type IdentitiesSearch = { filter?: string; order?: string };
-export type IdentityTab = "normal" | "credentials" | "decisions" | "changes";
-export type IdentitySearch = { tab?: IdentityTab };
+export type IdentityTab = "activity" | "normal" | "credentials" | "decisions" | "changes";
+export type IdentitySearch = { tab?: IdentityTab; days?: "7" | "28" | "90" };
 export type PointsSearch = { point?: string };
 export type SettingsPart = "you" | "people" | "tokens" | "health" | "about";
 export type SettingsSearch = { part?: SettingsPart };
@@ -71,7 +72,7 @@ const identities = createRoute({
 const identity = createRoute({
   getParentRoute: () => root,
   path: "/identities/$id",
-  validateSearch: (s: Raw): IdentitySearch => ({ tab: tab(s.tab) }),
+  validateSearch: (s: Raw): IdentitySearch => ({ tab: tab(s.tab), days: days(s.days) }),
   component: lazyRouteComponent(() => import("./identities/IdentityPage"), "IdentityPage"),
 });
 const points = createRoute({

@@ -21,6 +21,7 @@ export type Found = Schemas["Found"];
 export type LineageOf = Schemas["Lineage"];
 export type Person = Schemas["Person"];
 export type Token = Schemas["Token"];
+export type UsageRow = Schemas["UsageRow"];
 export type View = Schemas["View"];
 export type Learned = Schemas["Learned"];
 export type Outcome = Decision["outcome"];

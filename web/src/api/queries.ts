@@ -1,5 +1,5 @@
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
-import { answer, api, Problem } from "./client";
+import { answer, api, Problem, type UsageRow } from "./client";
 
 // What the pages ask for. Keys begin with the noun, so that an event on the
 // live stream can make everything about that noun fresh.
@@ -146,3 +146,27 @@ export const people = queryOptions({ queryKey: ["person", "list"], queryFn: () =
 export const tokens = queryOptions({ queryKey: ["token", "list"], queryFn: () => answer(api.GET("/v1/tokens")) });
 
 export const sessions = queryOptions({ queryKey: ["session", "list"], queryFn: () => answer(api.GET("/v1/sessions")) });
+
+/** The most pages of hours that are read: 90 days are three. */
+const usagePages = 5;
+
+/** usage counts the calls of an identity hour by hour, from midnight of the first of some days. */
+export const usage = (id: string, days: number) =>
+  queryOptions({
+    queryKey: ["usage", id, days],
+    queryFn: async () => {
+      const now = new Date();
+      const from = new Date(now.getFullYear(), now.getMonth(), now.getDate() - days + 1).toISOString();
+      const rows: UsageRow[] = [];
+      let next: string | undefined;
+      for (let page = 0; page < usagePages; page++) {
+        const query = { from, bucket: "hour" as const, identity: id, limit: 1_000, page_token: next };
+        const part = await answer(api.GET("/v1/usage", { params: { query } }));
+        rows.push(...(part.rows ?? []));
+        next = part.next_page_token;
+        if (!next) break;
+      }
+      return rows;
+    },
+    staleTime: 60_000,
+  });

@@ -5,6 +5,7 @@ import { Failure } from "../parts/Failure";
 import { Skeleton } from "../parts/Skeleton";
 import type { IdentityTab } from "../router";
 import { count } from "../text/format";
+import { ActivityTab } from "./ActivityTab";
 import { ChangesTab } from "./ChangesTab";
 import { CredentialsTab } from "./CredentialsTab";
 import { DecisionsTab } from "./DecisionsTab";
@@ -17,10 +18,11 @@ const route = getRouteApi("/identities/$id");
 /** IdentityPage is all that is known about one identity: where it comes from, what it does, what was decided about it. */
 export function IdentityPage() {
   const { id } = route.useParams();
-  const { tab = "normal" } = route.useSearch();
+  const { tab = "activity", days } = route.useSearch();
   const { data: i, error, refetch } = useQuery(identity(id));
   if (!i) return error ? <Failure what="This identity" error={error} again={refetch} /> : <Skeleton rows={12} />;
   const tabs: { tab: IdentityTab; label: string }[] = [
+    { tab: "activity", label: "Activity" },
     { tab: "normal", label: "Normal" },
     { tab: "credentials", label: `Credentials ${count((i.credentials ?? []).length)}` },
     { tab: "decisions", label: "Decisions" },
@@ -37,7 +39,7 @@ export function IdentityPage() {
               key={t.tab}
               from="/identities/$id"
               to="/identities/$id"
-              search={{ tab: t.tab === "normal" ? undefined : t.tab }}
+              search={t.tab === "activity" ? { days } : { tab: t.tab }}
               replace
               resetScroll={false}
               activeOptions={{ exact: true, includeSearch: true }}
@@ -47,6 +49,7 @@ export function IdentityPage() {
             </Link>
           ))}
         </nav>
+        {tab === "activity" && <ActivityTab id={i.id} days={Number(days ?? 28)} />}
         {tab === "normal" && <NormalTab id={i.id} />}
         {tab === "credentials" && <CredentialsTab i={i} />}
         {tab === "decisions" && <DecisionsTab id={i.id} />}
