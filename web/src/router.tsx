@@ -15,7 +15,8 @@ const oneOf =
 
 const outcome = oneOf("allow", "step-up", "deny");
 const status = oneOf<FindingStatus | "all">("open", "acknowledged", "resolved", "dismissed", "all");
-const tab = oneOf<IdentityTab>("activity", "normal", "credentials", "decisions", "changes");
+// The first tab needs no name: one page has one address.
+const tab = oneOf<IdentityTab>("normal", "credentials", "decisions", "changes");
 const days = oneOf<"7" | "28" | "90">("7", "28", "90");
 const part = oneOf<SettingsPart>("people", "tokens", "health", "about");
 
