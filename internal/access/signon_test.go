@@ -440,3 +440,37 @@ func must(t *testing.T, f func() (access.Caller, error)) access.Caller {
 	}
 	return c
 }
+
+func FuzzTheCookieOfASignIn(f *testing.F) {
+	b := newBench(f, local)
+	p := &says{claims: access.Claims{Issuer: issuer, Subject: "ada", Groups: []string{"muster-admins"}}}
+	var err error
+	b.Service, err = access.New(access.Config{
+		PublicURL: local, Directory: b.store, Enrollments: b.store, Tokens: b.store, Sessions: b.store, People: b.store, Provider: p, Key: []byte(strings.Repeat("k", 32)),
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, own, err := b.BeginSignOn(f.Context(), b.request("GET", nil), "/")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("")
+	f.Add(".")
+	f.Add(own.Value + ".")
+	f.Add(own.Value[:len(own.Value)-1])
+	f.Add(strings.ToUpper(own.Value))
+	f.Fuzz(func(t *testing.T, value string) {
+		c := *own
+		c.Value = value
+		r := httptest.NewRequest("GET", local+"/signin/callback?"+url.Values{"state": {p.state}, "code": {"good"}}.Encode(), nil)
+		r.AddCookie(&c)
+		if sent := r.CookiesNamed(c.Name); len(sent) == 1 && sent[0].Value == own.Value {
+			t.Skip("the one that was sealed")
+		}
+		_, err := b.FinishSignOn(t.Context(), r)
+		if (!errors.Is(err, nhi.ErrDenied) && !errors.Is(err, nhi.ErrBusy)) || p.asked != 0 {
+			t.Errorf("a cookie that nobody sealed: %v; the provider was asked %d times", err, p.asked)
+		}
+	})
+}

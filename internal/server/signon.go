@@ -167,7 +167,14 @@ func (e *enrolment) People(ctx context.Context) ([]client.Person, error) {
 	return out, err
 }
 
-// SetPerson implements frame.Access. It is on record before it holds.
+// intends puts on record what is about to be done, durably: what holds and is
+// not on record as done was begun by whom this says.
+func (e *enrolment) intends(ctx context.Context, by, act, target string, what any) error {
+	return e.acts.Record(ctx, nhi.Act{At: time.Now(), Actor: by, Act: act, Target: target, Outcome: "proposed", Detail: view.Encode(what)})
+}
+
+// SetPerson implements frame.Access. It is on record before it holds, and again
+// once it does.
 func (e *enrolment) SetPerson(ctx context.Context, by, id string, change client.SetPerson) (client.Person, error) {
 	var c access.PersonChange
 	what := "person.set-role"
@@ -180,6 +187,9 @@ func (e *enrolment) SetPerson(ctx context.Context, by, id string, change client.
 	if change.Roles != nil {
 		grants := api.Grants(*change.Roles)
 		c.Grants = &grants
+	}
+	if err := e.intends(ctx, by, what, id, change); err != nil {
+		return client.Person{}, err
 	}
 	p, err := e.service.SetPerson(ctx, id, c)
 	if err != nil {
@@ -222,6 +232,9 @@ func (e *enrolment) CreateToken(ctx context.Context, by frame.Caller, n client.C
 	rights := make([]access.Right, 0, len(n.Rights))
 	for _, r := range n.Rights {
 		rights = append(rights, access.Right(r))
+	}
+	if err := e.intends(ctx, by.Actor(), "token.create", n.Name, n); err != nil {
+		return client.NewToken{}, err
 	}
 	t, minted, err := e.service.MintToken(ctx, callerOf(by), access.NewToken{
 		Name: n.Name, Owner: n.Owner, Life: time.Duration(n.ExpiresIn) * time.Second, Loopback: n.Loopback, Grants: api.Grants(n.Roles), Rights: rights,
