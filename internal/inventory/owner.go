@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -155,7 +156,7 @@ const maxOwner = 254 // the longest address that mail can carry (RFC 5321, secti
 // "team:x", and whether value is one.
 func ParseOwner(value string) (string, bool) {
 	value = strings.ToLower(strings.TrimSpace(value))
-	if len(value) > maxOwner || strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if len(value) > maxOwner || strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return "", false
 	}
 	if team, ok := strings.CutPrefix(value, "team:"); ok {

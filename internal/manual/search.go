@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 const (
@@ -24,8 +25,15 @@ type hit struct {
 func (m *Manual) answer(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query().Get("q")
 	if len(query) > maxQuery {
-		query = strings.ToValidUTF8(query[:maxQuery], "")
+		query = query[:maxQuery]
 	}
+	// The question is shown again, and the page may be read at a terminal.
+	query = strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, strings.ToValidUTF8(query, ""))
 	v := view{Page: &page{Title: "Search"}, Query: query, Asked: true, Hits: m.search(query)}
 	m.show(w, r, http.StatusOK, v)
 }

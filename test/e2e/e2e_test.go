@@ -17,6 +17,14 @@
 //	                           .json, .ndjson, each with or without .gz
 //	forge KEY                  set FORGED to KEY with another secret and a good checksum
 //	hostile FOLDER             a file in it whose name attacks terminals
+//	world FOLDER KEY           an account whose every text attacks: exports, log, tree with KEY
+//	besiege METHOD PATH BODY   send each attack as NAME in BODY; it is taken or refused clearly
+//	answers PATH...            each answers 200 with JSON; NAME in it is each attack in turn
+//	page PATH...               the same for HTML, which must not give it back as markup
+//	harmless N PROGRAM ARGS... status, and nothing printed attacks terminal, eye or spreadsheet
+//	exactly FILE               the printable attacks stand in the JSON array, once, unchanged
+//	receiver CONFIG            start a receiver of notices and write the configuration for it
+//	noticed TEXT               wait for a notice with TEXT; all notices must be harmless
 //	field FILE NAME            print one field of a JSON object
 //	ask METHOD PATH KEY        ask the point whose key is POINT, as nginx does, with curl
 //	eventually PROGRAM ARGS... run it until it prints something

@@ -99,6 +99,7 @@ func play(t *testing.T, names []string, on ground) {
 			"status": status, "capture": capture, "serve": serve, "stop": stop, "plant": plant, "embed": embed, "trail": trail,
 			"perm": perm, "absent": absent, "cut": cut, "flip": flip, "append": appendLine, "copy": copyFolder, "forge": forge, "hostile": hostile,
 			"field": field, "eventually": eventually, "ask": ask, "watching": watching, "watched": watched,
+			"world": world, "besiege": besiege, "answers": answers, "page": page, "harmless": harmless, "exactly": exactly, "receiver": receiver, "noticed": noticed,
 		},
 	}
 	if p.Files = names; names == nil {

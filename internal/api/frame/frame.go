@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -225,11 +227,16 @@ func New(d Deps) *Frame {
 	return &Frame{Deps: d, Key: NewKey(d.PageKey)}
 }
 
-// Plain refuses names that hold a secret: they would be stored and shown.
+// Plain refuses names that hold a secret, or what cannot be seen, such as an
+// escape sequence or a mark of direction: they would be stored and shown.
 func (s *Frame) Plain(fields ...string) error {
 	for _, f := range fields {
 		if s.Clean(f) != f {
 			return nhi.Invalidf("one of the names holds a secret; give it another name, and consider the secret lost")
+		}
+		if at := strings.IndexFunc(f, func(r rune) bool { return !unicode.IsPrint(r) }); at >= 0 {
+			r, _ := utf8.DecodeRuneInString(f[at:])
+			return nhi.Invalidf("one of the names holds %U, which cannot be seen; leave it out", r)
 		}
 	}
 	return nil

@@ -86,6 +86,9 @@ type boundary struct {
 
 type tags []struct{ Key, Value string }
 
+// maxNameBytes bounds a name. IAM's own limit is 64 letters of ASCII.
+const maxNameBytes = 128
+
 // maxTags is above IAM's own limit of 50.
 const maxTags = 64
 
@@ -213,7 +216,10 @@ func (a *account) identified(file string, arn, id, name *string) error {
 	if err := a.claim(file, *arn); err != nil {
 		return err
 	}
-	*arn, *name = clean(*arn, maxARN), clean(*name, 128)
+	if len(*name) > maxNameBytes || len(*arn) > maxARN {
+		a.report.Add(connector.Problem{File: file, Where: *id, What: fmt.Sprintf("its name of %d bytes is cut to %d; IAM has none over 64 letters, so see where the file comes from", len(*name), maxNameBytes)})
+	}
+	*arn, *name = clean(*arn, maxARN), clean(*name, maxNameBytes)
 	return nil
 }
 
