@@ -213,6 +213,11 @@ type Action struct {
 	Undoable   bool       `json:"undoable"`
 }
 
+// ActOn says why an action is undone or carried out.
+type ActOn struct {
+	Reason string `json:"reason,omitempty" maxLength:"1000" doc:"for the audit log"`
+}
+
 // Reason is one policy that determined a decision.
 type Reason struct {
 	Policy   string `json:"policy"`

@@ -78,10 +78,8 @@ func (s *server) actions(h huma.API) {
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/actions", "list-actions", "actions", "List what was done, the newest first"),
 		s.listActions)
 	type input struct {
-		ID   string `path:"id" maxLength:"64"`
-		Body struct {
-			Reason string `json:"reason,omitempty" maxLength:"1000"`
-		} `required:"false"`
+		ID   string       `path:"id" maxLength:"64"`
+		Body client.ActOn `required:"false"`
 	}
 	act := func(id, path, summary string, do func(context.Context, *input) (nhi.Action, error)) {
 		o := frame.Operation(http.MethodPost, "/v1/actions/{id}/"+path, id, "actions", summary)

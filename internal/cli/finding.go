@@ -151,10 +151,7 @@ func (a *app) actionDo(use, short string) *cobra.Command {
 		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Action](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) { reasonFlag(c, &reason) },
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
-			body := struct {
-				Reason string `json:"reason,omitempty"`
-			}{reason}
-			return command.Change(ctx, k, http.MethodPost, "/v1/actions/"+url.PathEscape(args[0])+"/"+use, body, actionColumns, nil)
+			return command.Change(ctx, k, http.MethodPost, "/v1/actions/"+url.PathEscape(args[0])+"/"+use, client.ActOn{Reason: reason}, actionColumns, nil)
 		},
 	})
 }

@@ -20,6 +20,7 @@ func (s *Frame) Describe(api *huma.OpenAPI) {
 			s.explain(o, rules[method+" "+path])
 			if o.RequestBody != nil {
 				for _, m := range o.RequestBody.Content {
+					m.Example = examples[o.OperationID]
 					gather(api, m.Schema, requests)
 				}
 			}
@@ -173,6 +174,14 @@ func (s *Frame) unframed(api *huma.OpenAPI) {
 				{Name: "Last-Event-ID", In: "header", Description: "id of the last event that was seen", Schema: &huma.Schema{Type: huma.TypeString}},
 			},
 			Responses: reply("text/event-stream", "events until the reader goes away", &huma.Schema{Type: huma.TypeString}),
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/backup", OperationID: "make-backup", Tags: []string{"operations"}, Summary: "Write a backup of the whole installation that only its recipients can read",
+			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: &huma.Schema{
+				Type: huma.TypeObject, Required: []string{"recipients"}, AdditionalProperties: false,
+				Properties: map[string]*huma.Schema{"recipients": {Type: huma.TypeArray, Items: &huma.Schema{Type: huma.TypeString}, Description: "age1..., who can read it"}},
+			}}}},
+			Responses: reply("application/octet-stream", "the backup, as an age file; its end is in it, so that a cut one is noticed", &huma.Schema{Type: huma.TypeString, Format: "binary"}),
 		},
 		{
 			Method: http.MethodPost, Path: "/v1/inventory/imports/aws", OperationID: "import-aws", Tags: []string{"inventory"}, Summary: "Import IAM's export files as a whole",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 
@@ -273,3 +274,7 @@ func (s *Frame) Guard(next *Gated) http.Handler {
 		next.ServeHTTP(w, r.WithContext(WithCaller(r.Context(), caller)))
 	})
 }
+
+// Routes lists every route that is served, such as "GET /v1/identities", in
+// order.
+func Routes() []string { return slices.Sorted(maps.Keys(rules)) }

@@ -144,6 +144,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/backup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Write a backup of the whole installation that only its recipients can read
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["make-backup"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/credentials": {
         parameters: {
             query?: never;
@@ -998,6 +1018,10 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        ActOn: {
+            /** @description for the audit log */
+            reason?: string;
+        };
         Action: {
             actor: string;
             /** Format: date-time */
@@ -1391,9 +1415,6 @@ export interface components {
             shadow: boolean;
             /** @enum {string} */
             state: "active" | "dormant" | "quarantined" | "deprecated" | "retired";
-        };
-        InputBody: {
-            reason?: string;
         };
         Learned: {
             /** @description enough was learned to judge by */
@@ -2144,6 +2165,7 @@ export interface operations {
         /** @description records, gzip or not */
         requestBody: {
             content: {
+                /** @example {"Records":[{"eventVersion":"1.09","eventName":"GetObject"}]} */
                 "application/octet-stream": string;
             };
         };
@@ -2259,6 +2281,7 @@ export interface operations {
         /** @description any text, up to 1 MB */
         requestBody: {
             content: {
+                /** @example the log said: token=... */
                 "text/plain": string;
             };
         };
@@ -2452,7 +2475,12 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["InputBody"];
+                /**
+                 * @example {
+                 *       "reason": "seen with the team"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActOn"];
             };
         };
         responses: {
@@ -2571,7 +2599,12 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["InputBody"];
+                /**
+                 * @example {
+                 *       "reason": "it was a drill"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActOn"];
             };
         };
         responses: {
@@ -2865,6 +2898,121 @@ export interface operations {
             };
         };
     };
+    "make-backup": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "recipients": [
+                 *         "age1..."
+                 *       ]
+                 *     }
+                 */
+                "application/json": {
+                    /** @description age1..., who can read it */
+                    recipients: string[];
+                };
+            };
+        };
+        responses: {
+            /** @description the backup, as an age file; its end is in it, so that a cut one is noticed */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "list-credentials": {
         parameters: {
             query?: {
@@ -3046,6 +3194,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "consumer": "nhi_mzxw6ytboi2dgnbvgy3tqobzge"
+                 *     }
+                 */
                 "application/json": components["schemas"]["PinCredential"];
             };
         };
@@ -3429,6 +3582,7 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /** @example - {id: payments/api, environment: production, sensitivity: 3} */
                 "text/plain": string;
             };
         };
@@ -3734,6 +3888,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "status": "acknowledged",
+                 *       "reason": "asked the team"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SetFinding"];
             };
         };
@@ -3858,6 +4018,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "blinded": [
+                 *         "Ao8c"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["EvaluateFingerprints"];
             };
         };
@@ -4137,6 +4304,14 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "settler",
+                 *       "kind": "service-account",
+                 *       "environment": "production",
+                 *       "owner": "team:payments"
+                 *     }
+                 */
                 "application/json": components["schemas"]["CreateIdentity"];
             };
         };
@@ -4521,6 +4696,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "expires_in": 86400
+                 *     }
+                 */
                 "application/json": components["schemas"]["CreateCredential"];
             };
         };
@@ -4641,6 +4821,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "kind": "registered-key",
+                 *       "value": "the key as its issuer gave it"
+                 *     }
+                 */
                 "application/json": components["schemas"]["RegisterCredential"];
             };
         };
@@ -4933,6 +5119,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "owner": "mara@example.com"
+                 *     }
+                 */
                 "application/json": components["schemas"]["SetOwner"];
             };
         };
@@ -5144,6 +5335,11 @@ export interface operations {
         /** @description parts authorization-details, and if at hand access-keys and credential-report */
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "authorization-details": "output of aws iam get-account-authorization-details"
+                 *     }
+                 */
                 "multipart/form-data": string;
             };
         };
@@ -5577,6 +5773,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "roles": [
+                 *         {
+                 *           "role": "analyst",
+                 *           "team": "payments"
+                 *         }
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["SetPerson"];
             };
         };
@@ -5768,6 +5974,15 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "edge",
+                 *       "dialect": "nginx",
+                 *       "sources": [
+                 *         "192.0.2.0/28"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["EnrollPoint"];
             };
         };
@@ -5879,6 +6094,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "mode": "enforce",
+                 *       "percent": 10
+                 *     }
+                 */
                 "application/json": components["schemas"]["SetPoint"];
             };
         };
@@ -6086,6 +6307,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "text": "arn:aws:iam::210987654321:user/ci"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Search"];
             };
         };
@@ -6378,6 +6604,18 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "rule": "aws-access-key-id",
+                 *       "provider": "aws",
+                 *       "public_id": "AKIA...",
+                 *       "place": {
+                 *         "kind": "file",
+                 *         "name": "deploy.sh",
+                 *         "line": 12
+                 *       }
+                 *     }
+                 */
                 "application/json": components["schemas"]["ReportSighting"];
             };
         };
@@ -6616,6 +6854,15 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "trail",
+                 *       "format": "cloudtrail",
+                 *       "accounts": [
+                 *         "210987654321"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["AddSource"];
             };
         };
@@ -6882,6 +7129,16 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "nightly report",
+                 *       "owner": "team:platform",
+                 *       "expires_in": 2592000,
+                 *       "rights": [
+                 *         "read"
+                 *       ]
+                 *     }
+                 */
                 "application/json": components["schemas"]["CreateToken"];
             };
         };
@@ -7278,6 +7535,13 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "name": "nobody answers",
+                 *       "page": "identities",
+                 *       "query": "filter=-owner:*"
+                 *     }
+                 */
                 "application/json": components["schemas"]["PutView"];
             };
         };
