@@ -215,7 +215,7 @@ var vendors = map[string][]string{
 	"github.com/go-jose/":           {"jose"},
 	"github.com/coreos/go-oidc":     {"access/oidc"},
 	"golang.org/x/oauth2":           {"access/oidc"},
-	"github.com/prometheus/":        {"server"},
+	"github.com/prometheus/":        {"server", "server/measure"},
 	"filippo.io/age":                {"seal/agefile"},
 	"github.com/ThalesGroup/":       {"seal/pkcs11"},
 	"golang.org/x/crypto/acme":      {"certs"},

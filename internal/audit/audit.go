@@ -61,6 +61,8 @@ type Settings struct {
 	// Clean, if set, may change an entry before it is written, to take out
 	// what must not be kept. It is called concurrently.
 	Clean func(*Entry)
+	// Wrote, if set, is told how long each write took, see journal.Settings.
+	Wrote func(time.Duration)
 	// Export, if set, is given each new checkpoint, to keep it elsewhere. It
 	// is called one at a time and must not call the log.
 	Export func(Checkpoint)
@@ -124,7 +126,7 @@ func Open(dir string, signer crypto.Signer, set Settings) (_ *Log, err error) {
 	if err != nil {
 		return nil, err
 	}
-	j, err := journal.Open(dir, journal.Settings{SegmentSize: segmentSize, Reserve: set.Reserve})
+	j, err := journal.Open(dir, journal.Settings{SegmentSize: segmentSize, Reserve: set.Reserve, Wrote: set.Wrote})
 	if err != nil {
 		return nil, fmt.Errorf("open audit log: %w", err)
 	}

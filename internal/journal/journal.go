@@ -85,6 +85,10 @@ type Settings struct {
 	// means none; production uses DefaultReserve.
 	Reserve int64
 
+	// Wrote, if set, is told how long each group of records took to become
+	// durable, waiting for the group before it not counted. It must not call
+	// the journal.
+	Wrote  func(time.Duration)
 	noSync bool // for the benchmark that shows what a sync costs
 }
 
@@ -339,7 +343,11 @@ func (j *Journal) write() {
 		j.mu.Unlock()
 
 		if !errors.Is(broken, ErrBroken) {
+			began := time.Now()
 			g.err = j.commit(g, last)
+			if j.set.Wrote != nil && g.err == nil {
+				j.set.Wrote(time.Since(began))
+			}
 		} else {
 			g.err = broken
 		}

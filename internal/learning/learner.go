@@ -162,6 +162,14 @@ func (l *Learner) followActivity(ctx context.Context) error {
 	return nil
 }
 
+// Positions tells how far has been learned: the number of the last batch of
+// activity in the stream, and of the last decision in the journal.
+func (l *Learner) Positions() (activity, decisions uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.activity, l.decisions
+}
+
 func (l *Learner) position() uint64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -16,13 +16,20 @@ import (
 	"github.com/muster-id/muster/internal/store"
 )
 
-// operations serves /livez, /readyz and /metrics.
+// operations serves /livez, /readyz and /metrics; without a registry there are
+// no metrics yet (503).
 func (s *Server) operations(registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.Handle("GET /readyz", s.health)
+	if registry == nil {
+		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+			http.Error(w, "the server is starting: there is nothing to measure yet", http.StatusServiceUnavailable)
+		})
+		return mux
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelError)}))
 	return mux
 }
@@ -31,7 +38,7 @@ func (s *Server) operations(registry *prometheus.Registry) http.Handler {
 // reading the facts can take minutes, and a probe should hear that the process
 // lives and is not ready. It is the one thing that New starts, and Close ends.
 func (s *Server) answer() {
-	early := s.operations(prometheus.NewRegistry())
+	early := s.operations(nil)
 	s.probed.Store(&early)
 	s.operating = &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*s.probed.Load()).ServeHTTP(w, r) }),

@@ -2,12 +2,14 @@ package server
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/muster-id/muster/internal/health"
+	"github.com/muster-id/muster/internal/stream"
 )
 
 func truth(b bool) float64 {
@@ -73,11 +75,28 @@ func (s *Server) metrics() *prometheus.Registry {
 	gauge("config_reload_ok", "1 while the configuration in force is the one that was last written, 0 when that had a mistake.", func() float64 { return truth(s.reloader.Status().OK) })
 	gauge("config_reload_timestamp_seconds", "When the configuration was last taken up, as Unix time.", func() float64 { return float64(s.reloader.Status().At.Unix()) })
 	gauge("config_restart_pending", "Keys whose new values wait for a restart.", func() float64 { return float64(len(s.reloader.Status().Restart)) })
-	r.MustRegister(s.outcomes.latency, checks{s.health})
+	gauge("learning_activity_behind", "Batches of activity in the stream that were not learned from yet; NaN without a stream.", s.activityBehind)
+	gauge("learning_decisions_behind", "Decisions on record that were not learned from yet.", func() float64 {
+		_, decisions := s.learner.Positions()
+		return float64(s.journal.Last().Seq) - float64(decisions)
+	})
+	r.MustRegister(s.outcomes.latency, checks{s.health}, s.appends, s.refusals)
 	for _, o := range []string{"allow", "step_up", "deny", "would_refuse"} {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "muster_decisions_total", Help: "Decisions by outcome.", ConstLabels: prometheus.Labels{"outcome": o},
 		}, func() float64 { return float64(s.outcomes.get(o)) }))
 	}
 	return r
+}
+
+// activityBehind is how far learning lies behind the stream.
+func (s *Server) activityBehind() float64 {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // a scrape has no deadline to hand on
+	defer cancel()
+	last, err := s.stream.LastSeq(ctx, stream.ActivityBatch)
+	if err != nil {
+		return math.NaN()
+	}
+	learned, _ := s.learner.Positions()
+	return max(float64(last)-float64(learned), 0)
 }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/muster-id/muster/internal/health"
 )
 
 var (
@@ -24,17 +27,17 @@ func served(t *testing.T) []string {
 	t.Helper()
 	r := start(t, t.TempDir())
 	var text []byte
-	// While it starts, a server answers without metrics of its own.
+	// While it starts, a server answers 503.
 	r.until("the metrics", func() bool {
 		res, err := http.Get(r.OpsURL() + "/metrics")
 		if err != nil {
 			t.Fatal(err)
 		}
 		defer res.Body.Close()
-		if text, err = io.ReadAll(res.Body); err != nil || res.StatusCode != http.StatusOK {
+		if text, err = io.ReadAll(res.Body); err != nil || (res.StatusCode != http.StatusOK && res.StatusCode != http.StatusServiceUnavailable) {
 			t.Fatalf("metrics: %d, %v", res.StatusCode, err)
 		}
-		return len(text) > 0
+		return res.StatusCode == http.StatusOK
 	})
 	names := map[string]bool{}
 	for _, m := range metricType.FindAllStringSubmatch(string(text), -1) {
@@ -44,6 +47,14 @@ func served(t *testing.T) []string {
 		t.Fatalf("no metric of ours in %d bytes: %.2000s", len(text), text)
 	}
 	return slices.Sorted(maps.Keys(names))
+}
+
+func TestMetricsOfAServerThatStartsAreNotEmptyButAbsent(t *testing.T) {
+	w := httptest.NewRecorder()
+	(&Server{health: &health.Register{}}).operations(nil).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("status is %d: Prometheus would take an empty page for a server that is well", w.Code)
+	}
 }
 
 func TestDashboardAndAlertsNameOnlyMetricsThatAreServed(t *testing.T) {

@@ -68,6 +68,7 @@ import (
 	"github.com/muster-id/muster/internal/seal"
 	"github.com/muster-id/muster/internal/server/document"
 	"github.com/muster-id/muster/internal/server/intake"
+	"github.com/muster-id/muster/internal/server/measure"
 	"github.com/muster-id/muster/internal/server/recall"
 	"github.com/muster-id/muster/internal/server/reload"
 	"github.com/muster-id/muster/internal/server/view"
@@ -136,6 +137,8 @@ type Server struct {
 	reloader   *reload.Reloader
 	answered   atomic.Int64 // nanoseconds that the store took at the last heartbeat
 	clock      health.Clock
+	appends    measure.Appends
+	refusals   measure.Refusals
 	changed    *view.Wakeup
 	respond    *respond.Service
 	access     *access.Service
@@ -153,7 +156,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{settings: s, outcomes: &outcomes{latency: newLatency()}, changed: view.NewWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
+	srv := &Server{settings: s, appends: measure.NewAppends(), refusals: measure.NewRefusals(), outcomes: &outcomes{latency: newLatency()}, changed: view.NewWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.Close())
@@ -222,11 +225,11 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("load the leak rules: %w", err)
 	}
 	reserve := s.settings.Config.JournalReserve
-	if s.audit, err = audit.Open(filepath.Join(data, "audit"), s.auditor, audit.Settings{Reserve: reserve / 4, Clean: cleaner(s.scanner.RedactString)}); err != nil {
+	if s.audit, err = audit.Open(filepath.Join(data, "audit"), s.auditor, audit.Settings{Reserve: reserve / 4, Wrote: s.appends.Of("audit"), Clean: cleaner(s.scanner.RedactString)}); err != nil {
 		return err
 	}
 	s.onClose(s.audit.Close)
-	if s.journal, err = journal.Open(filepath.Join(data, "decisions"), journal.Settings{Reserve: reserve}); err != nil {
+	if s.journal, err = journal.Open(filepath.Join(data, "decisions"), journal.Settings{Reserve: reserve, Wrote: s.appends.Of("decisions")}); err != nil {
 		return err
 	}
 	s.onClose(s.journal.Close)
@@ -477,7 +480,7 @@ const (
 func (s *Server) Run(ctx context.Context) error {
 	// Uploads and streams give themselves more time than other requests have.
 	main := &http.Server{
-		Handler: s.settings.Tracing.Handler(s.handler), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+		Handler: s.settings.Tracing.Handler(s.refusals.Handler(s.handler)), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
 		MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(slog.Default().Handler(), slog.LevelDebug),
 	}
 	main.RegisterOnShutdown(func() { close(s.ending) })
