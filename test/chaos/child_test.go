@@ -19,12 +19,14 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/stream/nats/natstest"
 )
 
 // muster is the program under test; TestMain builds it.
 var muster string
 
 func TestMain(m *testing.M) {
+	natstest.Main()
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "muster-chaos-")
 		if err != nil {
@@ -49,6 +51,7 @@ type child struct {
 	data  string
 	url   string
 	ops   string
+	env   []string // where the state and the stream are, if not in data
 }
 
 // lines is what a child wrote; it may be read while the child writes.
@@ -91,12 +94,19 @@ func (c *child) start(t *testing.T) {
 	}
 	c.cmd = exec.Command(muster, "serve", "--debug", "--data", c.data, "--config", config,
 		"--listen", strings.TrimPrefix(c.url, "http://"), "--ops-listen", strings.TrimPrefix(c.ops, "http://"))
+	c.cmd.Env = append(os.Environ(), c.env...)
 	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
 	if err := c.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() { c.ended <- c.cmd.Wait() }() // ends with the process
 	t.Cleanup(func() { _ = c.cmd.Process.Kill() })
+	c.await(t)
+}
+
+// await waits until the server is ready.
+func (c *child) await(t *testing.T) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 60*time.Second)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -112,7 +122,7 @@ func (c *child) start(t *testing.T) {
 		}
 		select {
 		case err := <-c.ended:
-			t.Fatalf("the server ended while starting: %v\n%s", err, c.out)
+			t.Fatalf("the server ended before it was ready: %v\n%s", err, c.out)
 		case <-ctx.Done():
 			t.Fatalf("the server is not ready after a minute:\n%s", c.out)
 		case <-tick.C:

@@ -7,5 +7,8 @@ import "testing"
 // rounds is how often the server is killed.
 const rounds = 10
 
+// matrixRounds is how often something is killed in a house of many parts.
+const matrixRounds = 6
+
 // record keeps the figures of long runs only.
-func record(*testing.T, string) {}
+func record(*testing.T, string, string, string, string) {}

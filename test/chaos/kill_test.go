@@ -43,7 +43,7 @@ const records = 48_000 * rounds / 10
 
 // portions cuts the history of the workloads up, and counts what each of them
 // did.
-func portions(co *company) (out []portion, did map[nhi.ID]int) {
+func portions(co *company, records int) (out []portion, did map[nhi.ID]int) {
 	did = map[nhi.ID]int{}
 	var body bytes.Buffer
 	n := 0
@@ -100,6 +100,8 @@ type chaos struct {
 	portions []portion
 	imports  []elsewhere
 	done     acknowledged
+	open     func(*testing.T) *store.DB
+	records  int // of the log
 }
 
 // An elsewhere is the account of another organisation, imported on the way.
@@ -138,10 +140,16 @@ func TestNothingAcknowledgedIsLostByKillingTheServer(t *testing.T) {
 	c.start(t)
 	co := newCompany(t, c)
 	began := time.Now()
-	parts, did := portions(co)
-	k := &chaos{company: co, rnd: rand.New(rand.NewPCG(seed, uint64(began.UnixNano()))), portions: parts, imports: otherAccounts(t, co, 40*rounds)}
+	parts, did := portions(co, records)
+	k := &chaos{company: co, rnd: rand.New(rand.NewPCG(seed, uint64(began.UnixNano()))), portions: parts, imports: otherAccounts(t, co, 40*rounds), records: records, open: func(t *testing.T) *store.DB {
+		db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: c.data, Settings: store.Settings{Program: "test"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}}
 	for round := range rounds {
-		k.live(t, time.Duration(50+k.rnd.IntN(1200))*time.Millisecond)
+		k.live(t, time.Duration(50+k.rnd.IntN(1200))*time.Millisecond, func() { c.kill(t) })
 		c.start(t)
 		k.check(t, round)
 		if t.Failed() {
@@ -159,11 +167,11 @@ func TestNothingAcknowledgedIsLostByKillingTheServer(t *testing.T) {
 	if len(a.imports) == 0 || a.portions == 0 || len(a.sensitive) == 0 || len(a.contained) == 0 {
 		t.Error("somebody got nothing done; the test proves nothing")
 	}
-	record(t, figures)
+	record(t, "kill.md", "Killing the server", "The server is", figures)
 }
 
-// live lets everybody work until the server is killed, after a while.
-func (k *chaos) live(t *testing.T, while time.Duration) {
+// live lets everybody work until something is killed, after a while.
+func (k *chaos) live(t *testing.T, while time.Duration, kill func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
@@ -174,7 +182,7 @@ func (k *chaos) live(t *testing.T, while time.Duration) {
 		})
 	}
 	<-time.After(while)
-	k.child.kill(t)
+	kill()
 	cancel()
 	wg.Wait()
 }
@@ -420,7 +428,7 @@ type sight struct {
 func (k *chaos) lastRecord(t *testing.T) sight {
 	t.Helper()
 	var s sight
-	for line := range k.Gateway(records, nil) {
+	for line := range k.Gateway(k.records, nil) {
 		var rec struct {
 			At  time.Time `json:"eventTime"`
 			Who struct {
@@ -461,10 +469,7 @@ func (k *chaos) folder(t *testing.T, did map[nhi.ID]int) {
 			t.Errorf("%s: %d events were learned; the log has %d and %d requests were allowed", wl.Name, got, want, allowed[wl.Identity])
 		}
 	}
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: k.child.data, Settings: store.Settings{Program: "test"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	db := k.open(t)
 	defer db.Close()
 	if n, err := kept.Count(t.Context(), db); err != nil || int(n) != len(k.portions) {
 		t.Errorf("%d pieces that are no records are kept, want %d (%v)", n, len(k.portions), err)

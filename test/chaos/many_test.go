@@ -15,16 +15,19 @@ import (
 // rounds is how often the server is killed.
 const rounds = 50
 
+// matrixRounds is how often something is killed in a house of many parts.
+const matrixRounds = 20
+
 // record writes the figures beside the documentation.
-func record(t *testing.T, figures string) {
+func record(t *testing.T, file, title, what, figures string) {
 	t.Helper()
 	commit, err := exec.CommandContext(t.Context(), "git", "describe", "--always", "--dirty").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("# Killing the server\n\nMade by `go test -tags scale ./test/chaos` on %s, commit %s. The server is killed (SIGKILL) at random moments while it imports, takes in logs, decides and contains; after each restart everything that was acknowledged must be there.\n\n%s.\n",
-		time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), figures)
-	if err := os.WriteFile(filepath.Join("..", "..", "docs", "results", "kill.md"), []byte(text), 0o644); err != nil {
+	text := fmt.Sprintf("# %s\n\nMade by `go test -tags scale ./test/chaos` on %s, commit %s. %s killed (SIGKILL) at random moments while it imports, takes in logs, decides and contains; after each restart everything that was acknowledged must be there.\n\n%s.\n",
+		title, time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), what, figures)
+	if err := os.WriteFile(filepath.Join("..", "..", "docs", "results", file), []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
