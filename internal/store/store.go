@@ -234,7 +234,7 @@ func (db *DB) read(ctx context.Context, first string, fn func(*Tx) error) error 
 func (db *DB) beginRead(ctx context.Context) (*conn, error) {
 	until := time.Now().Add(db.patience)
 	for {
-		c, err := db.reader(ctx)
+		c, fresh, err := db.reader(ctx)
 		if err == nil {
 			if err = c.exec(ctx, db.engine.BeginRead); err == nil {
 				return c, nil
@@ -245,32 +245,34 @@ func (db *DB) beginRead(ctx context.Context) (*conn, error) {
 		if ctx.Err() != nil || !db.lost(err) {
 			return nil, err
 		}
+		if c != nil && !fresh {
+			continue // it died while it waited, which says nothing about the database now
+		}
 		if db.isDown() || !time.Now().Before(until) || !pause(ctx) {
 			return nil, fmt.Errorf("%w: %w", err, nhi.ErrUnavailable)
 		}
 	}
 }
 
-func (db *DB) reader(ctx context.Context) (*conn, error) {
-	var c *conn
+// reader takes a connection out of the pool, or opens a fresh one in its place.
+func (db *DB) reader(ctx context.Context) (c *conn, fresh bool, err error) {
 	select {
 	case c = <-db.readers:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("wait for a reader: %w", ctx.Err())
+		return nil, false, fmt.Errorf("wait for a reader: %w", ctx.Err())
 	}
 	if db.isClosed() {
 		db.readers <- c
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
 	if c != nil {
-		return c, nil
+		return c, false, nil
 	}
-	c, err := open(ctx, db.engine.Reader)
-	if err != nil {
+	if c, err = open(ctx, db.engine.Reader); err != nil {
 		db.readers <- nil
-		return nil, fmt.Errorf("open a reader: %w", err)
+		return nil, false, fmt.Errorf("open a reader: %w", err)
 	}
-	return c, nil
+	return c, true, nil
 }
 
 // giveBack keeps a reader for the next read, or drops it when its transaction
