@@ -69,6 +69,11 @@ func (s *Stream) explainAway(err error) error {
 			return fmt.Errorf("%w: %s", stream.ErrUnavailable, s.outage(err))
 		}
 	}
+	// A large message is written by whoever sends it, who then sees the wire
+	// break before the library does.
+	if wire := (*net.OpError)(nil); errors.As(err, &wire) {
+		return fmt.Errorf("%w: %s", stream.ErrUnavailable, s.outage(err))
+	}
 	return err
 }
 
