@@ -59,7 +59,7 @@ check: build ## format, vet, staticcheck, unit tests with race and shuffle, gene
 .PHONY: e2e
 e2e: build ## the product as its users meet it: commands, stories, crashes, nginx, browser
 	@scripts/need node packages
-	$(GO) test -count=1 -timeout 20m ./test/...
+	MUSTER_NEED_POSTGRES=1 $(GO) test -count=1 -timeout 20m ./test/...
 	CGO_ENABLED=1 $(GO) test -count=1 -tags pkcs11 ./internal/seal/pkcs11
 	$(GO) test -count=1 -tags pebble ./internal/certs
 	MUSTER="$(CURDIR)/$(BIN)" examples/leaked-key/run

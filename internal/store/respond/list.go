@@ -2,7 +2,6 @@ package respond
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -126,23 +125,7 @@ func count(ctx context.Context, tx *store.Tx, p filter.Part) (int, bool, error) 
 // question.
 func once[T any](ctx context.Context, tx *store.Tx, query string, args ...any) ([]T, error) {
 	rows, err := tx.QueryOnce(ctx, query, args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var out []T
-	for rows.Next() {
-		var body string
-		var v T
-		if err := rows.Scan(&body); err != nil {
-			return nil, err
-		}
-		if err := json.Unmarshal([]byte(body), &v); err != nil {
-			return nil, fmt.Errorf("read row: %w", err)
-		}
-		out = append(out, v)
-	}
-	return out, rows.Err()
+	return bodies[T](rows, err)
 }
 
 // Rank is the place of a severity in the order of findings.

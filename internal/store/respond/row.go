@@ -147,6 +147,11 @@ func one[T any](ctx context.Context, tx *store.Tx, query string, args ...any) (T
 
 func list[T any](ctx context.Context, tx *store.Tx, query string, args ...any) ([]T, error) {
 	rows, err := tx.Query(ctx, query, args...)
+	return bodies[T](rows, err)
+}
+
+// bodies reads what a query yields: one column of JSON.
+func bodies[T any](rows *store.Rows, err error) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
