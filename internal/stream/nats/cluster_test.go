@@ -79,6 +79,21 @@ func (c cluster) whole(t *testing.T, s *Stream) {
 	eventually(t, "a whole cluster", func() bool { return s.Health() == nil && s.Degraded() == "" })
 }
 
+// last is LastSeq after an election that may still be going on: whole can see
+// the cluster a moment before its members have voted.
+func (c cluster) last(t *testing.T, s *Stream, subject string) (seq uint64) {
+	t.Helper()
+	eventually(t, "an answer about the last message", func() bool {
+		got, err := s.LastSeq(t.Context(), subject)
+		if err != nil && !errors.Is(err, stream.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		seq = got
+		return err == nil
+	})
+	return seq
+}
+
 func (c cluster) leaderKilled(t *testing.T) {
 	s := connect(t, c.outside("killed"), Settings{})
 	const publishers, rounds = 4, 2
@@ -140,12 +155,9 @@ func (c cluster) leaderKilled(t *testing.T) {
 	cancel()
 	wg.Wait()
 
-	last, err := s.LastSeq(t.Context(), "")
-	if err != nil {
-		t.Fatal(err)
-	}
+	last := c.last(t, s, "")
 	seen := map[string]uint64{}
-	err = s.Consume(t.Context(), stream.Consumer{}, func(_ context.Context, m stream.Message) error {
+	err := s.Consume(t.Context(), stream.Consumer{}, func(_ context.Context, m stream.Message) error {
 		if string(m.Payload) != "payload of "+m.ID {
 			t.Errorf("message %d with id %s holds %q", m.Seq, m.ID, m.Payload)
 		}
@@ -263,10 +275,7 @@ func (c cluster) quorumLost(t *testing.T) {
 			return err == nil
 		})
 	}
-	last, err := s.LastSeq(t.Context(), stream.Change)
-	if err != nil {
-		t.Fatal(err)
-	}
+	last := c.last(t, s, stream.Change)
 	var ids []string
 	err = s.Consume(t.Context(), stream.Consumer{}, func(_ context.Context, m stream.Message) error {
 		if ids = append(ids, m.ID); m.Seq == last {
