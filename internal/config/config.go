@@ -66,7 +66,8 @@ type Config struct {
 	Decisions decision.Settings `yaml:"decisions"`
 	// Learning says when what is normal for an identity is known.
 	Learning surprise.Settings `yaml:"learning"`
-	// Retention bounds how much activity is kept: whichever is reached first.
+	// Retention bounds how much activity and how many decisions are kept:
+	// whichever is reached first.
 	Retention Retention `yaml:"retention"`
 	// Stream says which NATS servers hold the activity. Without urls it lies in
 	// the data folder.
@@ -150,12 +151,28 @@ func (a Access) check() error {
 	return nil
 }
 
-// Retention bounds how much activity is kept.
+// Retention bounds what is kept.
 type Retention struct {
 	// Age is how long activity is kept.
 	Age time.Duration `yaml:"age"`
 	// Bytes is how much activity is kept.
 	Bytes int64 `yaml:"bytes" unit:"bytes"`
+	// DecisionsAge is how long the record of decisions is kept, to about a day.
+	// What was not learned from yet stays longer.
+	DecisionsAge time.Duration `yaml:"decisions_age"`
+	// DecisionsBytes is how large the record of decisions may become. A decision
+	// takes about 1,000.
+	DecisionsBytes int64 `yaml:"decisions_bytes" unit:"bytes"`
+}
+
+func (r *Retention) check() error {
+	if r.Age < time.Hour || r.Bytes < 1<<20 {
+		return nhi.Invalidf("retention: want an age of at least 1h and at least 1048576 bytes")
+	}
+	if r.DecisionsAge < 24*time.Hour || r.DecisionsBytes < 64<<20 {
+		return nhi.Invalidf("retention: want a decisions_age of at least 24h and decisions_bytes of at least 67108864")
+	}
+	return nil
 }
 
 // Default returns the configuration of a server without a file.
@@ -167,7 +184,7 @@ func Default() Config {
 		Guards:         policy.DefaultSettings(),
 		Decisions:      decision.Settings{}.WithDefaults(),
 		Learning:       surprise.Settings{}.WithDefaults(),
-		Retention:      Retention{Age: 30 * 24 * time.Hour, Bytes: 20 << 30},
+		Retention:      Retention{Age: 30 * 24 * time.Hour, Bytes: 20 << 30, DecisionsAge: 400 * 24 * time.Hour, DecisionsBytes: 50 << 30},
 		JournalReserve: 256 << 20,
 	}
 }
@@ -316,8 +333,8 @@ func (c *Config) Check() error {
 	if err := c.Decisions.Validate(); err != nil {
 		return fmt.Errorf("decisions: %w", err)
 	}
-	if c.Retention.Age < time.Hour || c.Retention.Bytes < 1<<20 {
-		return nhi.Invalidf("retention: want an age of at least 1h and at least 1048576 bytes")
+	if err := c.Retention.check(); err != nil {
+		return err
 	}
 	if err := c.Stream.Check(); err != nil {
 		return err

@@ -41,6 +41,17 @@
 //     were allocated beforehand, so that nobody else can take them. When that
 //     is spent too, Append returns ErrFull, and works again once there is
 //     room.
+//   - The folder may not be written, or its disk has become read-only: Append
+//     returns ErrReadOnly as long as that is so. Nothing was written, so
+//     nothing is in doubt.
+//
+// [Journal.Rearm] looks whether the cause is gone, so that a journal is well
+// again before somebody appends.
+//
+// A journal grows until it is pruned: [Journal.Outdated] says how far that may
+// go by age and size, [Journal.Prune] does it. The chain stays provable from the
+// first record that is left; that the ones before were there is for the caller
+// to keep.
 //
 // A folder belongs to one process: Open takes a lock. Readers need none:
 // Read and Verify, the functions, work beside a running server.
@@ -68,9 +79,11 @@ var (
 	ErrNewer  = errors.New("journal was written by a newer version")
 	ErrBroken = errors.New("journal refuses records after a failed write")
 	ErrFull   = errors.New("disk is full and the journal's reserve is spent")
-	ErrQueue  = errors.New("journal's queue is full")
-	ErrSize   = errors.New("record is empty or too large")
-	ErrPruned = errors.New("record was pruned")
+	// ErrReadOnly means that nothing may be written where the journal is.
+	ErrReadOnly = errors.New("journal's folder cannot be written")
+	ErrQueue    = errors.New("journal's queue is full")
+	ErrSize     = errors.New("record is empty or too large")
+	ErrPruned   = errors.New("record was pruned")
 )
 
 // Settings of a journal. The zero value is ready for use, without a reserve.
@@ -78,6 +91,9 @@ type Settings struct {
 	// SegmentSize in bytes: a segment that has reached it is closed and the
 	// next one begun. Opening reads one segment. Zero means 64 MB.
 	SegmentSize int64
+	// SegmentAge closes a segment that is older at the next record, so that
+	// pruning by age is no coarser. Zero means never.
+	SegmentAge time.Duration
 	// QueueSize bounds the bytes that wait to be written. Append waits for
 	// room, AppendAsync returns ErrQueue. Zero means 8 MB.
 	QueueSize int
@@ -213,7 +229,8 @@ func (j *Journal) restore() error {
 		return err
 	}
 	for _, first := range names[:len(names)-1] {
-		if err := checkHeader(j.dir, first); err != nil {
+		// It is ours and of a version that we read; more is Verify's work.
+		if _, err := readHeader(j.dir, first); err != nil {
 			return err
 		}
 	}
@@ -231,6 +248,7 @@ func (j *Journal) recoverLast(first uint64) error {
 	if err != nil {
 		return err
 	}
+	j.cur.began = sc.head.at
 	ch := sc.chain()
 	j.last = Position{Seq: first - 1, Segment: first, Offset: 0, Hash: sc.head.prev}
 	for {
@@ -271,7 +289,7 @@ func (j *Journal) Latest() time.Time {
 
 // Append adds one record and returns once it is durable. It copies payload.
 // An error means that the record may or may not be in the journal, except
-// for ErrClosed, ErrFull and ErrSize: then it is not.
+// for ErrClosed, ErrFull, ErrReadOnly and ErrSize: then it is not.
 func (j *Journal) Append(payload []byte) (Position, error) {
 	for {
 		g, i, err := j.enqueue(payload)
@@ -384,6 +402,8 @@ func (j *Journal) commit(g *group, last Position) error {
 		return fmt.Errorf("append to journal %s: %w", j.dir, ErrFull)
 	case errors.Is(err, ErrFull):
 		return err
+	case errors.Is(err, errUntouched):
+		return fmt.Errorf("append to journal %s: %w: %w", j.dir, ErrReadOnly, err)
 	}
 	return fmt.Errorf("%w: %w", ErrBroken, err)
 }
@@ -392,7 +412,10 @@ func (j *Journal) commit(g *group, last Position) error {
 // syncs it. A full disk leaves the segment as it was.
 func (j *Journal) put(g *group, last Position) error {
 	g.seal(last, j.cur)
-	if _, err := j.cur.f.WriteAt(g.buf, j.cur.size); err != nil {
+	if n, err := j.cur.f.WriteAt(g.buf, j.cur.size); err != nil {
+		if n == 0 && isReadOnly(err) {
+			return fmt.Errorf("write journal: %w: %w", errUntouched, err)
+		}
 		if !isFull(err) {
 			return fmt.Errorf("write journal: %w", err)
 		}
@@ -417,7 +440,8 @@ func (j *Journal) room(n int64, last Position) error {
 	if j.cur.fixed > 0 {
 		limit = j.cur.fixed
 	}
-	if j.cur.size+n <= limit || (j.cur.size == headerSize && j.cur.fixed == 0) {
+	aged := j.set.SegmentAge > 0 && j.cur.fixed == 0 && time.Since(j.cur.began) > j.set.SegmentAge
+	if j.cur.size+n <= limit && !aged || (j.cur.size == headerSize && j.cur.fixed == 0) {
 		return nil
 	}
 	if j.cur.size == headerSize {
@@ -509,6 +533,52 @@ func (j *Journal) At(pos Position) (Record, error) {
 			Reason: "another record is here than the position says"}
 	}
 	return rec, err
+}
+
+// A Prefix is the beginning of a journal that may go. The zero Prefix says
+// that nothing may go.
+type Prefix struct {
+	First    uint64 // the oldest record that stays, for Prune
+	Before   Hash   // of the record before that
+	Segments int    // that go
+	Bytes    int64  // of these
+}
+
+// Outdated says how far the journal may be pruned so that what is left is
+// younger than since and not larger than most bytes, whichever cuts more. Zero
+// sets no such bound. No record after upTo is in what may go, and never the
+// segment that is being written: by age it is as coarse as Settings.SegmentAge.
+func (j *Journal) Outdated(since time.Time, most int64, upTo uint64) (Prefix, error) {
+	names, err := segments(j.dir)
+	if err != nil {
+		return Prefix{}, err
+	}
+	sizes, total := make([]int64, len(names)), int64(0)
+	for i, first := range names {
+		info, err := os.Stat(segmentPath(j.dir, first))
+		if err != nil {
+			return Prefix{}, fmt.Errorf("measure the journal: %w", err)
+		}
+		sizes[i] = info.Size()
+		total += sizes[i]
+	}
+	var cut Prefix
+	var ended time.Time // the latest beginning of a segment so far: a clock may have been wrong
+	for i := 0; i+1 < len(names) && names[i+1]-1 <= upTo; i++ {
+		next, err := readHeader(j.dir, names[i+1])
+		if err != nil {
+			return Prefix{}, err
+		}
+		if next.at.After(ended) {
+			ended = next.at
+		}
+		large := most > 0 && total-cut.Bytes > most
+		if !large && (since.IsZero() || !ended.Before(since)) {
+			break
+		}
+		cut = Prefix{First: names[i+1], Before: next.prev, Segments: cut.Segments + 1, Bytes: cut.Bytes + sizes[i]}
+	}
+	return cut, nil
 }
 
 // Prune removes the segments all of whose records are older than seq. The

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // The reserve is a file of zeros whose blocks are allocated. When the disk is
@@ -15,11 +16,34 @@ import (
 
 func (j *Journal) reservePath() string { return filepath.Join(j.dir, "reserve") }
 
-// Rearm allocates the reserve anew if it was used and there is room now. The
-// owner calls it from time to time; Open and each new segment do as well.
+// Rearm allocates the reserve anew if it was used and there is room now, and
+// ends a refusal (ErrFull, ErrReadOnly) whose cause is gone. The owner calls it
+// from time to time; Open and each new segment set the reserve up as well.
 func (j *Journal) Rearm() error {
-	if err := j.rearm(); err != nil {
+	err := j.rearm()
+	if h := j.Health(); err == nil && (errors.Is(h.Err, ErrFull) || errors.Is(h.Err, ErrReadOnly)) {
+		err = j.relieve()
+	}
+	if err != nil {
 		return fmt.Errorf("set up journal reserve: %w", err)
+	}
+	return nil
+}
+
+// relieve forgets a refusal if a record would fit into the folder now.
+func (j *Journal) relieve() error {
+	path := filepath.Join(j.dir, "probe.tmp") // Open removes one that is left
+	err := os.WriteFile(path, make([]byte, recordSize(MaxRecord)), 0o600)
+	if gone := os.Remove(path); err == nil {
+		err = gone
+	}
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !errors.Is(j.health.Err, ErrBroken) {
+		j.health.Err = nil
 	}
 	return nil
 }
@@ -82,7 +106,7 @@ func (j *Journal) takeReserve(last Position) error {
 		f.Close()
 		return fmt.Errorf("open journal reserve: %w", err)
 	}
-	seg, err := startSegment(f, j.dir, segmentHeader{first: last.Seq + 1, prev: last.Hash})
+	seg, err := startSegment(f, j.dir, segmentHeader{first: last.Seq + 1, prev: last.Hash, at: time.Now()})
 	if err != nil {
 		f.Close()
 		return err
@@ -95,6 +119,14 @@ func (j *Journal) takeReserve(last Position) error {
 // isFull reports whether err is the mild failure: no room, nothing damaged.
 func isFull(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// errUntouched marks a failure that changed nothing in the folder.
+var errUntouched = errors.New("nothing was written")
+
+// isReadOnly reports whether err says that writing is not allowed here.
+func isReadOnly(err error) bool {
+	return errors.Is(err, syscall.EROFS) || errors.Is(err, syscall.EACCES) || errors.Is(err, syscall.EPERM)
 }
 
 // fill writes n zeros, where the file system cannot allocate without writing.

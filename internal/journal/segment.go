@@ -54,6 +54,7 @@ type segment struct {
 	first uint64 // sequence number of its first record
 	size  int64  // bytes that are in use, header included
 	fixed int64  // bytes allocated beforehand if it was the reserve, else 0
+	began time.Time
 }
 
 func (s segment) trim() error { return s.f.Truncate(s.size) }
@@ -71,14 +72,15 @@ func (s segment) close() error {
 type segmentHeader struct {
 	first uint64
 	prev  Hash
+	at    time.Time // when it was begun, to the microsecond
 }
 
-func (h segmentHeader) encode(now time.Time) []byte {
+func (h segmentHeader) encode() []byte {
 	b := make([]byte, headerSize)
 	copy(b, magic[:])
 	binary.LittleEndian.PutUint32(b[8:], version)
 	binary.LittleEndian.PutUint64(b[16:], h.first)
-	binary.LittleEndian.PutUint64(b[24:], uint64(now.UnixMicro()))
+	binary.LittleEndian.PutUint64(b[24:], uint64(h.at.UnixMicro()))
 	copy(b[32:], h.prev[:])
 	binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[16:], castagnoli))
 	return b
@@ -97,7 +99,9 @@ func decodeSegmentHeader(b []byte) (segmentHeader, error) {
 	if binary.LittleEndian.Uint32(b[12:]) != crc32.Checksum(b[16:headerSize], castagnoli) {
 		return segmentHeader{}, errors.New("segment header was changed")
 	}
-	return segmentHeader{first: binary.LittleEndian.Uint64(b[16:]), prev: Hash(b[32:headerSize])}, nil
+	return segmentHeader{
+		first: binary.LittleEndian.Uint64(b[16:]), at: time.UnixMicro(int64(binary.LittleEndian.Uint64(b[24:]))), prev: Hash(b[32:headerSize]),
+	}, nil
 }
 
 // createSegment makes a segment durable under its name before anything is
@@ -105,6 +109,9 @@ func decodeSegmentHeader(b []byte) (segmentHeader, error) {
 func createSegment(dir string, first uint64, prev Hash) (_ segment, err error) {
 	path := segmentPath(dir, first)
 	f, err := os.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if isReadOnly(err) {
+		return segment{}, fmt.Errorf("create journal segment: %w: %w", errUntouched, err)
+	}
 	if err != nil {
 		return segment{}, fmt.Errorf("create journal segment: %w", err)
 	}
@@ -114,13 +121,13 @@ func createSegment(dir string, first uint64, prev Hash) (_ segment, err error) {
 			os.Remove(path + ".tmp")
 		}
 	}()
-	return startSegment(f, dir, segmentHeader{first: first, prev: prev})
+	return startSegment(f, dir, segmentHeader{first: first, prev: prev, at: time.Now()})
 }
 
 // startSegment writes the header into f, which has a name of its own so far,
 // and gives it the segment's name.
 func startSegment(f *os.File, dir string, h segmentHeader) (segment, error) {
-	if _, err := f.WriteAt(h.encode(time.Now()), 0); err != nil {
+	if _, err := f.WriteAt(h.encode(), 0); err != nil {
 		return segment{}, fmt.Errorf("write journal segment header: %w", err)
 	}
 	if err := f.Sync(); err != nil {
@@ -129,7 +136,7 @@ func startSegment(f *os.File, dir string, h segmentHeader) (segment, error) {
 	if err := os.Rename(f.Name(), segmentPath(dir, h.first)); err != nil {
 		return segment{}, fmt.Errorf("name journal segment: %w", err)
 	}
-	return segment{f: f, first: h.first, size: headerSize}, syncFolder(dir)
+	return segment{f: f, first: h.first, size: headerSize, began: h.at}, syncFolder(dir)
 }
 
 func segmentName(first uint64) string { return fmt.Sprintf("%020d%s", first, suffix) }
@@ -327,16 +334,18 @@ func usedBytes(r io.ReaderAt, off, size int64) (int64, error) {
 	return 0, nil
 }
 
-// checkHeader checks an earlier segment as far as opening needs it: it is
-// ours and of a version we read.
-func checkHeader(dir string, first uint64) error {
+// readHeader reads what stands at the beginning of a segment.
+func readHeader(dir string, first uint64) (segmentHeader, error) {
 	f, err := os.Open(segmentPath(dir, first))
 	if err != nil {
-		return fmt.Errorf("open journal segment: %w", err)
+		return segmentHeader{}, fmt.Errorf("open journal segment: %w", err)
 	}
 	defer f.Close()
-	_, err = newScanner(f, first, -1)
-	return err
+	sc, err := newScanner(f, first, -1)
+	if err != nil {
+		return segmentHeader{}, err
+	}
+	return sc.head, nil
 }
 
 // makeFolder creates dir, durably, unless it is there.

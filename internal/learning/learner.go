@@ -74,6 +74,7 @@ type Learner struct {
 	origin    string          // of the stream that activity counts in; empty: not known
 	decisions uint64          // position in the journal
 	counted   uint64          // decisions up to here were counted before this start
+	saved     uint64          // position in the journal of the image on disk
 	waiting   int             // batches that the Mind has taken and the store has not
 	risk      *detect.Ledger  // of the open findings
 	atRisk    map[string]bool // ids whose risk on record is not zero
@@ -168,6 +169,15 @@ func (l *Learner) Positions() (activity, decisions uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.activity, l.decisions
+}
+
+// Saved tells which decisions are never read from the journal again: those up to
+// this one are in the image on disk. What is learned but not saved may have to be
+// learned once more after a crash.
+func (l *Learner) Saved() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.saved
 }
 
 func (l *Learner) position() uint64 {
@@ -435,7 +445,11 @@ func (l *Learner) save() error {
 			return fmt.Errorf("save what was learned: %w", err)
 		}
 	}
-	return swap(l.Dir, next)
+	if err := swap(l.Dir, next); err != nil {
+		return err
+	}
+	l.saved = l.decisions
+	return nil
 }
 
 // swap puts next in the image's place. Between the two renames there is no
@@ -515,6 +529,7 @@ func (l *Learner) loadFrom(dir string) error {
 	}
 	l.origin = string(origin)
 	l.activity, l.decisions = binary.BigEndian.Uint64(place), binary.BigEndian.Uint64(place[8:])
+	l.saved = l.decisions
 	return nil
 }
 

@@ -41,7 +41,7 @@ func (l *Learner) findPlace(ctx context.Context) error {
 func (l *Learner) rewindDecisions(ctx context.Context) (err error) {
 	if end := l.Decisions.Last().Seq; end < l.decisions {
 		slog.Warn("the journal of decisions is older than what was learned from it; learning goes on at its end", "learned", l.decisions, "end", end)
-		l.decisions = end
+		l.decisions, l.saved = end, end // what comes next was never learned
 	}
 	if l.counted, err = l.recount(ctx, "decisions", l.Decisions.Last().Seq); err != nil {
 		return fmt.Errorf("find the place in the journal of decisions: %w", err)

@@ -142,6 +142,8 @@ type Server struct {
 	changed    *view.Wakeup
 	respond    *respond.Service
 	access     *access.Service
+	backups    *backups
+	acts       *recorder
 	routes     *enforce.Routes
 	scanner    *leak.Scanner
 	handler    http.Handler
@@ -229,7 +231,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.onClose(s.audit.Close)
-	if s.journal, err = journal.Open(filepath.Join(data, "decisions"), journal.Settings{Reserve: reserve, Wrote: s.appends.Of("decisions")}); err != nil {
+	if s.journal, err = journal.Open(filepath.Join(data, "decisions"), journal.Settings{Reserve: reserve, SegmentAge: segmentAge, Wrote: s.appends.Of("decisions")}); err != nil {
 		return err
 	}
 	s.onClose(s.journal.Close)
@@ -261,6 +263,7 @@ func (s *Server) compose(ctx context.Context) error {
 	}
 	s.facts.Heartbeat(time.Now())
 	acts := &recorder{s.audit}
+	s.acts, s.backups = acts, &backups{server: s}
 	found := storerespond.New(s.db)
 	known := &view.Known{Facts: s.facts, Ask: func(id nhi.ID) (nhi.Identity, error) { return inv.Identity(context.WithoutCancel(ctx), id) }}
 	s.respond = respond.New(found, inv, acts, view.Judge{Known: known, Learner: func() *learning.Learner { return s.learner }}, s.scanner.RedactString)
@@ -394,7 +397,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	management, _, err := api.New(frame.Deps{
 		Gate: gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: view.Decisions{Log: s.log}, Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
-		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: &backups{server: s},
+		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups,
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),
 		State: &view.State{
 			DB: s.db, Inventory: inv, Findings: found, Acts: s.audit, Log: s.log, Intake: s.intake, Mind: mind, Table: s.table, Changed: s.changed,
@@ -538,6 +541,7 @@ func (s *Server) pulse(ctx context.Context) error {
 				slog.Warn("expired revocations could not be forgotten; tried again in an hour", "error", err)
 			}
 			s.forgetChanges(ctx, now)
+			s.forgetDecisions(ctx, now)
 			if err := kept.Forget(ctx, s.db, now.Add(-s.reloader.Current().Retention.Age)); err != nil {
 				slog.Warn("old pieces of logs could not be forgotten; tried again in an hour", "error", err)
 			}
@@ -547,12 +551,7 @@ func (s *Server) pulse(ctx context.Context) error {
 		case now := <-tick.C:
 			s.clock.Look(now)
 			s.confirm(ctx, now)
-			if s.audit.Health().OnReserve {
-				_ = s.audit.Rearm() // tried again at the next beat
-			}
-			if s.journal.Health().OnReserve {
-				_ = s.journal.Rearm()
-			}
+			s.relieve()
 		}
 	}
 }
