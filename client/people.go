@@ -45,6 +45,7 @@ type Person struct {
 	Disabled bool      `json:"disabled"`
 	Created  time.Time `json:"created"`
 	SignedIn time.Time `json:"signed_in"`
+	ETag     string    `json:"etag" doc:"for If-Match"`
 }
 
 // SetPerson changes what a person may do; what is left out stays.
@@ -67,6 +68,7 @@ type Token struct {
 	Expires  time.Time  `json:"expires"`
 	Used     *time.Time `json:"used,omitempty"`
 	Revoked  *time.Time `json:"revoked,omitempty"`
+	ETag     string     `json:"etag" doc:"for If-Match"`
 }
 
 // CreateToken asks for an operator token.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/list"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -24,12 +25,9 @@ func (s *server) point(ctx context.Context, p nhi.Point) client.Point {
 
 func (s *server) enrolment(h huma.API) {
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/points", "list-points", "points", "List enforcement points"),
-		func(ctx context.Context, _ *struct{}) (*frame.Body[client.Page[client.Point]], error) {
-			points, err := s.Access.Points(ctx)
-			if err != nil {
-				return nil, frame.Fail(err)
-			}
-			return &frame.Body[client.Page[client.Point]]{Body: client.Page[client.Point]{Items: frame.Each(points, func(p nhi.Point) client.Point { return s.point(ctx, p) }), Total: len(points)}}, nil
+		func(ctx context.Context, in *OnlyList) (*pageOf[client.Point], error) {
+			q, err := s.Read(list.Points.Language, in.ListQuery)
+			return frame.Serve(ctx, q, err, frame.Whole(s.Frame, list.Points, s.Access.Points), func(p nhi.Point) client.Point { return s.point(ctx, p) })
 		})
 	huma.Register(h, frame.Operation(http.MethodPost, "/v1/points", "enroll-point", "points", "Enroll an enforcement point; it starts observing"),
 		func(ctx context.Context, in *frame.Body[client.EnrollPoint]) (*frame.Body[client.Enrolled], error) {
@@ -45,12 +43,9 @@ func (s *server) enrolment(h huma.API) {
 	huma.Register(h, frame.Operation(http.MethodPatch, "/v1/points/{id}", "set-point", "points", "Change a point: its mode, percent, dialect, addresses or resources"),
 		s.setPoint)
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/sources", "list-sources", "sources", "List sources of logs and sightings"),
-		func(ctx context.Context, _ *struct{}) (*frame.Body[client.Page[client.Source]], error) {
-			sources, err := s.Access.Sources(ctx)
-			if err != nil {
-				return nil, frame.Fail(err)
-			}
-			return &frame.Body[client.Page[client.Source]]{Body: client.Page[client.Source]{Items: frame.Each(sources, s.source), Total: len(sources)}}, nil
+		func(ctx context.Context, in *OnlyList) (*pageOf[client.Source], error) {
+			q, err := s.Read(list.Sources.Language, in.ListQuery)
+			return frame.Serve(ctx, q, err, frame.Whole(s.Frame, list.Sources, s.Access.Sources), s.source)
 		})
 	huma.Register(h, frame.Operation(http.MethodPost, "/v1/sources", "add-source", "sources", "Add a source; it may speak only about its accounts"),
 		func(ctx context.Context, in *frame.Body[client.AddSource]) (*frame.Body[client.Enrolled], error) {

@@ -62,34 +62,6 @@ func (s *server) identityTerms(ctx context.Context, list frame.ListQuery, in Ide
 	return q, nil
 }
 
-// IdentityList asks for identities.
-type IdentityList struct {
-	frame.ListQuery
-	IdentityQuery
-}
-
-func (s *server) listIdentities(ctx context.Context, in *IdentityList) (*frame.Body[client.Page[client.Identity]], error) {
-	q, err := s.identityTerms(ctx, in.ListQuery, in.IdentityQuery)
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	page, err := s.Inventory.Identities(ctx, inventory.Filter{
-		Expr: q.Expr, Within: frame.Within(ctx), Order: q.Order, Limit: q.Limit, Count: q.First(),
-		After: inventory.Cursor{Text: q.From.Text, Number: q.From.Number, ID: nhi.ID(q.From.ID)},
-	})
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	if q.First() {
-		q.Counted(page.Total, page.AtLeast)
-	}
-	next := ""
-	if page.Next.ID != "" {
-		next = q.Next(page.Next.Text, page.Next.Number, string(page.Next.ID))
-	}
-	return frame.Paged(q, frame.Each(page.Identities, frame.ToIdentity), next), nil
-}
-
 func (s *server) identityFacets(ctx context.Context, in *struct {
 	Filter string `query:"filter" maxLength:"2048" doc:"as of the list of identities"`
 	IdentityQuery

@@ -5,7 +5,6 @@ import (
 	"context"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api/frame"
-	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -217,66 +215,4 @@ func use(r *client.Reach, action string, at time.Time) {
 		}
 	}
 	r.Used = append(r.Used, client.Used{Action: action, LastUsed: frame.When(at), Count: 1})
-}
-
-// entries lists the audit log, the newest first, from before an entry on (0 is
-// the newest). about narrows it, nil does not; key tells one such narrowing
-// from another.
-func (s *server) entries(ctx context.Context, in frame.ListQuery, key string, before uint64, about func(*client.Entry) bool) (*frame.Body[client.Page[client.Entry]], error) {
-	q, err := s.Read(filter.Audit, in, key)
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	if !q.Order.Descending {
-		return nil, frame.Fail(nhi.Invalidf("order: the audit log is read backwards only, as by -at"))
-	}
-	if q.First() {
-		q.From.Number = int64(min(before, 1<<62))
-	}
-	fetch := func(ctx context.Context, p frame.Place) ([]client.Entry, error) {
-		if p.ID != "" && p.Number <= 1 {
-			return nil, nil // the first entry was seen
-		}
-		return s.State.Audit(ctx, uint64(p.Number), 500)
-	}
-	keep := func(e *client.Entry) bool {
-		return (about == nil || about(e)) && q.Expr.Match(entryField(e), func(w string) bool { return holds(w, e.Actor, e.Act, e.Target, e.Reason) })
-	}
-	items, next, err := frame.Scan(ctx, q, fetch, keep, func(e *client.Entry) (int64, string) { return int64(e.Seq), strconv.FormatUint(e.Seq, 10) })
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	if q.First() {
-		q.Counted(len(items), next != "")
-	}
-	return frame.Paged(q, items, next), nil
-}
-
-func entryField(e *client.Entry) filter.Get {
-	return func(field string) (string, int64) {
-		switch field {
-		case "actor":
-			return e.Actor, 0
-		case "act":
-			return e.Act, 0
-		case "target":
-			return e.Target, 0
-		case "outcome":
-			return e.Outcome, 0
-		}
-		return "", micros(e.At)
-	}
-}
-
-func micros(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMicro()
-}
-
-// holds reports whether one of some texts holds a word, in any case.
-func holds(word string, texts ...string) bool {
-	word = strings.ToLower(word)
-	return slices.ContainsFunc(texts, func(t string) bool { return strings.Contains(strings.ToLower(t), word) })
 }

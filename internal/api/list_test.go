@@ -2,12 +2,11 @@ package api
 
 import (
 	"errors"
-	"net/netip"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/list"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -88,47 +87,13 @@ func FuzzPageToken(f *testing.F) {
 
 func TestATokenSaysWhichVersionItIs(t *testing.T) {
 	s := &server{Frame: frame.New(frame.Deps{})}
-	q, err := s.Read(filter.Audit, frame.ListQuery{})
+	q, err := s.Read(list.Audit.Language, frame.ListQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	q.From.Version = 99
-	_, err = s.Read(filter.Audit, frame.ListQuery{PageToken: q.Next("", 1, "1")})
+	_, err = s.Read(list.Audit.Language, frame.ListQuery{PageToken: q.Next("", 1, "1")})
 	if !errors.Is(err, nhi.ErrInvalid) || !strings.Contains(err.Error(), "another release") {
 		t.Errorf("err = %v", err)
-	}
-}
-
-func TestADecisionIsFilteredInMemory(t *testing.T) {
-	d := &nhi.Decision{ID: "d1", At: time.Now(), Resource: "payments", Country: "NL", ASN: 9009, Surprise: 123, Reasons: []nhi.Reason{{Policy: "prod-geo", Text: "a new country"}}}
-	for text, want := range map[string]bool{
-		"": true, "outcome:deny": true, "outcome:allow": false, "country:NL,DE surprise>=12": true, "surprise>12": false, "asn:9009": true,
-		"policy:prod-*": true, "-resource:payments": false, "PAYM": true, "nothing": false, "at>1h": true, "at<1h": false, "would_refuse:false": true,
-	} {
-		e, err := filter.Decisions.Parse(text, time.Now())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := matches(e, d); got != want {
-			t.Errorf("%q = %v, want %v", text, got, want)
-		}
-	}
-}
-
-func TestEveryFieldOfADecisionIsRead(t *testing.T) {
-	empty, full := decisionField(&nhi.Decision{Outcome: nhi.Allow}), decisionField(fullDecision())
-	for _, f := range filter.Decisions.Fields {
-		text, n := full(f.Name)
-		if wasText, was := empty(f.Name); text == wasText && n == was {
-			t.Errorf("%s is not read", f.Name)
-		}
-	}
-}
-
-func fullDecision() *nhi.Decision {
-	return &nhi.Decision{
-		ID: "a", At: time.Now(), Outcome: nhi.StepUp, WouldRefuse: true, Reasons: []nhi.Reason{{Policy: "b"}}, Point: "c", Identity: "d", Credential: "e",
-		KeyID: "f", Method: "g", Assurance: 1, Action: "h", Operation: "i", Resource: "j", Sensitivity: 2, Address: netip.MustParseAddr("192.0.2.1"),
-		Country: "k", ASN: 3, Network: "l", Agent: "m", Risk: 4, Surprise: 50,
 	}
 }

@@ -8,9 +8,21 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/list"
 	"github.com/muster-id/muster/internal/filter"
+	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/usage"
 )
+
+// The lists. What each can be narrowed by is in packages filter and list; how
+// they are paged is in frame.
+
+// OnlyList asks for a list that has no parameters of its own.
+type OnlyList struct{ frame.ListQuery }
+
+// pageOf is a reply with a page of a list.
+type pageOf[T any] = frame.Body[client.Page[T]]
 
 // FindingList asks for findings.
 type FindingList struct {
@@ -20,103 +32,82 @@ type FindingList struct {
 	Credential string `query:"credential" maxLength:"64" doc:"short for the filter credential:…"`
 }
 
-func (s *server) listFindings(ctx context.Context, in *FindingList) (*frame.Body[client.Page[client.Finding]], error) {
+func (s *server) listFindings(ctx context.Context, in *FindingList) (*pageOf[client.Finding], error) {
 	q, err := s.Read(filter.Findings, in.ListQuery, in.Status, in.Identity, in.Credential)
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	q.Shorts(filter.Findings, map[string]string{"status": in.Status, "identity": in.Identity, "credential": in.Credential})
-	found, err := s.Lists.Findings(ctx, q.Part(ctx))
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	if q.First() {
-		q.Counted(found.Total, found.AtLeast)
-	}
-	next := ""
-	if found.More {
-		last := found.Rows[len(found.Rows)-1]
-		next = q.Next(strconv.Itoa(s.Lists.Rank(last.Severity)), micros(last.DetectedAt), last.ID)
-	}
-	return frame.Paged(q, frame.Each(found.Rows, func(f nhi.Finding) client.Finding { return s.named(ctx, f) }), next), nil
-}
-
-func (s *server) listCredentials(ctx context.Context, in *struct{ frame.ListQuery }) (*frame.Body[client.Page[client.Credential]], error) {
-	q, err := s.Read(filter.Credentials, in.ListQuery)
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	found, err := s.Lists.Credentials(ctx, q.Part(ctx))
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	if q.First() {
-		q.Counted(found.Total, found.AtLeast)
-	}
-	next := ""
-	if found.More {
-		last := found.Rows[len(found.Rows)-1]
-		at := map[string]time.Time{"created": last.Created, "expires": last.Expires, "last_used": last.LastUsed}[q.Order.Field.Name]
-		next = q.Next("", micros(at), string(last.ID))
-	}
-	return frame.Paged(q, frame.Each(found.Rows, frame.ToCredential), next), nil
-}
-
-// newest refuses the order of a list that is read backwards only.
-func newest(q *frame.Query) error {
-	if !q.Order.Descending {
-		return nhi.Invalidf("order: this list is read backwards only, as by -at")
-	}
-	return nil
-}
-
-func (s *server) listActions(ctx context.Context, in *struct{ frame.ListQuery }) (*frame.Body[client.Page[client.Action]], error) {
-	q, err := s.Read(filter.Actions, in.ListQuery)
 	if err == nil {
-		err = newest(q)
+		q.Shorts(filter.Findings, map[string]string{"status": in.Status, "identity": in.Identity, "credential": in.Credential})
 	}
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	fetch := func(ctx context.Context, p frame.Place) ([]nhi.Action, error) {
-		return s.Lists.Actions(ctx, filter.Position{Number: p.Number, ID: p.ID}, 500)
-	}
-	all := frame.Within(ctx) == nil
-	keep := func(a *nhi.Action) bool {
-		return q.Expr.Match(actionField(a), func(w string) bool { return holds(w, a.Reason, a.Actor, string(a.Identity), string(a.Credential)) }) &&
-			(all || s.Visible(ctx, access.Read, a.Identity))
-	}
-	items, next, err := frame.Scan(ctx, q, fetch, keep, func(a *nhi.Action) (int64, string) { return micros(a.At), a.ID })
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	if q.First() {
-		q.Counted(len(items), next != "")
-	}
-	names := s.Namer(ctx)
-	return frame.Paged(q, frame.Each(items, names.Action), next), nil
+	fetch := func(ctx context.Context, p filter.Part) (filter.Slice[nhi.Finding], error) { return s.Lists.Findings(ctx, p) }
+	return frame.Serve(ctx, q, err, frame.Stored(fetch, func(f *nhi.Finding) filter.Position {
+		return filter.Position{Text: strconv.Itoa(s.Lists.Rank(f.Severity)), Number: frame.Micros(f.DetectedAt), ID: f.ID}
+	}), func(f nhi.Finding) client.Finding { return s.named(ctx, f) })
 }
 
-func actionField(a *nhi.Action) filter.Get {
-	return func(field string) (string, int64) {
-		switch field {
-		case "id":
-			return a.ID, 0
-		case "measure":
-			return string(a.Measure), 0
-		case "status":
-			return string(a.Status), 0
-		case "identity":
-			return string(a.Identity), 0
-		case "credential":
-			return string(a.Credential), 0
-		case "finding":
-			return a.Finding, 0
-		case "actor":
-			return a.Actor, 0
-		}
-		return "", micros(a.At)
+func (s *server) listCredentials(ctx context.Context, in *OnlyList) (*pageOf[client.Credential], error) {
+	q, err := s.Read(filter.Credentials, in.ListQuery)
+	return frame.Serve(ctx, q, err, frame.Stored(s.Lists.Credentials, func(c *nhi.Credential) filter.Position {
+		at := map[string]time.Time{"created": c.Created, "expires": c.Expires, "last_used": c.LastUsed}[q.Order.Field.Name]
+		return filter.Position{Number: frame.Micros(at), ID: string(c.ID)}
+	}), frame.ToCredential)
+}
+
+// IdentityList asks for identities.
+type IdentityList struct {
+	frame.ListQuery
+	IdentityQuery
+}
+
+func (s *server) listIdentities(ctx context.Context, in *IdentityList) (*pageOf[client.Identity], error) {
+	q, err := s.identityTerms(ctx, in.ListQuery, in.IdentityQuery)
+	var next inventory.Cursor
+	fetch := func(ctx context.Context, p filter.Part) (filter.Slice[nhi.Identity], error) {
+		page, err := s.Inventory.Identities(ctx, inventory.Filter{
+			Expr: p.Expr, Within: p.Within, Order: p.Order, Limit: p.Limit, Count: p.Count,
+			After: inventory.Cursor{Text: p.After.Text, Number: p.After.Number, ID: nhi.ID(p.After.ID)},
+		})
+		next = page.Next
+		return filter.Slice[nhi.Identity]{Rows: page.Identities, More: next.ID != "", Total: page.Total, AtLeast: page.AtLeast}, err
 	}
+	return frame.Serve(ctx, q, err, frame.Stored(fetch, func(*nhi.Identity) filter.Position {
+		return filter.Position{Text: next.Text, Number: next.Number, ID: string(next.ID)}
+	}), frame.ToIdentity)
+}
+
+func (s *server) listActions(ctx context.Context, in *OnlyList) (*pageOf[client.Action], error) {
+	q, err := s.Read(list.Actions.Language, in.ListQuery)
+	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, list.Actions, func(ctx context.Context, p frame.Place) ([]nhi.Action, error) {
+		return s.Lists.Actions(ctx, filter.Position{Number: p.Number, ID: p.ID}, 500)
+	}), s.Namer(ctx).Action)
+}
+
+func (s *server) listRefusals(ctx context.Context, in *OnlyList) (*pageOf[client.Refusal], error) {
+	q, err := s.Read(list.Refusals.Language, in.ListQuery)
+	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, list.Refusals, func(ctx context.Context, p frame.Place) ([]usage.Refusal, error) {
+		return s.Usage.Refusals(ctx, p.Number, p.ID, 500)
+	}), toRefusal)
+}
+
+func toRefusal(r usage.Refusal) client.Refusal {
+	return client.Refusal{
+		ID: r.ID, At: r.At.UTC(), Kind: string(r.Kind), Identity: string(r.Identity), Claimed: r.Claimed, Point: string(r.Point), Address: r.Address,
+		Operation: r.Operation, Resource: r.Resource, Reason: r.Reason, Count: r.Count,
+	}
+}
+
+// entries lists the audit log, the newest first, from before an entry on (0 is
+// the newest). about narrows it, nil does not; key tells one such narrowing
+// from another.
+func (s *server) entries(ctx context.Context, in frame.ListQuery, key string, before uint64, about func(*client.Entry) bool) (*pageOf[client.Entry], error) {
+	q, err := s.Read(list.Audit.Language, in, key)
+	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, list.Audit.Narrowed(about), func(ctx context.Context, p frame.Place) ([]client.Entry, error) {
+		from := before
+		if p.ID != "" {
+			if from, err = strconv.ParseUint(p.ID, 10, 64); err != nil || from <= 1 {
+				return nil, err // the first entry was seen
+			}
+		}
+		return s.State.Audit(ctx, from, 500)
+	}), func(e client.Entry) client.Entry { return e })
 }
 
 // DecisionList asks for decisions.
@@ -128,29 +119,15 @@ type DecisionList struct {
 	Before   time.Time `query:"before" doc:"only older ones"`
 }
 
-func (s *server) listDecisions(ctx context.Context, in *DecisionList) (*frame.Body[client.Page[client.Decision]], error) {
-	q, err := s.Read(filter.Decisions, in.ListQuery, in.Outcome, in.Identity, in.Point, in.Before.String())
-	if err == nil {
-		err = newest(q)
-	}
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
+func (s *server) listDecisions(ctx context.Context, in *DecisionList) (*pageOf[client.Decision], error) {
+	q, err := s.Read(list.Decisions.Language, in.ListQuery, in.Outcome, in.Identity, in.Point, in.Before.String())
 	f := frame.DecisionFilter{Outcome: nhi.Outcome(in.Outcome), Identity: nhi.ID(in.Identity), Point: nhi.ID(in.Point), Before: in.Before}
 	if frame.Within(ctx) != nil {
 		f.Within = func(id nhi.ID) bool { return s.Visible(ctx, access.Read, id) }
 	}
-	fetch := func(_ context.Context, p frame.Place) ([]nhi.Decision, error) {
+	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, list.Decisions, func(_ context.Context, p frame.Place) ([]nhi.Decision, error) {
 		return behind(s.Decisions.Recent(f, everyDecision), p), nil
-	}
-	items, next, err := frame.Scan(ctx, q, fetch, func(d *nhi.Decision) bool { return matches(q.Expr, d) }, func(d *nhi.Decision) (int64, string) { return micros(d.At), d.ID })
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	if q.First() {
-		q.Counted(len(items), next != "")
-	}
-	return frame.Paged(q, frame.Each(items, s.Namer(ctx).Decision), next), nil
+	}), s.Namer(ctx).Decision)
 }
 
 // behind returns the decisions behind a place: behind the very decision, or if
@@ -165,91 +142,9 @@ func behind(all []nhi.Decision, p frame.Place) []nhi.Decision {
 		}
 	}
 	for i := range all {
-		if micros(all[i].At) < p.Number {
+		if frame.Micros(all[i].At) < p.Number {
 			return all[i:]
 		}
 	}
 	return nil
-}
-
-// matches holds a decision against a filter, for lists and for the stream.
-func matches(e filter.Expr, d *nhi.Decision) bool {
-	return e.Match(decisionField(d), func(w string) bool {
-		texts := []string{d.Resource, d.Operation, d.Network, string(d.Identity), d.KeyID}
-		for _, r := range d.Reasons {
-			texts = append(texts, r.Policy, r.Text)
-		}
-		return holds(w, texts...)
-	})
-}
-
-func decisionField(d *nhi.Decision) filter.Get {
-	flag := func(b bool) int64 {
-		if b {
-			return 1
-		}
-		return 0
-	}
-	return func(field string) (string, int64) {
-		switch field {
-		case "id":
-			return d.ID, 0
-		case "outcome":
-			if d.Outcome == "" {
-				return string(nhi.Deny), 0
-			}
-			return string(d.Outcome), 0
-		case "would_refuse":
-			return "", flag(d.WouldRefuse)
-		case "identity":
-			return string(d.Identity), 0
-		case "credential":
-			return string(d.Credential), 0
-		case "point":
-			return string(d.Point), 0
-		case "at":
-			return "", micros(d.At)
-		}
-		return decisionDetail(d, field)
-	}
-}
-
-func decisionDetail(d *nhi.Decision, field string) (string, int64) {
-	switch field {
-	case "key_id":
-		return d.KeyID, 0
-	case "method":
-		return d.Method, 0
-	case "assurance":
-		return "", int64(d.Assurance)
-	case "resource":
-		return d.Resource, 0
-	case "sensitivity":
-		return "", int64(d.Sensitivity)
-	case "action":
-		return string(d.Action), 0
-	case "operation":
-		return d.Operation, 0
-	case "country":
-		return d.Country, 0
-	case "asn":
-		return "", int64(d.ASN)
-	case "network":
-		return d.Network, 0
-	case "agent":
-		return d.Agent, 0
-	case "address":
-		if d.Address.IsValid() {
-			return d.Address.String(), 0
-		}
-	case "policy":
-		if len(d.Reasons) > 0 {
-			return d.Reasons[0].Policy, 0
-		}
-	case "risk":
-		return "", int64(d.Risk)
-	case "surprise":
-		return "", int64(d.Surprise / 10)
-	}
-	return "", 0
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/list"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
@@ -88,7 +89,7 @@ func (s *server) listen(r *http.Request) (l listener, err error) {
 	if l.topics, err = wanted(q.Get("topics")); err != nil {
 		return l, err
 	}
-	if l.expr, err = filter.Decisions.Parse(q.Get("filter"), time.Now()); err != nil {
+	if l.expr, err = list.Decisions.Parse(q.Get("filter"), time.Now()); err != nil {
 		return l, err
 	}
 	l.rate = frame.DefaultRate
@@ -244,7 +245,7 @@ func (s *server) pump(e *events, l listener) error {
 // decided sends a decision that the reader asked for, may see, and has room for.
 func (s *server) decided(e *events, expr filter.Expr, m *sampler, d nhi.Decision) error {
 	ctx, err := e.pass.fresh()
-	if err != nil || !matches(expr, &d) || !s.Visible(ctx, access.Read, d.Identity) || !m.shows() {
+	if err != nil || !list.Decisions.Match(expr, &d) || !s.Visible(ctx, access.Read, d.Identity) || !m.shows() {
 		return err
 	}
 	return e.send("decision", nil, e.names.Decision(d))

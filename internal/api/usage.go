@@ -10,7 +10,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
-	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
@@ -39,13 +38,9 @@ type UsageQuery struct {
 
 func (s *server) usage(h huma.API) {
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/usage", "get-usage", "usage", "Count calls and requests by hour or day"),
-		func(ctx context.Context, in *UsageQuery) (*frame.Body[client.Usage], error) {
-			return s.getUsage(ctx, in)
-		})
+		s.getUsage)
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/refusals", "list-refusals", "usage", "List who was not let in, the newest first"),
-		func(ctx context.Context, in *struct{ frame.ListQuery }) (*frame.Body[client.Page[client.Refusal]], error) {
-			return s.listRefusals(ctx, in.ListQuery)
-		})
+		s.listRefusals)
 }
 
 func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*frame.Body[client.Usage], error) {
@@ -91,64 +86,5 @@ func toUsage(r usage.Row) client.UsageRow {
 	return client.UsageRow{
 		Start: r.Start.UTC(), Identity: string(r.Identity), Environment: r.Environment, Service: r.Service, Region: r.Region,
 		Jurisdiction: r.Jurisdiction, Basis: string(r.Basis), Outcome: r.Outcome, Count: r.Count, Refused: r.Refused,
-	}
-}
-
-func (s *server) listRefusals(ctx context.Context, in frame.ListQuery) (*frame.Body[client.Page[client.Refusal]], error) {
-	q, err := s.Read(filter.Refusals, in)
-	if err == nil {
-		err = newest(q)
-	}
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	fetch := func(ctx context.Context, p frame.Place) ([]usage.Refusal, error) {
-		return s.Usage.Refusals(ctx, p.Number, p.ID, 500)
-	}
-	all := frame.Within(ctx) == nil
-	keep := func(r *usage.Refusal) bool {
-		return q.Expr.Match(refusalField(r), func(w string) bool { return holds(w, string(r.Identity), r.Claimed, r.Operation, r.Resource, r.Reason) }) &&
-			(all || s.Visible(ctx, access.Read, r.Identity))
-	}
-	items, next, err := frame.Scan(ctx, q, fetch, keep, func(r *usage.Refusal) (int64, string) { return micros(r.At), r.ID })
-	if err != nil {
-		return nil, frame.Fail(err)
-	}
-	if q.First() {
-		q.Counted(len(items), next != "")
-	}
-	return frame.Paged(q, frame.Each(items, toRefusal), next), nil
-}
-
-func toRefusal(r usage.Refusal) client.Refusal {
-	return client.Refusal{
-		ID: r.ID, At: r.At.UTC(), Kind: string(r.Kind), Identity: string(r.Identity), Claimed: r.Claimed, Point: string(r.Point), Address: r.Address,
-		Operation: r.Operation, Resource: r.Resource, Reason: r.Reason, Count: r.Count,
-	}
-}
-
-func refusalField(r *usage.Refusal) filter.Get {
-	return func(field string) (string, int64) {
-		switch field {
-		case "kind":
-			return string(r.Kind), 0
-		case "identity":
-			return string(r.Identity), 0
-		case "claimed":
-			return r.Claimed, 0
-		case "point":
-			return string(r.Point), 0
-		case "address":
-			return r.Address, 0
-		case "operation":
-			return r.Operation, 0
-		case "resource":
-			return r.Resource, 0
-		case "reason":
-			return r.Reason, 0
-		case "count":
-			return "", int64(r.Count)
-		}
-		return "", micros(r.At)
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/list"
 	"github.com/muster-id/muster/internal/store/desk"
 )
 
@@ -22,12 +23,11 @@ func toView(v desk.View) client.View {
 
 func (s *server) views(h huma.API) {
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/views", "list-views", "views", "List the caller's saved views"),
-		func(ctx context.Context, _ *struct{}) (*frame.Body[client.Page[client.View]], error) {
-			views, err := s.Desk.Views(ctx, frame.CallerOf(ctx).Self())
-			if err != nil {
-				return nil, frame.Fail(err)
-			}
-			return &frame.Body[client.Page[client.View]]{Body: client.Page[client.View]{Items: frame.Each(views, toView), Total: len(views)}}, nil
+		func(ctx context.Context, in *OnlyList) (*pageOf[client.View], error) {
+			q, err := s.Read(list.Views.Language, in.ListQuery, frame.CallerOf(ctx).Self())
+			return frame.Serve(ctx, q, err, frame.Whole(s.Frame, list.Views, func(ctx context.Context) ([]desk.View, error) {
+				return s.Desk.Views(ctx, frame.CallerOf(ctx).Self())
+			}), toView)
 		})
 	huma.Register(h, frame.Operation(http.MethodPut, "/v1/views/{id}", "put-view", "views", "Save a view under an id of the caller's choice"),
 		s.putView)

@@ -2,8 +2,9 @@ package filter
 
 import "github.com/muster-id/muster/internal/nhi"
 
-// This file says what each list can be narrowed and ordered by. It is the
-// source of docs/reference/filter.md, which a test compares.
+// This file says what each list that the store narrows can be narrowed and
+// ordered by. Those that are narrowed in memory are in api/list, each field
+// with how it is read from a row.
 
 var (
 	classes    = []string{string(nhi.Production), string(nhi.Nonproduction), string(nhi.ClassUnknown)}
@@ -11,9 +12,6 @@ var (
 	credential = []string{string(nhi.CredentialActive), string(nhi.CredentialNarrowed), string(nhi.CredentialSuspended), string(nhi.CredentialRevoked)}
 	severities = []string{string(nhi.Info), string(nhi.Low), string(nhi.Medium), string(nhi.High), string(nhi.Critical)}
 	statuses   = []string{string(nhi.Open), string(nhi.Acknowledged), string(nhi.Resolved), string(nhi.Dismissed)}
-	measures   = []string{string(nhi.MeasureNarrow), string(nhi.MeasureSuspend), string(nhi.MeasureQuarantine), string(nhi.MeasureRevoke)}
-	acts       = []string{string(nhi.ActionDone), string(nhi.ActionUndone), string(nhi.ActionProposed), string(nhi.ActionRefused)}
-	outcomes   = []string{string(nhi.Allow), string(nhi.Deny), string(nhi.StepUp)}
 )
 
 // Identities is the language of the list of identities.
@@ -84,82 +82,5 @@ var Findings = &Language{
 	},
 }
 
-// Decisions is the language of the list of decisions and of their stream.
-var Decisions = &Language{
-	List: "decisions", Order: "-at",
-	Bare: "part of resource, operation, network, identity, key id or reason",
-	Fields: []Field{
-		{Name: "id", Kind: Text, Doc: "id of the decision"},
-		{Name: "outcome", Kind: Enum, Words: outcomes, Doc: "what was answered"},
-		{Name: "would_refuse", Kind: Flag, Doc: "let pass by a point that only observes"},
-		{Name: "identity", Kind: Text, Doc: "id of who asked"},
-		{Name: "credential", Kind: Text, Doc: "id of the credential"},
-		{Name: "key_id", Kind: Text, Doc: "public id of the key, or id of the token"},
-		{Name: "method", Kind: Text, Doc: "how the caller proved itself"},
-		{Name: "assurance", Kind: Number, Doc: "0 static secret to 3 bound and attested"},
-		{Name: "point", Kind: Text, Doc: "id of the enforcement point"},
-		{Name: "resource", Kind: Text, Doc: "what was asked for"},
-		{Name: "sensitivity", Kind: Number, Doc: "of the resource, 0 to 4"},
-		{Name: "action", Kind: Text, Doc: "class of the action"},
-		{Name: "operation", Kind: Text, Doc: "the caller's own word for it"},
-		{Name: "country", Kind: Text, Doc: "two letters"},
-		{Name: "asn", Kind: Number, Doc: "number of the network"},
-		{Name: "network", Kind: Text, Doc: "who runs the network"},
-		{Name: "address", Kind: Text, Doc: "address of the caller"},
-		{Name: "agent", Kind: Text, Doc: "family of the program that asked"},
-		{Name: "policy", Kind: Text, Doc: "the policy that determined it first"},
-		{Name: "risk", Kind: Number, Doc: "of the caller, 0 to 100"},
-		{Name: "surprise", Kind: Number, Doc: "bits, whole ones"},
-		{Name: "at", Kind: Time, Doc: "when", Order: true},
-	},
-}
-
-// Actions is the language of the list of actions.
-var Actions = &Language{
-	List: "actions", Order: "-at",
-	Bare: "part of reason, actor, identity or credential",
-	Fields: []Field{
-		{Name: "id", Kind: Text, Doc: "id of the action"},
-		{Name: "measure", Kind: Enum, Words: measures, Doc: "what was done"},
-		{Name: "status", Kind: Enum, Words: acts, Doc: "how far it got"},
-		{Name: "identity", Kind: Text, Doc: "id of the identity"},
-		{Name: "credential", Kind: Text, Doc: "id of the credential"},
-		{Name: "finding", Kind: Text, Doc: "id of the finding that caused it"},
-		{Name: "actor", Kind: Text, Doc: "who caused it: a rule or a person"},
-		{Name: "at", Kind: Time, Doc: "when", Order: true},
-	},
-}
-
-// Audit is the language of the audit log.
-var Audit = &Language{
-	List: "audit entries", Order: "-at",
-	Bare: "part of actor, act, target or reason",
-	Fields: []Field{
-		{Name: "actor", Kind: Text, Doc: "who did it, such as operator:mara"},
-		{Name: "act", Kind: Text, Doc: "what was done, such as credential.create"},
-		{Name: "target", Kind: Text, Doc: "id of what it was done to"},
-		{Name: "outcome", Kind: Text, Doc: "done, refused or error"},
-		{Name: "at", Kind: Time, Doc: "when", Order: true},
-	},
-}
-
-// Refusals is the language of the list of those who were not let in.
-var Refusals = &Language{
-	List: "refusals", Order: "-at",
-	Bare: "part of identity, claimed, operation, resource or reason",
-	Fields: []Field{
-		{Name: "kind", Kind: Enum, Words: []string{"failed_authentication", "unknown_principal", "denied", "step_up"}, Doc: "why somebody was not let in"},
-		{Name: "identity", Kind: Text, Doc: "id of the proven identity"},
-		{Name: "claimed", Kind: Text, Doc: "who the caller says to be"},
-		{Name: "point", Kind: Text, Doc: "id of the point; empty for the management interface"},
-		{Name: "address", Kind: Text, Doc: "of the caller"},
-		{Name: "operation", Kind: Text, Doc: "what was asked for, such as GET /payments/{id}"},
-		{Name: "resource", Kind: Text, Doc: "name of the resource"},
-		{Name: "reason", Kind: Text, Doc: "the policy that refused"},
-		{Name: "count", Kind: Number, Doc: "more than 1: a flood, counted instead of listed"},
-		{Name: "at", Kind: Time, Doc: "when", Order: true},
-	},
-}
-
-// Languages are all of them.
-var Languages = []*Language{Identities, Credentials, Findings, Decisions, Actions, Audit, Refusals}
+// Languages are those above.
+var Languages = []*Language{Identities, Credentials, Findings}

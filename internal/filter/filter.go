@@ -18,7 +18,7 @@
 // means last used longer ago than thirty days. What never happened is neither
 // before nor after anything: -last_used>30d also finds what was never used.
 //
-// The languages of the lists are in fields.go. [Language.Parse] reads a
+// The languages of the lists that the store narrows are in fields.go. [Language.Parse] reads a
 // filter, [Expr.SQL] makes a predicate of it for either engine, in which every
 // value is a bound parameter, and [Expr.Match] holds it against a value in
 // memory. Both agree; a test insists.

@@ -136,22 +136,27 @@ type Get func(field string) (text string, number int64)
 // Match reports whether an object in memory passes the filter. search says
 // whether a bare word finds it.
 func (e Expr) Match(get Get, search func(word string) bool) bool {
-	for i := range e.Terms {
-		t := &e.Terms[i]
-		var ok bool
+	return e.Holds(func(t *Term) bool {
 		if t.Op == Bare {
-			ok = search(t.Values[0].Text)
-		} else {
-			ok = t.match(get(t.Field.Name))
+			return search(t.Values[0].Text)
 		}
-		if ok == t.Not {
+		return t.Fits(get(t.Field.Name))
+	})
+}
+
+// Holds reports whether every term fits, or does not when it is negated.
+func (e Expr) Holds(fits func(*Term) bool) bool {
+	for i := range e.Terms {
+		if t := &e.Terms[i]; fits(t) == t.Not {
 			return false
 		}
 	}
 	return true
 }
 
-func (t *Term) match(text string, number int64) bool {
+// Fits reports whether what an object has in the term's field is what the term
+// asks for, apart from its negation.
+func (t *Term) Fits(text string, number int64) bool {
 	words := t.Field.Kind == Text || t.Field.Kind == Enum
 	if t.Op == Present {
 		return (words && text != "") || (!words && number != 0)

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -117,11 +116,6 @@ func (q *Query) Next(text string, number int64, id string) string {
 // Counted puts a first page's total into the page and into its token.
 func (q *Query) Counted(total int, atLeast bool) { q.From.Total, q.From.AtLeast = total, atLeast }
 
-// Paged is a page with the query's total.
-func Paged[T any](q *Query, items []T, next string) *Body[client.Page[T]] {
-	return &Body[client.Page[T]]{client.Page[T]{Items: items, Next: next, Total: q.From.Total, AtLeast: q.From.AtLeast}}
-}
-
 // With adds a condition that a parameter of its own states.
 func (q *Query) With(l *filter.Language, field string, values ...string) {
 	f, ok := l.Field(field)
@@ -163,38 +157,6 @@ func NewKey(set []byte) []byte {
 	key := make([]byte, 32)
 	rand.Read(key) // never fails
 	return key
-}
-
-// Scan goes through what has no index, the newest first, until a page is full
-// or it has looked at enough for one request. fetch returns what follows a
-// row; keep says whether a row is wanted; at says where a row stands. A page
-// that ends for the second reason may be short, and has a next one.
-func Scan[T any](ctx context.Context, q *Query, fetch func(context.Context, Place) ([]T, error), keep func(*T) bool, at func(*T) (int64, string)) ([]T, string, error) {
-	const most = 20_000 // rows looked at for one page
-	from, looked, out := q.From, 0, []T{}
-	for looked < most {
-		rows, err := fetch(ctx, from)
-		if err != nil {
-			return nil, "", err
-		}
-		for i := range rows {
-			n, id := at(&rows[i])
-			if keep(&rows[i]) {
-				if len(out) == q.Limit {
-					last := out[len(out)-1]
-					n, id := at(&last)
-					return out, q.Next("", n, id), nil
-				}
-				out = append(out, rows[i])
-			}
-			from.Number, from.ID = n, id
-		}
-		if len(rows) == 0 {
-			return out, "", nil
-		}
-		looked += len(rows)
-	}
-	return out, q.Next("", from.Number, from.ID), nil
 }
 
 // Part is the query as a store takes it.

@@ -24,6 +24,22 @@ export const overview = queryOptions({
   refetchInterval: 5_000,
 });
 
+/** The most pages of a list that is read as a whole: ten thousand rows. */
+const wholePages = 20;
+
+/** whole reads a list to its end: what people make by hand, which is little. */
+export async function whole<T>(
+  read: (query: { limit: number; page_token?: string }) => Promise<{ items: T[]; next?: string; total: number }>,
+) {
+  const all = await read({ limit: 500 });
+  for (let page = 1; all.next && page < wholePages; page++) {
+    const part = await read({ limit: 500, page_token: all.next });
+    all.items = [...all.items, ...part.items];
+    all.next = part.next;
+  }
+  return all;
+}
+
 export type DecisionFilter = { outcome?: "allow" | "deny" | "step-up"; identity?: string; point?: string };
 
 export const decisions = (filter: DecisionFilter, limit = 200) =>
@@ -86,7 +102,7 @@ export const identityFacets = (filter: string) =>
 
 export const views = queryOptions({
   queryKey: ["view", "list"],
-  queryFn: () => answer(api.GET("/v1/views")),
+  queryFn: () => whole((query) => answer(api.GET("/v1/views", { params: { query } }))),
   staleTime: 60_000,
 });
 
@@ -126,13 +142,13 @@ export const changes = (id: string) =>
 
 export const points = queryOptions({
   queryKey: ["point", "list"],
-  queryFn: () => answer(api.GET("/v1/points")),
+  queryFn: () => whole((query) => answer(api.GET("/v1/points", { params: { query } }))),
   refetchInterval: 10_000,
 });
 
 export const sources = queryOptions({
   queryKey: ["source", "list"],
-  queryFn: () => answer(api.GET("/v1/sources")),
+  queryFn: () => whole((query) => answer(api.GET("/v1/sources", { params: { query } }))),
 });
 
 export const health = queryOptions({
@@ -141,11 +157,20 @@ export const health = queryOptions({
   refetchInterval: 10_000,
 });
 
-export const people = queryOptions({ queryKey: ["person", "list"], queryFn: () => answer(api.GET("/v1/people")) });
+export const people = queryOptions({
+  queryKey: ["person", "list"],
+  queryFn: () => whole((query) => answer(api.GET("/v1/people", { params: { query } }))),
+});
 
-export const tokens = queryOptions({ queryKey: ["token", "list"], queryFn: () => answer(api.GET("/v1/tokens")) });
+export const tokens = queryOptions({
+  queryKey: ["token", "list"],
+  queryFn: () => whole((query) => answer(api.GET("/v1/tokens", { params: { query } }))),
+});
 
-export const sessions = queryOptions({ queryKey: ["session", "list"], queryFn: () => answer(api.GET("/v1/sessions")) });
+export const sessions = queryOptions({
+  queryKey: ["session", "list"],
+  queryFn: () => whole((query) => answer(api.GET("/v1/sessions", { params: { query } }))),
+});
 
 /** The most pages of hours that are read: 90 days are three. */
 const usagePages = 5;

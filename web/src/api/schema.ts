@@ -1494,6 +1494,8 @@ export interface components {
         NewToken: {
             /** Format: date-time */
             created: string;
+            /** @description for If-Match */
+            etag: string;
             /** Format: date-time */
             expires: string;
             id: string;
@@ -1775,6 +1777,8 @@ export interface components {
             disabled: boolean;
             /** @description empty unless the provider has verified it */
             email: string;
+            /** @description for If-Match */
+            etag: string;
             /** @description as the provider said at the last sign-in */
             groups: string[];
             id: string;
@@ -2070,6 +2074,8 @@ export interface components {
         Token: {
             /** Format: date-time */
             created: string;
+            /** @description for If-Match */
+            etag: string;
             /** Format: date-time */
             expires: string;
             id: string;
@@ -5690,7 +5696,16 @@ export interface operations {
     };
     "list-people": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -5765,7 +5780,10 @@ export interface operations {
     "set-person": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -5790,6 +5808,7 @@ export interface operations {
             /** @description OK */
             200: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -5825,6 +5844,15 @@ export interface operations {
             };
             /** @description it contradicts what is there */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5890,7 +5918,16 @@ export interface operations {
     };
     "list-points": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6410,7 +6447,16 @@ export interface operations {
     };
     "list-sessions": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -6770,7 +6816,16 @@ export interface operations {
     };
     "list-sources": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7045,7 +7100,16 @@ export interface operations {
     };
     "list-tokens": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7146,6 +7210,7 @@ export interface operations {
             /** @description Created */
             201: {
                 headers: {
+                    ETag?: string;
                     [name: string]: unknown;
                 };
                 content: {
@@ -7238,7 +7303,10 @@ export interface operations {
     "revoke-token": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
+                "If-Match"?: string;
+            };
             path: {
                 id: string;
             };
@@ -7282,6 +7350,15 @@ export interface operations {
             };
             /** @description it contradicts what is there */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it was changed since the caller read it (If-Match) */
+            412: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -7448,7 +7525,16 @@ export interface operations {
     };
     "list-views": {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
             header?: never;
             path?: never;
             cookie?: never;

@@ -1,5 +1,5 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
-import { useState } from "react";
+import { useRef, useState } from "react";
 import { answer, api, type Person } from "../api/client";
 import { Button } from "../parts/Button";
 import { Dialog } from "../parts/Dialog";
@@ -11,10 +11,17 @@ import { type Grant, GrantFields } from "./GrantFields";
 export function RolesDialog({ person: p, onClose }: { person: Person; onClose: () => void }) {
   const client = useQueryClient();
   const [grants, setGrants] = useState<Grant[]>(p.assigned ?? []);
+  const tag = useRef(p.etag); // of what was read: somebody else's change in between is not overwritten
   const save = useMutation({
     mutationFn: (roles: Grant[]) =>
-      answer(api.PUT("/v1/people/{id}", { params: { path: { id: p.id } }, body: { roles } })),
-    onSuccess: () => {
+      answer(
+        api.PUT("/v1/people/{id}", {
+          params: { path: { id: p.id }, header: { "If-Match": tag.current } },
+          body: { roles },
+        }),
+      ),
+    onSuccess: (now) => {
+      tag.current = now.etag;
       toast(`Roles of ${clean(p.name || p.id)} changed.`, () => save.mutate(p.assigned ?? []));
       onClose();
     },

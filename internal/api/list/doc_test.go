@@ -1,4 +1,4 @@
-package filter
+package list
 
 import (
 	"flag"
@@ -6,26 +6,28 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/muster-id/muster/internal/filter"
 )
 
 var update = flag.Bool("update", false, "write docs/reference/filter.md anew")
 
 const (
-	page  = "../../docs/reference/filter.md"
-	begin = "<!-- the fields, from internal/filter/fields.go -->\n"
+	page  = "../../../docs/reference/filter.md"
+	begin = "<!-- the fields, from internal/filter and internal/api/list -->\n"
 )
 
 // table is the part of the page that is made from the languages.
 func table() string {
 	var b strings.Builder
 	b.WriteString(begin)
-	kinds := map[Kind]string{Text: "text", Enum: "word", Number: "number", Time: "time", Flag: "true or false"}
+	kinds := map[filter.Kind]string{filter.Text: "text", filter.Enum: "word", filter.Number: "number", filter.Time: "time", filter.Flag: "true or false"}
 	for _, l := range Languages {
 		fmt.Fprintf(&b, "\n## %s\n\nOrdered by `%s` unless asked otherwise. A bare word is searched for in %s.\n\n| field | holds | means | order |\n|---|---|---|---|\n",
 			strings.ToUpper(l.List[:1])+l.List[1:], l.Order, l.Bare)
 		for _, f := range l.Fields {
 			holds, order := kinds[f.Kind], ""
-			if f.Kind == Enum {
+			if f.Kind == filter.Enum {
 				holds = strings.Join(f.Words, ", ")
 			}
 			if f.Order {
@@ -54,6 +56,6 @@ func TestTheReferenceNamesEveryField(t *testing.T) {
 		return
 	}
 	if string(text) != want {
-		t.Errorf("%s is not what the fields say: go test ./internal/filter -update", page)
+		t.Errorf("%s is not what the fields say: go test ./internal/api/list -update", page)
 	}
 }

@@ -1,0 +1,59 @@
+package list
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// Decisions are the recent decisions, and those of the live stream.
+var Decisions = frame.NewTable("decisions", "-at", "part of resource, operation, network, identity, key id or reason",
+	func(d *nhi.Decision) string { return d.ID },
+	decisionWords,
+	frame.Text("id", "id of the decision", func(d *nhi.Decision) string { return d.ID }),
+	frame.Word("outcome", "what was answered", words(nhi.Allow, nhi.Deny, nhi.StepUp), func(d *nhi.Decision) string { return string(cmp.Or(d.Outcome, nhi.Deny)) }),
+	frame.Flag("would_refuse", "let pass by a point that only observes", func(d *nhi.Decision) bool { return d.WouldRefuse }),
+	frame.Text("identity", "id of who asked", func(d *nhi.Decision) string { return string(d.Identity) }),
+	frame.Text("credential", "id of the credential", func(d *nhi.Decision) string { return string(d.Credential) }),
+	frame.Text("key_id", "public id of the key, or id of the token", func(d *nhi.Decision) string { return d.KeyID }),
+	frame.Text("method", "how the caller proved itself", func(d *nhi.Decision) string { return d.Method }),
+	frame.Number("assurance", "0 static secret to 3 bound and attested", func(d *nhi.Decision) int64 { return int64(d.Assurance) }),
+	frame.Text("point", "id of the enforcement point", func(d *nhi.Decision) string { return string(d.Point) }),
+	frame.Text("resource", "what was asked for", func(d *nhi.Decision) string { return d.Resource }),
+	frame.Number("sensitivity", "of the resource, 0 to 4", func(d *nhi.Decision) int64 { return int64(d.Sensitivity) }),
+	frame.Text("action", "class of the action", func(d *nhi.Decision) string { return string(d.Action) }),
+	frame.Text("operation", "the caller's own word for it", func(d *nhi.Decision) string { return d.Operation }),
+	frame.Text("country", "two letters", func(d *nhi.Decision) string { return d.Country }),
+	frame.Number("asn", "number of the network", func(d *nhi.Decision) int64 { return int64(d.ASN) }),
+	frame.Text("network", "who runs the network", func(d *nhi.Decision) string { return d.Network }),
+	frame.Text("address", "address of the caller", address),
+	frame.Text("agent", "family of the program that asked", func(d *nhi.Decision) string { return d.Agent }),
+	frame.Text("policy", "the policy that determined it first", policy),
+	frame.Number("risk", "of the caller, 0 to 100", func(d *nhi.Decision) int64 { return int64(d.Risk) }),
+	frame.Number("surprise", "bits, whole ones", func(d *nhi.Decision) int64 { return int64(d.Surprise / 10) }),
+	frame.Time("at", "when", func(d *nhi.Decision) time.Time { return d.At }).Ordered(),
+).Concerning(func(d *nhi.Decision) nhi.ID { return d.Identity })
+
+func decisionWords(d *nhi.Decision) []string {
+	out := []string{d.Resource, d.Operation, d.Network, string(d.Identity), d.KeyID}
+	for _, r := range d.Reasons {
+		out = append(out, r.Policy, r.Text)
+	}
+	return out
+}
+
+func address(d *nhi.Decision) string {
+	if !d.Address.IsValid() {
+		return ""
+	}
+	return d.Address.String()
+}
+
+func policy(d *nhi.Decision) string {
+	if len(d.Reasons) == 0 {
+		return ""
+	}
+	return d.Reasons[0].Policy
+}
