@@ -274,6 +274,9 @@ type Rate struct {
 	Allow  int       `json:"allow"`
 	StepUp int       `json:"step_up"`
 	Deny   int       `json:"deny"`
+	// WouldRefuse passed a point that only observes, although the policies
+	// refuse it; Allow does not count it.
+	WouldRefuse int `json:"would_refuse" doc:"passed a point that only observes, although the policies refuse it; allow does not count it"`
 }
 
 // Overview answers: is anything wrong, and are we protected?

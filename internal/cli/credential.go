@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -23,8 +24,8 @@ var credentialColumns = output.Columns[client.Credential]("id kind public_id sta
 
 func (a *app) credential() *cobra.Command {
 	return a.Group("credential", "The keys that prove identities", `
-muster credential create --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge
-muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge`,
+muster credential create --identity settler
+muster credential list --identity settler`,
 		a.credentialList(), a.credentialShow(), a.credentialCreate(), a.credentialRegister(), a.credentialPin(), a.credentialUnpin())
 }
 
@@ -36,16 +37,19 @@ func (a *app) credentialList() *cobra.Command {
 		Use: "list", Short: "List credentials",
 		Example: `
 muster credential list --filter 'static:true last_used<90d' --order last_used
-muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge
+muster credential list --identity settler
 muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --json id,state`,
 		Prints: output.Fields[client.Credential](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			narrow.FilterFlag(c, "static:true last_used<90d")
 			narrow.OrderFlag(c, "id", "created", "expires", "last_used")
-			c.Flags().StringVar(&identity, "identity", "", "only those of the identity with this `id`")
+			c.Flags().StringVar(&identity, "identity", "", "only those of the identity with this `id` or name")
 			command.LimitFlag(c, &limit)
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			if err := k.Resolve(ctx, command.Identity, &identity); err != nil {
+				return err
+			}
 			if identity == "" {
 				return command.Pages(ctx, k, "/v1/credentials", narrow.Of(url.Values{}), limit, credentialColumns)
 			}
@@ -60,19 +64,23 @@ muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --json id,state
 }
 
 func identityFlag(c *cobra.Command, identity *string) {
-	c.Flags().StringVar(identity, "identity", "", "`id` of the identity")
+	c.Flags().StringVar(identity, "identity", "", "`id` or name of the identity")
 	command.Required(c, "identity")
 }
 
 func (a *app) credentialShow() *cobra.Command {
 	return a.Command(command.Verb{
-		Use: "show ID", Short: "Show one credential",
+		Use: "show ID", Short: "Show one credential, by its id or public id",
 		Example: `
-muster credential show crd_gezdgnbvgy3tqojqgezdgnbvgy
+muster credential show AKIAIOSFODNN7EXAMPLE
 muster credential show crd_gezdgnbvgy3tqojqgezdgnbvgy --jq .state`,
 		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Credential](), Talks: command.Reads,
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
-			_, err := command.Show(ctx, k, "/v1/credentials/"+url.PathEscape(args[0]), credentialColumns)
+			id, err := k.ID(ctx, command.Credential, args[0])
+			if err != nil {
+				return err
+			}
+			_, err = command.Show(ctx, k, "/v1/credentials/"+url.PathEscape(id), credentialColumns)
 			return err
 		},
 	})
@@ -85,7 +93,7 @@ func (a *app) credentialCreate() *cobra.Command {
 		Use: "create --identity ID", Short: "Create an API key and show it for the only time",
 		Long: "Create an API key. Muster keeps what is needed to check it and to recognise it when it leaks,\nnever the key itself: it is shown now and never again.",
 		Example: `
-muster credential create --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --expires-in 24h
+muster credential create --identity settler --expires-in 24h
 muster credential create --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --jq .key > app.key`,
 		Prints: output.Fields[client.NewCredential](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) {
@@ -95,6 +103,9 @@ muster credential create --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --jq .key > a
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			if expires < 0 || expires%time.Second != 0 {
 				return command.Usagef("--expires-in %s: want whole seconds, and not negative", expires)
+			}
+			if err := k.Resolve(ctx, command.Identity, &identity); err != nil {
+				return err
 			}
 			in := client.CreateCredential{ExpiresIn: int64(expires / time.Second)}
 			return command.Change(ctx, k, http.MethodPost, "/v1/identities/"+url.PathEscape(identity)+"/credentials", in,
@@ -112,7 +123,7 @@ func (a *app) credentialRegister() *cobra.Command {
 		Use: "register --identity ID", Short: "Register an existing key, read from standard input",
 		Long: "Register a key that somebody else issued, so that it is recognised when it leaks. The value is\nread from standard input, never from an argument, and is not kept. Of an AWS access key, give\nthe secret as the value and the access key id as --public-id.",
 		Example: `
-muster credential register --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge < partner.key
+muster credential register --identity settler < partner.key
 pass aws/ci | muster credential register --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --kind aws-access-key --public-id AKIA...`,
 		Prints: output.Fields[client.Credential](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) {
@@ -123,6 +134,9 @@ pass aws/ci | muster credential register --identity nhi_mzxw6ytboi2dgnbvgy3tqobz
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			if err := command.OneOf("--kind", in.Kind, registeredKinds); err != nil {
+				return err
+			}
+			if err := k.Resolve(ctx, command.Identity, &identity); err != nil {
 				return err
 			}
 			value, err := a.secret("key: ")
@@ -167,10 +181,10 @@ func (a *app) credentialPin() *cobra.Command {
 	return a.Command(command.Verb{
 		Use: "pin ID --consumer ID", Short: "Bind a credential to the one workload that may use it",
 		Long:    "Bind a credential to one consumer. From then on a request must carry that workload's own token\nbeside the key (Muster-Attestation); the key alone, wherever it was stolen, is not enough.",
-		Example: `muster credential pin crd_gezdgnbvgy3tqojqgezdgnbvgy --consumer nhi_mzxw6ytboi2dgnbvgy3tqobzge`,
+		Example: `muster credential pin crd_gezdgnbvgy3tqojqgezdgnbvgy --consumer settler`,
 		Args:    cobra.ExactArgs(1), Prints: output.Fields[client.Credential](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) {
-			c.Flags().StringVar(&consumer, "consumer", "", "`id` of the identity that uses it")
+			c.Flags().StringVar(&consumer, "consumer", "", "`id` or name of the identity that uses it")
 			command.Required(c, "consumer")
 		},
 		Run: func(ctx context.Context, k *command.Call, args []string) error { return pin(ctx, k, args[0], consumer) },
@@ -186,5 +200,8 @@ func (a *app) credentialUnpin() *cobra.Command {
 }
 
 func pin(ctx context.Context, k *command.Call, id, consumer string) error {
+	if err := errors.Join(k.Resolve(ctx, command.Credential, &id), k.Resolve(ctx, command.Identity, &consumer)); err != nil {
+		return err
+	}
 	return command.Change(ctx, k, http.MethodPut, "/v1/credentials/"+url.PathEscape(id)+"/pin", client.PinCredential{Consumer: consumer}, credentialColumns, nil)
 }

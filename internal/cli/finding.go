@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -52,13 +53,16 @@ muster finding list --json id,severity,sentence`,
 			narrow.FilterFlag(c, "status:open severity:high,critical")
 			narrow.OrderFlag(c, "severity", "at")
 			f.StringVar(&status, "status", "", "only this `status`: "+strings.Join(statuses, ", "))
-			f.StringVar(&identity, "identity", "", "only those about the identity with this `id`")
-			f.StringVar(&credential, "credential", "", "only those about the credential with this `id`")
+			f.StringVar(&identity, "identity", "", "only those about the identity with this `id` or name")
+			f.StringVar(&credential, "credential", "", "only those about the credential with this `id` or public id")
 			f.BoolVar(&live, "watch", false, "print what is found from now on")
 			command.LimitFlag(c, &limit)
 			command.Completes(c, "status", statuses...)
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			if err := errors.Join(k.Resolve(ctx, command.Identity, &identity), k.Resolve(ctx, command.Credential, &credential)); err != nil {
+				return err
+			}
 			if live {
 				return command.Watch(ctx, k, "finding", limit, func(f client.Finding) bool {
 					return (status == "" || f.Status == status) && (identity == "" || f.Identity == identity) && (credential == "" || f.Credential == credential)
@@ -186,19 +190,22 @@ func (a *app) decideList() *cobra.Command {
 muster decide list --outcome deny
 muster decide list --filter 'outcome:deny country:NL,DE at>1h'
 muster decide list --watch
-muster decide list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json`,
+muster decide list --identity settler -o json`,
 		Prints: output.Fields[client.Decision](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			narrow.FilterFlag(c, "outcome:deny country:NL at>1h")
 			f.StringVar(&outcome, "outcome", "", "only this `outcome`: "+strings.Join(outcomes, ", "))
-			f.StringVar(&identity, "identity", "", "only those about the identity with this `id`")
+			f.StringVar(&identity, "identity", "", "only those about the identity with this `id` or name")
 			f.StringVar(&point, "point", "", "only those of the point with this `id`")
 			f.BoolVar(&live, "watch", false, "print decisions as they are made")
 			command.NewestFlag(c, &limit)
 			command.Completes(c, "outcome", outcomes...)
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+			if err := k.Resolve(ctx, command.Identity, &identity); err != nil {
+				return err
+			}
 			if live {
 				return command.Watch(ctx, k, "decision", limit, func(d client.Decision) bool {
 					return (outcome == "" || d.Outcome == outcome) && (identity == "" || d.Identity == identity) && (point == "" || d.Point == point)

@@ -173,14 +173,18 @@ muster identity list --jq '[.[] | select(.risk > 50)] | length'`,
 
 func (a *app) identityShow() *cobra.Command {
 	return a.Command(command.Verb{
-		Use: "show ID", Short: "Show one identity with its credentials, grants, owners and what is normal for it",
+		Use: "show ID", Short: "Show one identity, by its id or name, with its credentials, grants, owners and what is normal for it",
 		Example: `
-muster identity show nhi_mzxw6ytboi2dgnbvgy3tqobzge
+muster identity show settler
 muster identity show nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json --jq .reach`,
 		Args: cobra.ExactArgs(1), Prints: output.Fields[client.IdentityDetail](), Talks: command.Reads,
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			id, err := k.ID(ctx, command.Identity, args[0])
+			if err != nil {
+				return err
+			}
 			var d client.IdentityDetail
-			if err := k.Get(ctx, "/v1/identities/"+url.PathEscape(args[0]), nil, &d); err != nil {
+			if err := k.Get(ctx, "/v1/identities/"+url.PathEscape(id), nil, &d); err != nil {
 				return err
 			}
 			if k.Out.Structured() {
@@ -233,7 +237,7 @@ func (a *app) identityOwner() *cobra.Command {
 	return a.Command(command.Verb{
 		Use: "set-owner ID OWNER", Short: "Say who answers for an identity",
 		Example: `
-muster identity set-owner nhi_mzxw6ytboi2dgnbvgy3tqobzge mara@example.com
+muster identity set-owner settler mara@example.com
 muster identity set-owner nhi_mzxw6ytboi2dgnbvgy3tqobzge team:payments`,
 		Args: cobra.RangeArgs(1, 2), Prints: output.Fields[client.Identity](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) { c.Flags().StringVar(&owner, "owner", "", "the same as the second argument") },
@@ -244,7 +248,11 @@ muster identity set-owner nhi_mzxw6ytboi2dgnbvgy3tqobzge team:payments`,
 			if owner == "" {
 				return command.Usagef("who? Give an e-mail address or team:x")
 			}
-			return command.Change(ctx, k, http.MethodPut, "/v1/identities/"+url.PathEscape(args[0])+"/owner", client.SetOwner{Owner: owner}, identityColumns, nil)
+			id, err := k.ID(ctx, command.Identity, args[0])
+			if err != nil {
+				return err
+			}
+			return command.Change(ctx, k, http.MethodPut, "/v1/identities/"+url.PathEscape(id)+"/owner", client.SetOwner{Owner: owner}, identityColumns, nil)
 		},
 	})
 }

@@ -24,6 +24,8 @@ import (
 
 var replayColumns = output.Columns[offline.ReplayFinding]("first_seen severity score rule sentence | identity credential")
 
+var actorColumns = output.Columns[offline.Actor]("actor=name account events failed last_seen countries | first_seen actions identity")
+
 // A delivered is what a server acknowledged of one file.
 type delivered struct {
 	File string `json:"file"`
@@ -37,7 +39,7 @@ func (a *app) replay() *cobra.Command {
 	r := a.NewRemote()
 	return a.Command(command.Verb{
 		Use: "replay FILE...", Short: "Learn from log files and say what was unusual in them",
-		Long: "Read activity logs in their order, plain or gzip (- is standard input), learn what is normal for\neach identity, and print what would have been found. It needs no server and keeps nothing,\nunless --to names one: then the files are sent there. Sending a file again changes nothing.\nThe exit status is 1 when something was found.",
+		Long: "Read activity logs in their order, plain or gzip (- is standard input), learn what is normal for\neach identity, and print who acted and what would have been found. It needs no server and keeps nothing,\nunless --to names one: then the files are sent there. Sending a file again changes nothing.\nThe exit status is 1 when something was found.",
 		Example: `
 muster replay trail/*.json.gz
 muster replay trail.json -o json --jq '.findings[].sentence'
@@ -126,13 +128,11 @@ func (a *app) runReplay(ctx context.Context, o *output.Form, format string, name
 	if report.Events == 0 && pieces > 0 {
 		return command.InputError{Err: fmt.Errorf("replay: %s; is it %s at all?", first, format)}
 	}
-	if o.Structured() {
-		err = o.Object(report)
-	} else {
-		err = output.List(o, report.Findings, replayColumns)
-	}
-	if err != nil {
+	if err := printReplay(o, report); err != nil {
 		return err
+	}
+	if more := len(report.Actors) - shownActors; more > 0 && !o.Structured() {
+		a.Say("%d more acted; -o json lists all", more)
 	}
 	a.Say("%s of %s in %.1f s, %s unparsable, %s", output.Count(report.Events, "event", "events"), output.Count(report.Identities, "identity", "identities"),
 		report.Seconds, strconv.Itoa(report.Unparsable), output.Count(len(report.Findings), "finding", "findings"))
@@ -140,6 +140,26 @@ func (a *app) runReplay(ctx context.Context, o *output.Form, format string, name
 		return command.ErrFound
 	}
 	return nil
+}
+
+// shownActors is how many of those who acted a table tells of.
+const shownActors = 20
+
+// printReplay prints who acted and what was unusual. CSV is one table, so it is
+// of the findings.
+func printReplay(o *output.Form, r offline.ReplayReport) error {
+	switch {
+	case o.Structured():
+		return o.Object(r)
+	case o.Format == "csv":
+		return output.List(o, r.Findings, replayColumns)
+	}
+	shown := r.Actors[:min(len(r.Actors), shownActors)]
+	if err := output.List(o, shown, actorColumns); err != nil || len(r.Findings) == 0 {
+		return err
+	}
+	fmt.Fprintln(o.Out)
+	return output.List(o, r.Findings, replayColumns)
 }
 
 // deliver sends files to a server, one after the other, and prints what it

@@ -183,8 +183,8 @@ func TestDecide(t *testing.T) {
 		because []string
 	}{
 		{"a usual request is allowed", nil, nhi.Allow, []string{"base-permit"}},
-		{"a stranger is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Subject = nhi.Attested{Identity: identityN(77)} }}, nhi.Deny, []string{"identity-inactive", "unknown-subject"}},
-		{"nobody is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Subject = nhi.Attested{} }}, nhi.Deny, []string{"identity-inactive", "unknown-subject"}},
+		{"a stranger is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Subject = nhi.Attested{Identity: identityN(77)} }}, nhi.Deny, []string{"unknown-subject"}},
+		{"nobody is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Subject = nhi.Attested{} }}, nhi.Deny, []string{"unknown-subject"}},
 		{"an action that is not known is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Action = "fly" }}, nhi.Deny, []string{"action-unknown"}},
 		{"no action is denied", []func(*nhi.Question){func(q *nhi.Question) { q.Action = "" }}, nhi.Deny, []string{"action-unknown"}},
 		{"no resource is denied", []func(*nhi.Question){on("")}, nhi.Deny, []string{"resource-none"}},

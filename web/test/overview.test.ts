@@ -5,12 +5,12 @@ import { minutes } from "../src/overview/minutes";
 describe("the last hour", () => {
   it("has sixty minutes, whatever the server knows", () => {
     const now = new Date("2026-03-12T09:14:07Z");
-    const known = { minute: "2026-03-12T09:13:00Z", allow: 7, step_up: 1, deny: 2 };
+    const known = { minute: "2026-03-12T09:13:00Z", allow: 7, step_up: 1, deny: 2, would_refuse: 3 };
     const hour = minutes([known], now);
     expect(hour).toHaveLength(60);
     expect(hour.at(-1)?.minute).toBe("2026-03-12T09:14:00.000Z");
     expect(hour.at(-2)).toBe(known);
-    expect(hour[0]).toEqual({ minute: "2026-03-12T08:15:00.000Z", allow: 0, step_up: 0, deny: 0 });
+    expect(hour[0]).toEqual({ minute: "2026-03-12T08:15:00.000Z", allow: 0, step_up: 0, deny: 0, would_refuse: 0 });
   });
 });
 

@@ -15,6 +15,11 @@ import (
 	"github.com/muster-id/muster/internal/seal"
 )
 
+func TestMain(m *testing.M) {
+	workFactor = 10
+	os.Exit(m.Run())
+}
+
 func write(t *testing.T, text string, mode os.FileMode) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "identity")

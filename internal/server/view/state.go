@@ -99,9 +99,9 @@ func (s *State) perSecond(now time.Time) float64 {
 	for _, r := range rates {
 		switch start := r.Minute; {
 		case start.Equal(now.Truncate(time.Minute)):
-			total += float64(r.Allow + r.StepUp + r.Deny)
+			total += float64(r.Allow + r.StepUp + r.Deny + r.WouldRefuse)
 		case start.Equal(now.Truncate(time.Minute).Add(-time.Minute)):
-			total += float64(r.Allow + r.StepUp + r.Deny)
+			total += float64(r.Allow + r.StepUp + r.Deny + r.WouldRefuse)
 			seconds += 60
 		}
 	}
@@ -195,7 +195,7 @@ func (d Decisions) Rates(minutes int) []client.Rate {
 	}
 	out := make([]client.Rate, 0, len(rates))
 	for _, r := range rates {
-		out = append(out, client.Rate{Minute: r.Minute.UTC(), Allow: int(r.Allow), StepUp: int(r.StepUp), Deny: int(r.Deny)})
+		out = append(out, client.Rate{Minute: r.Minute.UTC(), Allow: int(r.Allow), StepUp: int(r.StepUp), Deny: int(r.Deny), WouldRefuse: int(r.WouldRefuse)})
 	}
 	return out
 }

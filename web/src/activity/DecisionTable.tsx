@@ -93,7 +93,7 @@ function NarrowCells({ d }: { d: Decision }) {
   return (
     <>
       <span {...cell} className="flex min-w-0 items-center gap-2">
-        <OutcomeWord decision={{ ...d, would_refuse: false }} />
+        <OutcomeWord decision={d} />
         <Hostile text={d.name || d.key_id || "nobody known"} className="min-w-0 flex-1 font-[500]" />
         <span className="shrink-0 text-12 text-muted">
           <Clock at={d.at} />

@@ -1836,6 +1836,11 @@ export interface components {
             minute: string;
             /** Format: int64 */
             step_up: number;
+            /**
+             * Format: int64
+             * @description passed a point that only observes, although the policies refuse it; allow does not count it
+             */
+            would_refuse: number;
         };
         Reach: {
             admin: boolean;

@@ -22,12 +22,12 @@ export function DecisionsTab({ id, limit = 50 }: { id: string; limit?: number })
             <Link
               to="/activity"
               search={{ identity: id, decision: d.id }}
-              className="grid grid-cols-[64px_92px_minmax(0,1fr)] items-center gap-x-3 px-4 py-2 text-13 text-fg no-underline hover:bg-raised hover:no-underline md:grid-cols-[72px_150px_minmax(0,2fr)_minmax(0,1fr)]"
+              className="grid grid-cols-[64px_100px_minmax(0,1fr)] items-center gap-x-3 px-4 py-2 text-13 text-fg no-underline hover:bg-raised hover:no-underline md:grid-cols-[72px_150px_minmax(0,2fr)_minmax(0,1fr)]"
             >
               <span className="text-muted">
                 <Clock at={d.at} />
               </span>
-              <OutcomeWord decision={{ ...d, would_refuse: false }} />
+              <OutcomeWord decision={d} />
               <Hostile text={`${d.operation || d.action} ${d.resource}`} className="min-w-0" />
               <Hostile text={from(d)} className="hidden min-w-0 text-muted md:block" />
             </Link>

@@ -152,7 +152,9 @@ function ReachSummary({ l }: { l: LineageOf }) {
   return (
     <>
       {all.slice(0, few).map((r) => {
-        const granted = (r.granted ?? []).length;
+        const actions = r.granted ?? [];
+        const open = actions.some((a) => a.includes("*")); // a wildcard cannot be counted
+        const granted = open ? 0 : actions.length;
         const used = (r.used ?? []).length;
         return (
           <li key={r.resource + r.service} className="min-w-0">
@@ -160,13 +162,17 @@ function ReachSummary({ l }: { l: LineageOf }) {
               <Hostile text={r.resource} className="min-w-0" />
               {r.admin && <span className="shrink-0 text-12 text-deny">administrator</span>}
               <span className="ml-auto shrink-0 text-12 text-muted">
-                {granted === 0 ? `${count(used)} used` : `${count(used)} of ${count(granted)} used`}
+                {open
+                  ? `${count(used)} used of ${actions.includes("*") ? "every action" : "a wildcard"}`
+                  : granted === 0
+                    ? `${count(used)} used`
+                    : `${count(used)} of ${count(granted)} used`}
               </span>
             </span>
             <svg viewBox="0 0 100 4" preserveAspectRatio="none" className="block h-1 w-full" aria-hidden="true">
               <rect width="100" height="4" className="fill-raised" />
               <rect
-                width={granted === 0 ? (used > 0 ? 100 : 0) : Math.min(100, (used / granted) * 100)}
+                width={open ? 0 : granted === 0 ? (used > 0 ? 100 : 0) : Math.min(100, (used / granted) * 100)}
                 height="4"
                 className="fill-accent"
               />

@@ -23,16 +23,16 @@ export function Latest() {
           <Link
             to="/activity"
             search={{ decision: d.id, outcome: d.would_refuse ? undefined : d.outcome }}
-            className="grid grid-cols-[64px_84px_minmax(0,1fr)] items-center gap-x-2 px-4 py-1.5 text-13 text-fg no-underline hover:bg-raised hover:no-underline"
+            className="grid grid-cols-[64px_100px_minmax(0,1fr)] items-center gap-x-2 px-4 py-1.5 text-13 text-fg no-underline hover:bg-raised hover:no-underline"
           >
             <span className="text-muted">
               <Clock at={d.at} />
             </span>
-            <OutcomeWord decision={{ outcome: d.outcome, would_refuse: false }} />
+            <OutcomeWord decision={d} />
             <span className="flex min-w-0 gap-2">
               <Hostile text={d.name || d.key_id || "nobody known"} className="min-w-0 flex-1" />
               <span className="shrink-0 text-muted" title={from(d)}>
-                {d.country || "??"}
+                {d.country || "–"}
               </span>
             </span>
           </Link>

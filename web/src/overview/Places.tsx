@@ -30,12 +30,15 @@ export function Places() {
   const summary =
     total === 0
       ? "No calls yet."
-      : `${plural(total, "call")} from ${plural(rows.length, "country", "countries")} in this tab's last five minutes. ${
+      : `${plural(total, "call")} ${origin(rows)} in this tab's last five minutes. ${
           stopped.length === 0
             ? "None was stopped."
             : `Stopped: ${stopped
                 .slice(0, 3)
-                .map((p) => `${count(p.deny + p["step-up"])} from ${countryName(p.country)}`)
+                .map(
+                  (p) =>
+                    `${count(p.deny + p["step-up"])} from ${p.country ? countryName(p.country) : "unknown places"}`,
+                )
                 .join(", ")}.`
         }`;
   return (
@@ -69,6 +72,14 @@ export function Places() {
       )}
     </Card>
   );
+}
+
+/** origin says from how many countries; a private address belongs to none. */
+function origin(rows: readonly Place[]): string {
+  const known = rows.filter((p) => p.country).length;
+  const places = known === rows.length ? [] : ["unknown places"];
+  if (known > 0) places.unshift(plural(known, "country", "countries"));
+  return `from ${places.join(" and ")}`;
 }
 
 function Table({ rows }: { rows: readonly Place[] }) {

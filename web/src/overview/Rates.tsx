@@ -4,7 +4,7 @@ import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
 import { Shape } from "../parts/Shape";
 import { count, minute, rate } from "../text/format";
-import { outcomes } from "../text/words";
+import { observed, outcomes } from "../text/words";
 import { minutes } from "./minutes";
 
 const height = 96;
@@ -12,11 +12,11 @@ const slot = 12;
 /** What was stopped is rare beside what went through; a bar this high is still seen. */
 const least = 3;
 
-type Bar = { rate: Rate; at: Date; allow: number; step: number; deny: number };
+type Bar = { rate: Rate; at: Date; allow: number; step: number; deny: number; would: number };
 
 function bars(rates: readonly Rate[]): { bars: Bar[]; top: number } {
-  const top = Math.max(10, ...rates.map((r) => r.allow + r.step_up + r.deny));
-  const scale = (n: number, floor: number) => (n === 0 ? 0 : Math.max(floor, (n / top) * (height - 2 * least)));
+  const top = Math.max(10, ...rates.map((r) => r.allow + r.step_up + r.deny + r.would_refuse));
+  const scale = (n: number, floor: number) => (n === 0 ? 0 : Math.max(floor, (n / top) * (height - 3 * least)));
   return {
     top,
     bars: rates.map((r) => ({
@@ -25,6 +25,7 @@ function bars(rates: readonly Rate[]): { bars: Bar[]; top: number } {
       allow: scale(r.allow, 1),
       step: scale(r.step_up, least),
       deny: scale(r.deny, least),
+      would: scale(r.would_refuse, least),
     })),
   };
 }
@@ -39,8 +40,9 @@ export function Rates({ rates: known, perSecond }: { rates: readonly Rate[]; per
   const allow = sum((r) => r.allow);
   const step = sum((r) => r.step_up);
   const deny = sum((r) => r.deny);
+  const would = sum((r) => r.would_refuse);
   const shown = over === undefined ? undefined : drawn.bars[over];
-  const summary = `Last ${rates.length} minutes: ${count(allow)} allowed, ${count(step)} stepped up, ${count(deny)} denied; now ${rate(perSecond)} a second.`;
+  const summary = `Last ${rates.length} minutes: ${count(allow)} allowed, ${count(step)} stepped up, ${count(deny)} denied, ${count(would)} passed a point that only observes and would be refused; now ${rate(perSecond)} a second.`;
   return (
     <Card
       title="Decisions, last hour"
@@ -52,9 +54,10 @@ export function Rates({ rates: known, perSecond }: { rates: readonly Rate[]; per
     >
       <p className="flex max-w-none flex-wrap gap-x-4 text-13">
         <span className="w-28 text-muted">{shown ? `${minute(shown.at)}, one minute` : "In the hour"}</span>
-        <Legend outcome="allow" n={shown ? shown.rate.allow : allow} />
-        <Legend outcome="step-up" n={shown ? shown.rate.step_up : step} />
-        <Legend outcome="deny" n={shown ? shown.rate.deny : deny} />
+        <Legend look={outcomes.allow} n={shown ? shown.rate.allow : allow} />
+        <Legend look={outcomes["step-up"]} n={shown ? shown.rate.step_up : step} />
+        <Legend look={outcomes.deny} n={shown ? shown.rate.deny : deny} />
+        {would > 0 && <Legend look={observed} n={shown ? shown.rate.would_refuse : would} />}
       </p>
       {table ? (
         <Table rates={rates} />
@@ -84,8 +87,14 @@ export function Rates({ rates: known, perSecond }: { rates: readonly Rate[]; per
               opacity={over === undefined || over === i ? 1 : 0.55}
             >
               <rect y={height - b.allow} width={slot - 3} height={b.allow} className="fill-allow" />
-              <rect y={height - b.allow - b.step} width={slot - 3} height={b.step} className="fill-stepup" />
-              <rect y={height - b.allow - b.step - b.deny} width={slot - 3} height={b.deny} className="fill-deny" />
+              <rect y={height - b.allow - b.would} width={slot - 3} height={b.would} className="fill-stepup/40" />
+              <rect y={height - b.allow - b.would - b.step} width={slot - 3} height={b.step} className="fill-stepup" />
+              <rect
+                y={height - b.allow - b.would - b.step - b.deny}
+                width={slot - 3}
+                height={b.deny}
+                className="fill-deny"
+              />
             </g>
           ))}
         </svg>
@@ -101,8 +110,7 @@ export function Rates({ rates: known, perSecond }: { rates: readonly Rate[]; per
   );
 }
 
-function Legend({ outcome, n }: { outcome: keyof typeof outcomes; n: number }) {
-  const { label, shape, tone } = outcomes[outcome];
+function Legend({ look: { label, shape, tone }, n }: { look: typeof observed; n: number }) {
   return (
     <span className={`inline-flex items-center gap-1.5 ${tone}`}>
       <Shape name={shape} />
@@ -122,6 +130,7 @@ function Table({ rates }: { rates: readonly Rate[] }) {
             <th className="text-right">Allow</th>
             <th className="text-right">Step-up</th>
             <th className="text-right">Deny</th>
+            <th className="text-right">Would refuse</th>
           </tr>
         </thead>
         <tbody>
@@ -131,6 +140,7 @@ function Table({ rates }: { rates: readonly Rate[] }) {
               <td className="text-right">{count(r.allow)}</td>
               <td className="text-right">{count(r.step_up)}</td>
               <td className="text-right">{count(r.deny)}</td>
+              <td className="text-right">{count(r.would_refuse)}</td>
             </tr>
           ))}
         </tbody>

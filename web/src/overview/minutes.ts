@@ -8,6 +8,8 @@ export function minutes(rates: readonly Rate[], now: Date): Rate[] {
   const last = Math.max(Math.floor(now.getTime() / minute), ...known.keys());
   return Array.from({ length: 60 }, (_, i) => {
     const at = last - 59 + i;
-    return known.get(at) ?? { minute: new Date(at * minute).toISOString(), allow: 0, step_up: 0, deny: 0 };
+    return (
+      known.get(at) ?? { minute: new Date(at * minute).toISOString(), allow: 0, step_up: 0, deny: 0, would_refuse: 0 }
+    );
   });
 }

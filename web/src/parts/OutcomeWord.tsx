@@ -1,22 +1,21 @@
 import type { Decision } from "../api/client";
-import { outcomes } from "../text/words";
+import { observed, outcomes } from "../text/words";
 import { Shape } from "./Shape";
 
-/** OutcomeWord shows a decision as a shape and a word; an observing point's refusal says that nothing was stopped. */
+/** OutcomeWord shows a decision as a shape and a word. What an observing point let pass is called by what it would be. */
 export function OutcomeWord({ decision }: { decision: Pick<Decision, "outcome" | "would_refuse"> }) {
-  const { label, shape, tone } = outcomes[decision.outcome];
+  const { label, shape, tone } = decision.would_refuse ? observed : outcomes[decision.outcome];
   return (
-    <span className={`inline-flex items-center gap-1.5 whitespace-nowrap ${tone}`}>
+    <span
+      className={`inline-flex items-center gap-1.5 whitespace-nowrap ${tone}`}
+      title={
+        decision.would_refuse
+          ? "The point only observes: it let the request pass although the policies refuse it."
+          : undefined
+      }
+    >
       <Shape name={shape} />
       {label}
-      {decision.would_refuse && (
-        <span
-          className="text-stepup"
-          title="The point only observes: it let the request pass although the policies refuse it."
-        >
-          , would refuse
-        </span>
-      )}
     </span>
   );
 }

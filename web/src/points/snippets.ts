@@ -9,29 +9,49 @@ const key = "THE_KEY_OF_THE_POINT";
 
 const snippets: Partial<Record<Dialect, (origin: string) => string>> = {
   nginx: (origin) => `location / {
-    auth_request /muster;
-    proxy_pass http://your-service;
+    auth_request     /_muster;
+    auth_request_set $muster_identity $upstream_http_muster_identity;
+    auth_request_set $muster_decision $upstream_http_muster_decision;
+    add_header       Muster-Decision $muster_decision always;
+
+    proxy_pass       http://your-service;
+    proxy_set_header Host $http_host;
+    proxy_set_header Muster-Identity $muster_identity;
+    proxy_set_header Muster-Decision $muster_decision;
+    proxy_set_header Authorization "";
+    proxy_set_header DPoP "";
+    proxy_set_header Muster-Attestation "";
 }
 
-location = /muster {
+location = /_muster {
     internal;
-    proxy_pass ${origin}/enforce/forward-auth;
+    proxy_pass              ${origin}/enforce/forward-auth;
+    proxy_http_version      1.1;
+    proxy_set_header        Connection "";
     proxy_pass_request_body off;
-    proxy_set_header Content-Length "";
+    proxy_set_header        Content-Length "";
+
     proxy_set_header Muster-Point-Authorization "Bearer ${key}";
+
     proxy_set_header X-Original-Method $request_method;
-    proxy_set_header X-Original-URI $request_uri;
+    proxy_set_header X-Original-URI    $request_uri;
     proxy_set_header X-Forwarded-Proto $scheme;
-    proxy_set_header X-Forwarded-Host $host;
-    proxy_set_header X-Forwarded-For $remote_addr;
+    proxy_set_header X-Forwarded-Host  $http_host;
+    proxy_set_header X-Forwarded-For   $remote_addr;
+    proxy_set_header X-Real-IP         $remote_addr;
+    proxy_set_header X-Request-ID      $request_id;
 }`,
   caddy: (origin) => `forward_auth ${origin} {
     uri /enforce/forward-auth
     header_up Muster-Point-Authorization "Bearer ${key}"
     copy_headers Muster-Identity Muster-Decision
 }
-reverse_proxy your-service:80`,
-  traefik: (origin) => `# middlewares of the router, in this order: muster-key, muster, muster-key-off
+reverse_proxy your-service:80 {
+    header_up -Authorization
+    header_up -DPoP
+    header_up -Muster-Attestation
+}`,
+  traefik: (origin) => `# middlewares of the router, in this order: muster-key, muster, muster-clean
 http:
   middlewares:
     muster-key:
@@ -40,12 +60,16 @@ http:
           Muster-Point-Authorization: "Bearer ${key}"
     muster:
       forwardAuth:
-        address: ${origin}/enforce/forward-auth
+        address: "${origin}/enforce/forward-auth"
+        trustForwardHeader: false
         authResponseHeaders: [Muster-Identity, Muster-Decision]
-    muster-key-off: # the service behind must not learn the key
+    muster-clean: # the service behind must not learn any key
       headers:
         customRequestHeaders:
-          Muster-Point-Authorization: ""`,
+          Muster-Point-Authorization: ""
+          Authorization: ""
+          DPoP: ""
+          Muster-Attestation: ""`,
   authzen: (
     origin,
   ) => `curl -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" ${origin}/access/v1/evaluation -d '{

@@ -133,7 +133,13 @@ function Sessions() {
   });
   if (!data) return null;
   return (
-    <Card title="Where you are signed in" flush>
+    <Card title="Where you are signed in" flush={(data.items ?? []).length > 0}>
+      {(data.items ?? []).length === 0 && (
+        <p className="text-13 text-muted">
+          Here only, by a one-time link. Whoever signs in with a name of their own sees each browser here, and can end
+          it.
+        </p>
+      )}
       <ul aria-label="Sessions">
         {(data.items ?? []).map((s) => (
           <li key={s.id} className="flex min-w-0 items-center gap-3 border-t border-hair px-4 py-2 text-13">

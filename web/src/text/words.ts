@@ -1,12 +1,18 @@
 import type { Action, Decision, Finding, Outcome } from "../api/client";
+import type { ShapeName } from "../parts/Shape";
 
 // The product's words, each in one place.
 
-export const outcomes: Record<Outcome, { label: string; shape: "dot" | "half" | "square"; tone: string }> = {
+type Look = { label: string; shape: ShapeName; tone: string };
+
+export const outcomes: Record<Outcome, Look> = {
   allow: { label: "Allow", shape: "dot", tone: "text-allow" },
   "step-up": { label: "Step-up", shape: "half", tone: "text-stepup" },
   deny: { label: "Deny", shape: "square", tone: "text-deny" },
 };
+
+/** What an observing point let pass although the policies refuse it. */
+export const observed: Look = { label: "Would refuse", shape: "ring", tone: "text-stepup" };
 
 export const severities: Record<Finding["severity"], { label: string; tone: string; rank: number }> = {
   critical: { label: "Critical", tone: "text-deny", rank: 4 },
