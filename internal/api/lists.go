@@ -37,7 +37,9 @@ func (s *server) listFindings(ctx context.Context, in *FindingList) (*pageOf[cli
 	if err == nil {
 		q.Shorts(filter.Findings, map[string]string{"status": in.Status, "identity": in.Identity, "credential": in.Credential})
 	}
-	fetch := func(ctx context.Context, p filter.Part) (filter.Slice[nhi.Finding], error) { return s.Lists.Findings(ctx, p) }
+	fetch := func(ctx context.Context, p filter.Part) (filter.Slice[nhi.Finding], error) {
+		return s.Lists.Findings(ctx, p)
+	}
 	return frame.Serve(ctx, q, err, frame.Stored(fetch, func(f *nhi.Finding) filter.Position {
 		return filter.Position{Text: strconv.Itoa(s.Lists.Rank(f.Severity)), Number: frame.Micros(f.DetectedAt), ID: f.ID}
 	}), func(f nhi.Finding) client.Finding { return s.named(ctx, f) })

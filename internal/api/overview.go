@@ -78,7 +78,7 @@ func (s *server) documents(h huma.API) {
 			return &frame.Tagged[client.Document]{ETag: documentTag(d), Body: d}, nil
 		})
 	o := frame.Operation(http.MethodPut, "/v1/documents/{name}", "apply-document", "documents", "Apply a document as a whole; a wrong one changes nothing")
-	o.MaxBodyBytes = 8 << 20
+	o.MaxBodyBytes = frame.MaxDocument
 	huma.Register(h, o, s.applyDocument)
 }
 

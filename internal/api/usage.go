@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"net/http"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ type UsageQuery struct {
 	Basis        string    `query:"jurisdiction_basis" enum:",exact,region,address" doc:"only jurisdictions that are known so"`
 	Outcome      string    `query:"outcome" enum:",allow,step-up,deny,success,failure" doc:"only this one"`
 	Limit        int       `query:"limit" minimum:"1" maximum:"1000" default:"500" doc:"rows of a page"`
-	PageToken    string    `query:"page_token" maxLength:"2048" doc:"next_page_token of the page before, with the same question"`
+	PageToken    string    `query:"page_token" maxLength:"8192" doc:"next_page_token of the page before, with the same question"`
 }
 
 func (s *server) usage(h huma.API) {
@@ -50,11 +51,17 @@ func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*frame.Body[clie
 		return nil, frame.Fail(err)
 	}
 	ask := usage.Query{
-		From: in.From, To: in.To, Bucket: time.Hour, Within: frame.Within(ctx), Skip: int(q.From.Number), Limit: cmp.Or(in.Limit, 500),
+		From: in.From, To: in.To, Bucket: time.Hour, Within: frame.Within(ctx), Limit: cmp.Or(in.Limit, 500),
 		Only: usage.Key{
 			Identity: nhi.ID(in.Identity), Environment: in.Environment, Service: in.Service, Region: in.Region, Jurisdiction: in.Jurisdiction,
 			Basis: usage.Basis(in.Basis), Outcome: in.Outcome,
 		},
+	}
+	if !q.First() {
+		ask.After = &usage.Key{}
+		if err := json.Unmarshal([]byte(q.From.Text), ask.After); err != nil {
+			return nil, frame.Fail(nhi.Invalidf("page_token is one of another release; begin again without it"))
+		}
 	}
 	span := 24 * time.Hour
 	if in.Bucket == "day" {
@@ -77,7 +84,11 @@ func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*frame.Body[clie
 	}
 	out := client.Usage{Rows: frame.Each(rows, toUsage)}
 	if more {
-		out.Next = q.Next("", int64(ask.Skip+len(rows)), "row")
+		last, err := json.Marshal(rows[len(rows)-1].Key)
+		if err != nil {
+			return nil, frame.Fail(err)
+		}
+		out.Next = q.Next(string(last), 0, "row")
 	}
 	return &frame.Body[client.Usage]{Body: out}, nil
 }

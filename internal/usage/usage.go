@@ -188,7 +188,7 @@ type Query struct {
 	By       []Dimension
 	Only     Key        // whose set fields narrow; Start is ignored
 	Within   nhi.Scopes // whose identities; nil: everybody's, and nobody's
-	Skip     int
+	After    *Key       // only rows behind this one, in the order of its fields; nil: from the beginning
 	Limit    int
 }
 

@@ -109,7 +109,7 @@ func (s *Frame) explain(o *huma.Operation, r rule) {
 			Content:     map[string]*huma.MediaType{"application/problem+json": {Schema: &huma.Schema{Ref: "#/components/schemas/ErrorModel"}}},
 		}
 	}
-	if o.Method == http.MethodPost && !repeatable[o.Method+" "+o.Path] {
+	if writes(o.Method + " " + o.Path) {
 		o.Parameters = append(o.Parameters, &huma.Param{
 			Name: "Idempotency-Key", In: "header", Description: "made up by the caller; the same request sent again with the same key within a day happens once",
 			Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(255)},

@@ -256,10 +256,11 @@ func Patience(w http.ResponseWriter, d time.Duration) {
 
 // limits on what is read; handlers of files have their own.
 const (
-	MaxBody   = 1 << 20
-	MaxImport = 512 << 20
-	MaxLogs   = 1 << 30
-	MaxText   = 1 << 20
+	MaxBody     = 1 << 20
+	MaxDocument = 8 << 20
+	MaxImport   = 512 << 20
+	MaxLogs     = 1 << 30
+	MaxText     = 1 << 20
 
 	UploadTime = 15 * time.Minute
 )

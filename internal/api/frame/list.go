@@ -22,7 +22,7 @@ type ListQuery struct {
 	Filter    string `query:"filter" maxLength:"2048" doc:"terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter"`
 	Order     string `query:"order" maxLength:"64" doc:"a field of the list; - before it for the largest or newest first"`
 	Limit     int    `query:"limit" minimum:"1" maximum:"500" default:"50" doc:"rows of a page"`
-	PageToken string `query:"page_token" maxLength:"2048" doc:"next of the page before, with the same filter and order"`
+	PageToken string `query:"page_token" maxLength:"8192" doc:"next of the page before, with the same filter and order"`
 }
 
 // A Place is where a page ended: what a page token carries. Position and query

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,10 +20,11 @@ import (
 	"github.com/muster-id/muster/internal/store/desk"
 )
 
-// Requests that are repeated. A POST may carry an Idempotency-Key: whoever
-// does not know whether it arrived sends it again with the same key, and the
-// effect happens once. The request's first write is marked in the transaction
-// that makes it, so that a crash between the two is told from one before.
+// Requests that are repeated. Whatever writes may carry an Idempotency-Key:
+// whoever does not know whether it arrived sends it again with the same key,
+// and the effect happens once. The request's first write is marked in the
+// transaction that makes it, so that a crash between the two is told from one
+// before.
 //
 // What is kept of a request is a keyed hash of it, and its reply for a day. A
 // reply that shows a secret is not kept: the second time the caller is told
@@ -33,16 +35,22 @@ var shownOnce = map[string]bool{
 	"POST /v1/identities/{id}/credentials": true, "POST /v1/points": true, "POST /v1/sources": true, "POST /v1/links": true, "POST /v1/tokens": true,
 }
 
-// repeatable are the POST routes for which a key means nothing: they change
-// nothing, or the same bytes change nothing.
-var repeatable = map[string]bool{
-	"POST /v1/search": true, "POST /v1/backup": true, "POST /v1/fingerprints/evaluate": true, "POST /v1/inventory/imports/aws": true,
-	"POST /receive/logs/{format}": true, "POST /receive/text": true,
+// asking are the routes that only ask, though not by GET: their question may be
+// a secret, which belongs in no address, or is too long for one. A key means
+// nothing to them.
+var asking = map[string]bool{"POST /v1/search": true, "POST /v1/backup": true, "POST /v1/fingerprints/evaluate": true}
+
+// Writes lists every route that changes something, in order. All of them take
+// an Idempotency-Key.
+func Writes() []string {
+	return slices.DeleteFunc(Routes(), func(route string) bool { return !writes(route) })
 }
+
+func writes(pattern string) bool { return !strings.HasPrefix(pattern, "GET ") && !asking[pattern] }
 
 // keyed gives a route its memory of requests with a key.
 func (s *Frame) keyed(pattern string, handle http.HandlerFunc) http.HandlerFunc {
-	if !strings.HasPrefix(pattern, "POST ") || repeatable[pattern] {
+	if !writes(pattern) {
 		return handle
 	}
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -55,14 +63,15 @@ func (s *Frame) keyed(pattern string, handle http.HandlerFunc) http.HandlerFunc 
 			s.Refuse(w, Problem(nhi.Invalidf("Idempotency-Key: want 1 to 255 visible ASCII characters"), 0))
 			return
 		}
-		sent, err := io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
+		sent, err := s.take(w, r, pattern)
 		if err != nil {
 			s.Refuse(w, Problem(err, 0))
 			return
 		}
-		r.Body = io.NopCloser(bytes.NewReader(sent))
+		defer sent.Close()
+		r.Body = sent
 		id := s.digest("key", CallerOf(r.Context()).Self(), r.Method, r.URL.Path, key)
-		digest := s.digest("request", r.URL.RawQuery, r.Header.Get("If-Match"), string(sent))
+		digest := s.digest("request", r.URL.RawQuery, r.Header.Get("If-Match"), sent.digest)
 		fresh, known, err := s.Desk.Begin(r.Context(), id, digest, s.Stale)
 		switch {
 		case err != nil:

@@ -230,12 +230,12 @@ func (g *Gated) HandleFunc(pattern string, handle func(http.ResponseWriter, *htt
 func (g *Gated) Check() error {
 	for _, pattern := range g.served {
 		if _, ok := rules[pattern]; !ok {
-			return fmt.Errorf("route %s has no rule in internal/api/rights.go", pattern)
+			return fmt.Errorf("route %s has no rule in internal/api/frame/rights.go", pattern)
 		}
 	}
 	for pattern := range rules {
 		if !slices.Contains(g.served, pattern) {
-			return fmt.Errorf("rule %s has no route: remove it from internal/api/rights.go", pattern)
+			return fmt.Errorf("rule %s has no route: remove it from internal/api/frame/rights.go", pattern)
 		}
 	}
 	return nil

@@ -75,7 +75,7 @@ type Table[R any] struct {
 	ID    func(*R) string   // breaks ties of the order; never empty
 	Words func(*R) []string // what a bare word is a part of
 	About func(*R) nhi.ID   // whom a row is about: only who may see them sees it; nil: nobody
-	fits  func(*R) bool    // which rows there are; nil: all
+	fits  func(*R) bool     // which rows there are; nil: all
 	read  map[string]Column[R]
 }
 

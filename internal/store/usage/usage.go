@@ -120,6 +120,8 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 	}
 	// One row for each bucket and each value of what was asked by.
 	const query = `
+		SELECT   bucket, by_identity, by_environment, by_service, by_region, by_jurisdiction, by_basis, by_outcome, counted, refused
+		FROM     (
 		SELECT   start - start % $1 AS bucket,
 		         CASE WHEN $4 = 1 THEN identity ELSE '' END AS by_identity,
 		         CASE WHEN $5 = 1 THEN environment ELSE '' END AS by_environment,
@@ -128,8 +130,8 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 		         CASE WHEN $8 = 1 THEN jurisdiction ELSE '' END AS by_jurisdiction,
 		         CASE WHEN $8 = 1 THEN basis ELSE '' END AS by_basis,
 		         CASE WHEN $9 = 1 THEN outcome ELSE '' END AS by_outcome,
-		         CAST(SUM(n) AS BIGINT),
-		         CAST(SUM(CASE WHEN outcome IN ('deny', 'step-up', 'failure') THEN n ELSE 0 END) AS BIGINT)
+		         CAST(SUM(n) AS BIGINT) AS counted,
+		         CAST(SUM(CASE WHEN outcome IN ('deny', 'step-up', 'failure') THEN n ELSE 0 END) AS BIGINT) AS refused
 		FROM     (
 			SELECT start, identity, environment, service, region, jurisdiction, basis, outcome, n
 			FROM   usage_hour
@@ -154,10 +156,10 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 			WHERE  REPLACE($17, '[' || owner || '|]', '') <> $17
 			OR     REPLACE($17, '[|' || environment || ']', '') <> $17
 			OR     REPLACE($17, '[' || owner || '|' || environment || ']', '') <> $17))
-		GROUP BY 1, 2, 3, 4, 5, 6, 7, 8
+		GROUP BY 1, 2, 3, 4, 5, 6, 7, 8) AS row_
+		WHERE    (bucket, by_identity, by_environment, by_service, by_region, by_jurisdiction, by_basis, by_outcome) > ($19, $20, $21, $22, $23, $24, $25, $26)
 		ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
-		LIMIT    $18
-		OFFSET   $19`
+		LIMIT    $18`
 	flag := func(d usage.Dimension) int64 {
 		if q.Wants(d) {
 			return 1
@@ -165,11 +167,18 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 		return 0
 	}
 	from, to := q.From.UTC().Truncate(q.Bucket), q.To.UTC()
+	after, behind := usage.Key{}, int64(-1) // in front of all
+	if q.After != nil {
+		after, behind = *q.After, store.Micros(q.After.Start)
+		if after.Start.After(from) {
+			from = after.Start.UTC()
+		}
+	}
 	err = db.Read(ctx, func(tx *store.Tx) error {
 		rows, err := tx.Query(ctx, query, q.Bucket.Microseconds(), store.Micros(from), store.Micros(to),
 			flag(usage.Identity), flag(usage.Environment), flag(usage.Service), flag(usage.Region), flag(usage.Jurisdiction), flag(usage.Outcome),
 			q.Only.Identity, q.Only.Environment, q.Only.Service, q.Only.Region, q.Only.Jurisdiction, q.Only.Basis, q.Only.Outcome, q.Within.Text(),
-			q.Limit+1, q.Skip)
+			q.Limit+1, behind, after.Identity, after.Environment, after.Service, after.Region, after.Jurisdiction, after.Basis, after.Outcome)
 		if err != nil {
 			return err
 		}

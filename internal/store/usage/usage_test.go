@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,27 +99,52 @@ func TestCountsAddUpByWhateverIsAsked(t *testing.T) {
 	})
 }
 
-func TestRowsComeInPages(t *testing.T) {
+// TestRowsComeInPagesWhileOthersComeAndGo adds a row in front of each page, and
+// takes away the row on which it ended.
+func TestRowsComeInPagesWhileOthersComeAndGo(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.DB) {
+		hours := []time.Time{noon, noon.Add(time.Hour)}
 		counts := map[usage.Key]uint64{}
 		for i := range 10 {
-			counts[key(noon, nhi.ID(fmt.Sprint("id", i)), "s3", "allow")] = 1
+			counts[key(hours[i%2], nhi.ID(fmt.Sprint("stays", i)), "s3", "allow")] = 1
+			counts[key(hours[i%2], nhi.ID(fmt.Sprint("stays", i)), "ec2", "allow")] = 1
+			counts[key(hours[i%2], nhi.ID(fmt.Sprintf("stays%d-goes", i)), "s3", "allow")] = 1
 		}
 		add(t, db, counts)
-		q := usage.Query{From: noon, To: noon.Add(time.Hour), Bucket: time.Hour, By: []usage.Dimension{usage.Identity}, Limit: 4}
-		var got []nhi.ID
-		for more := true; more; q.Skip += q.Limit {
+		q := usage.Query{From: noon, To: noon.Add(2 * time.Hour), Bucket: time.Hour, By: []usage.Dimension{usage.Identity, usage.Service}, Limit: 3}
+		got := map[usage.Key]int{}
+		pages := 0
+		for more := true; more; pages++ {
 			var rows []usage.Row
 			var err error
 			if rows, more, err = Rows(t.Context(), db, q); err != nil {
 				t.Fatal(err)
 			}
 			for _, r := range rows {
-				got = append(got, r.Identity)
+				got[r.Key]++
+			}
+			last := rows[len(rows)-1].Key
+			q.After = &last
+			add(t, db, map[usage.Key]uint64{key(noon, nhi.ID(fmt.Sprint("a-new-one-", pages)), "s3", "allow"): 1})
+			_, err = db.Write(t.Context(), func(tx *store.Tx) error {
+				_, err := tx.Exec(t.Context(), `DELETE FROM usage_hour WHERE identity = $1 AND REPLACE(identity, '-goes', '') <> identity`, last.Identity)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
 			}
 		}
-		if len(got) != 10 || got[0] != "id0" || got[9] != "id9" {
-			t.Errorf("pages hold %v", got)
+		seen := 0
+		for k, n := range got {
+			if n > 1 {
+				t.Errorf("%+v was given %d times", k, n)
+			}
+			if strings.HasPrefix(string(k.Identity), "stays") && !strings.HasSuffix(string(k.Identity), "-goes") {
+				seen++
+			}
+		}
+		if seen != 20 || pages < 7 {
+			t.Errorf("%d of 20 rows that stayed were on %d pages", seen, pages)
 		}
 	})
 }

@@ -2166,7 +2166,10 @@ export interface operations {
     "receive-logs": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description of the source that sends, such as cloudtrail */
                 format: string;
@@ -2285,7 +2288,10 @@ export interface operations {
     "receive-text": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -3196,7 +3202,10 @@ export interface operations {
     "pin-credential": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 /** @description id of the credential */
                 id: string;
@@ -3584,6 +3593,8 @@ export interface operations {
             header?: {
                 /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
                 "If-Match"?: string;
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
             };
             path: {
                 /** @description routes.yaml, resources.yaml, trust.yaml or policies.cedar */
@@ -3890,6 +3901,8 @@ export interface operations {
             header?: {
                 /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
                 "If-Match"?: string;
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
             };
             path: {
                 /** @description id of the finding */
@@ -5121,6 +5134,8 @@ export interface operations {
             header?: {
                 /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
                 "If-Match"?: string;
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
             };
             path: {
                 /** @description id of the identity */
@@ -5339,7 +5354,10 @@ export interface operations {
     "import-aws": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path?: never;
             cookie?: never;
         };
@@ -5788,6 +5806,8 @@ export interface operations {
             header?: {
                 /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
                 "If-Match"?: string;
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
             };
             path: {
                 id: string;
@@ -6127,6 +6147,8 @@ export interface operations {
             header?: {
                 /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
                 "If-Match"?: string;
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
             };
             path: {
                 /** @description id or name of the point */
@@ -6536,7 +6558,10 @@ export interface operations {
     "end-session": {
         parameters: {
             query?: never;
-            header?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
             path: {
                 id: string;
             };
@@ -7311,6 +7336,8 @@ export interface operations {
             header?: {
                 /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
                 "If-Match"?: string;
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
             };
             path: {
                 id: string;
@@ -7617,6 +7644,8 @@ export interface operations {
             header?: {
                 /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
                 "If-Match"?: string;
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
             };
             path: {
                 /** @description chosen by whoever saves it: small letters, digits and hyphens */
@@ -7754,6 +7783,8 @@ export interface operations {
             header?: {
                 /** @description the etag that was read; the change is refused with 412 when somebody else was faster */
                 "If-Match"?: string;
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
             };
             path: {
                 /** @description chosen by whoever saves it: small letters, digits and hyphens */
