@@ -40,14 +40,36 @@ const (
 	lastFiles = 100
 )
 
-// State judges the room of the data folder dir.
-func (r Room) State(dir string) State {
-	const cure = "make room there or move the folder to a larger disk; nothing needs a restart"
+// Writable returns an error that says what to do when this user may not write in
+// the data folder dir, or nobody may.
+func Writable(dir string) error {
+	r, err := RoomOf(dir)
+	if err != nil {
+		return err
+	}
+	if s := r.access(dir); s.Level != LevelOK {
+		return fmt.Errorf("%s: %s", s.Why, s.Cure)
+	}
+	return nil
+}
+
+func (r Room) access(dir string) State {
 	switch {
 	case r.ReadOnlyDisk:
 		return Failed("the disk of "+dir+" is mounted read-only", "see the kernel's log for why, repair it, and mount it for writing")
 	case !r.Writable:
 		return Failed("this user may not write in "+dir, "give the folder to the user that runs the server (chown) with mode 0700")
+	}
+	return OK()
+}
+
+// State judges the room of the data folder dir.
+func (r Room) State(dir string) State {
+	const cure = "make room there or move the folder to a larger disk; nothing needs a restart"
+	if s := r.access(dir); s.Level != LevelOK {
+		return s
+	}
+	switch {
 	case r.Free < lastBytes:
 		return Failed(fmt.Sprintf("the disk of %s has %d MB left; events are refused and decisions live on their reserve", dir, r.Free>>20), cure)
 	case r.CountsFiles && r.Files < lastFiles:

@@ -104,7 +104,10 @@ type Settings struct {
 	// Wrote, if set, is told how long each group of records took to become
 	// durable, waiting for the group before it not counted. It must not call
 	// the journal.
-	Wrote  func(time.Duration)
+	Wrote func(time.Duration)
+	// Lost, if set, is told how many records of AppendAsync a failed write took
+	// along; of the others their Append says so. It must not call the journal.
+	Lost   func(records int)
 	noSync bool // for the benchmark that shows what a sync costs
 }
 
@@ -144,8 +147,9 @@ type Torn struct {
 // Health says whether the journal takes records and what it lives on.
 type Health struct {
 	Err       error // why records are refused; nil while they are taken
-	Reserve   int64 // bytes of reserve left; 0 if it is in use or was never set
+	Reserve   int64 // bytes of the reserve that waits; 0 if it is in use or was never set
 	OnReserve bool  // the disk was full: records go to the reserve
+	Left      int64 // bytes left of the reserve that records go to
 }
 
 // Journal is an open journal. All methods may be called concurrently.
@@ -177,6 +181,7 @@ type Journal struct {
 type group struct {
 	buf    []byte   // headers and payloads; the writer fills the headers in
 	starts []int    // where each record starts in buf
+	alone  int      // records that nobody waits for
 	hashes []Hash   // by record, once written
 	base   Position // Seq, Segment and Offset of the first record
 	done   chan struct{}
@@ -292,7 +297,7 @@ func (j *Journal) Latest() time.Time {
 // for ErrClosed, ErrFull, ErrReadOnly and ErrSize: then it is not.
 func (j *Journal) Append(payload []byte) (Position, error) {
 	for {
-		g, i, err := j.enqueue(payload)
+		g, i, err := j.enqueue(payload, 0)
 		if err == ErrQueue {
 			<-g.done // room comes with the next group
 			continue
@@ -313,13 +318,14 @@ func (j *Journal) Append(payload []byte) (Position, error) {
 // written in the order they were handed in, so once a later Append has
 // returned without error, this record is durable too.
 func (j *Journal) AppendAsync(payload []byte) error {
-	_, _, err := j.enqueue(payload)
+	_, _, err := j.enqueue(payload, 1)
 	return err
 }
 
 // enqueue puts payload into the next group and says where it is in it. With
-// ErrQueue it returns the group whose end makes room.
-func (j *Journal) enqueue(payload []byte) (*group, int, error) {
+// ErrQueue it returns the group whose end makes room. alone is 1 when nobody waits
+// for it, else 0.
+func (j *Journal) enqueue(payload []byte, alone int) (*group, int, error) {
 	if len(payload) == 0 || len(payload) > MaxRecord {
 		return nil, 0, fmt.Errorf("append %d bytes: %w", len(payload), ErrSize)
 	}
@@ -339,6 +345,7 @@ func (j *Journal) enqueue(payload []byte) (*group, int, error) {
 		j.latest = now.Round(0)
 	}
 	i := g.add(payload, now)
+	g.alone += alone
 	if !j.writing {
 		j.writing = true
 		j.flushing.Go(j.write)
@@ -369,12 +376,18 @@ func (j *Journal) write() {
 		} else {
 			g.err = broken
 		}
+		if g.err != nil && g.alone > 0 && j.set.Lost != nil {
+			j.set.Lost(g.alone)
+		}
 
 		j.mu.Lock()
 		if g.err == nil {
 			j.last = g.position(len(g.starts) - 1)
 		}
 		j.health.Err = g.err
+		if j.health.OnReserve {
+			j.health.Left = j.cur.fixed - j.cur.size
+		}
 		j.recycle(g)
 		j.mu.Unlock()
 		close(g.done)

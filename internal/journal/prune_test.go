@@ -170,3 +170,22 @@ func TestAWriteThatStoppedHalfWayIsNotTakenForARefusal(t *testing.T) {
 		t.Errorf("Rearm = %v, Health().Err = %v, want it broken for good", err, j.Health().Err)
 	}
 }
+
+func TestRecordsThatNobodyWaitsForAreCountedWhenTheyAreLost(t *testing.T) {
+	lost := 0
+	j := open(t, t.TempDir(), Settings{Lost: func(n int) { lost += n }})
+	appendAll(t, j, "one")
+	j.cur.f = &failingFile{file: j.cur.f, write: syscall.ENOSPC, half: true}
+	if err := j.AppendAsync([]byte("lost")); err != nil {
+		t.Fatal(err)
+	}
+	j.flushing.Wait()
+	if lost != 1 {
+		t.Errorf("%d records are counted as lost, want 1", lost)
+	}
+	appendAll(t, j, "two")
+	j.cur.f = &failingFile{file: j.cur.f, write: syscall.ENOSPC, half: true}
+	if _, err := j.Append([]byte("refused")); err == nil || lost != 1 {
+		t.Errorf("Append = %v with %d counted as lost, want it told to its caller alone", err, lost)
+	}
+}

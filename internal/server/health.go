@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/health"
+	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
 )
@@ -104,13 +106,24 @@ func (s *Server) factsState(now time.Time) health.State {
 
 const fullDisk = "make room on the disk; the server takes its reserve back by itself"
 
+// cureOf says what to do about a journal that takes no records.
+func cureOf(err error) string {
+	switch {
+	case errors.Is(err, journal.ErrReadOnly):
+		return "let the server write there again, see the line of the disk; it goes on by itself"
+	case errors.Is(err, journal.ErrBroken):
+		return "see the kernel's log for what is wrong with the disk, repair it, and restart the server: it looks what really is on the disk"
+	}
+	return fullDisk
+}
+
 func (s *Server) journalState() health.State {
 	h := s.journal.Health()
 	switch n := s.log.Unlogged(); {
 	case h.Err != nil:
-		return health.Failed("decisions cannot be recorded, so what must be recorded first is denied: "+h.Err.Error(), fullDisk)
-	case h.OnReserve:
-		return health.Degraded(fmt.Sprintf("the disk is full: decisions are recorded on the reserve, of which %d MB are left", h.Reserve>>20), fullDisk)
+		return health.Failed("decisions cannot be recorded, so what must be recorded first is denied: "+h.Err.Error(), cureOf(h.Err))
+	case h.OnReserve && h.Reserve == 0: // with another one in reserve, there is room again
+		return health.Degraded(fmt.Sprintf("the disk is full: decisions are recorded on the reserve, of which %d KB are left", h.Left>>10), fullDisk)
 	case n > 0:
 		return health.Degraded(fmt.Sprintf("%d decisions since the start could not be recorded", n), "see the log for when and why; the count starts again with the process")
 	}
@@ -121,10 +134,10 @@ func (s *Server) auditState() health.State {
 	h := s.audit.Health()
 	switch {
 	case h.Err != nil:
-		return health.Failed("acts cannot be recorded, so none is done: "+h.Err.Error(), fullDisk)
+		return health.Failed("acts cannot be recorded, so none is done: "+h.Err.Error(), cureOf(h.Err))
 	case h.Sign != nil:
 		return health.Degraded("the last checkpoint could not be signed: "+h.Sign.Error(), "see the line of the keys; the next act tries again")
-	case h.OnReserve:
+	case h.OnReserve && h.Reserve == 0:
 		return health.Degraded("the disk is full: acts are recorded on the reserve", fullDisk)
 	}
 	return health.OK()

@@ -215,6 +215,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
+	if err := health.Writable(data); err != nil {
+		return err
+	}
 	// The store locks the folder, so it comes before everything that writes.
 	err := s.openStore(ctx)
 	if err != nil {
@@ -231,7 +234,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.onClose(s.audit.Close)
-	if s.journal, err = journal.Open(filepath.Join(data, "decisions"), journal.Settings{Reserve: reserve, SegmentAge: segmentAge, Wrote: s.appends.Of("decisions")}); err != nil {
+	if s.journal, err = journal.Open(filepath.Join(data, "decisions"), journal.Settings{Reserve: reserve, SegmentAge: segmentAge, Wrote: s.appends.Of("decisions"), Lost: func(n int) { s.log.Lost(n) }}); err != nil {
 		return err
 	}
 	s.onClose(s.journal.Close)

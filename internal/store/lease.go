@@ -198,12 +198,22 @@ func (db *DB) note(err error) error {
 	return err
 }
 
-// explain marks an error that means that the database is away.
+// explain marks an error that means that the database is away, or full.
 func (db *DB) explain(err error) error {
+	err = db.full(err)
 	if !db.lost(err) || errors.Is(err, nhi.ErrUnavailable) {
 		return err
 	}
 	return fmt.Errorf("%s cannot be reached: %w: %w", db.engine.Place, err, nhi.ErrUnavailable)
+}
+
+// full marks an error that means that the disk of the database is full, and
+// says what to do.
+func (db *DB) full(err error) error {
+	if err == nil || db.engine.Full == nil || !db.engine.Full(err) || errors.Is(err, nhi.ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("the disk of the database (%s) is full; make room there, nothing needs a restart: %w: %w", db.engine.Place, err, nhi.ErrUnavailable)
 }
 
 func (db *DB) lost(err error) bool {

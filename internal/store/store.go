@@ -91,6 +91,9 @@ type Engine struct {
 	// Lost reports whether an error means that the connection or the whole
 	// database went away, and may come back. Nil: that cannot happen.
 	Lost func(error) bool
+	// Full reports whether an error means that the disk of the database is
+	// full. Nil: nobody can tell.
+	Full func(error) bool
 }
 
 // Settings are what a store can be told.
@@ -270,7 +273,7 @@ func (db *DB) reader(ctx context.Context) (c *conn, fresh bool, err error) {
 	}
 	if c, err = open(ctx, db.engine.Reader); err != nil {
 		db.readers <- nil
-		return nil, false, fmt.Errorf("open a reader: %w", err)
+		return nil, false, fmt.Errorf("open a reader: %w", db.explain(err))
 	}
 	return c, true, nil
 }

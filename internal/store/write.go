@@ -179,7 +179,7 @@ func (db *DB) run(ctx context.Context, w *write) error {
 		return fmt.Errorf("savepoint: %w", db.explain(err))
 	}
 	tx := &Tx{conn: db.writer, writes: true, generation: db.at.seq, pruned: db.at.pruned}
-	w.err = db.call(w, tx)
+	w.err = db.full(db.call(w, tx))
 	if w.err != nil || w.panicked != nil {
 		w.changes = nil
 		if err := db.writer.exec(ctx, "ROLLBACK TO SAVEPOINT one"); err != nil {

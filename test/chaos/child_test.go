@@ -25,6 +25,9 @@ import (
 // muster is the program under test; TestMain builds it.
 var muster string
 
+// builtVariable names the program for a test that starts itself once more.
+const builtVariable = "CHAOS_TEST_PROGRAM"
+
 func TestMain(m *testing.M) {
 	natstest.Main()
 	os.Exit(func() int {
@@ -35,6 +38,14 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		muster = filepath.Join(dir, "muster")
+		if built := os.Getenv(builtVariable); built != "" { // this is a test that runs once more
+			muster = built
+			return m.Run()
+		}
+		if err := os.Chmod(dir, 0o711); err != nil { // some children run as another user
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		if out, err := exec.Command("go", "build", "-o", muster, "../../cmd/muster").CombinedOutput(); err != nil {
 			fmt.Fprintf(os.Stderr, "build muster: %v\n%s", err, out)
 			return 1
@@ -52,6 +63,9 @@ type child struct {
 	url   string
 	ops   string
 	env   []string // where the state and the stream are, if not in data
+
+	settings string              // more lines of the configuration
+	user     *syscall.Credential // whose process it is; nil: ours
 }
 
 // lines is what a child wrote; it may be read while the child writes.
@@ -88,12 +102,7 @@ func free(t *testing.T) string {
 func (c *child) start(t *testing.T) {
 	t.Helper()
 	c.out, c.ended = &lines{}, make(chan error, 1)
-	config := filepath.Join(filepath.Dir(c.data), "muster.yaml")
-	if err := os.WriteFile(config, []byte("journal_reserve: 4194304\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c.cmd = exec.Command(muster, "serve", "--debug", "--data", c.data, "--config", config,
-		"--listen", strings.TrimPrefix(c.url, "http://"), "--ops-listen", strings.TrimPrefix(c.ops, "http://"))
+	c.cmd = c.command(t)
 	c.cmd.Env = append(os.Environ(), c.env...)
 	c.cmd.Stdout, c.cmd.Stderr = c.out, c.out
 	if err := c.cmd.Start(); err != nil {
@@ -102,6 +111,48 @@ func (c *child) start(t *testing.T) {
 	go func() { c.ended <- c.cmd.Wait() }() // ends with the process
 	t.Cleanup(func() { _ = c.cmd.Process.Kill() })
 	c.await(t)
+}
+
+// command is how the server is started.
+func (c *child) command(t *testing.T) *exec.Cmd {
+	t.Helper()
+	_, listen, _ := strings.Cut(c.url, "://")
+	_, ops, _ := strings.Cut(c.ops, "://")
+	cmd := exec.Command(muster, "serve", "--debug", "--data", c.data, "--config", c.configure(t), "--listen", listen, "--ops-listen", ops)
+	if c.user != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.user}
+		cmd.Dir = "/"
+	}
+	return cmd
+}
+
+// configure writes the configuration. A server that runs takes most of it up.
+func (c *child) configure(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(filepath.Dir(c.data), "muster.yaml")
+	text := c.settings
+	if !strings.Contains(text, "journal_reserve") {
+		text += "journal_reserve: 4194304\n"
+	}
+	if old, err := os.ReadFile(path); err == nil && string(old) == text {
+		return path
+	}
+	if err := os.WriteFile(path+".new", []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// reload writes the configuration anew and tells the server.
+func (c *child) reload(t *testing.T) {
+	t.Helper()
+	c.configure(t)
+	if err := c.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // await waits until the server is ready.

@@ -95,6 +95,10 @@ func (l *Log) remember(d *nhi.Decision) {
 	}
 }
 
+// Lost counts decisions that the journal took in line and could not write after
+// all.
+func (l *Log) Lost(decisions int) { l.unlogged.Add(int64(decisions)) }
+
 // Unlogged returns how many decisions are in no journal because it refused
 // them. It should stay 0.
 func (l *Log) Unlogged() int64 { return l.unlogged.Load() }

@@ -121,6 +121,7 @@ func Open(ctx context.Context, s Settings) (*store.DB, error) {
 		Schema:    words,
 		Patient:   "SET LOCAL statement_timeout = 0",
 		Lost:      lost,
+		Full:      full,
 	}
 	opened := false
 	engine.Release = func() error {
@@ -255,6 +256,12 @@ func lost(err error) bool {
 	var dial *pgconn.ConnectError
 	var network net.Error
 	return errors.Is(err, errStandby) || errors.As(err, &dial) || errors.As(err, &network) || pgconn.Timeout(err) || isClosed(err)
+}
+
+// full reports whether the database said disk_full.
+func full(err error) bool {
+	var answer *pgconn.PgError
+	return errors.As(err, &answer) && answer.Code == "53100"
 }
 
 // forbidden are answers to a new session that waiting does not change.

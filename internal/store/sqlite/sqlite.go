@@ -20,7 +20,7 @@ import (
 	"path/filepath"
 	"slices"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	driver "modernc.org/sqlite" // and it makes itself known as "sqlite"
 
 	"github.com/muster-id/muster/internal/store"
 )
@@ -92,7 +92,14 @@ func connect(s Settings) (store.Engine, error) {
 		Reader:    reader,
 		Begin:     "BEGIN IMMEDIATE", // the write lock at once, never an upgrade that can fail
 		BeginRead: "BEGIN",
+		Full:      full,
 	}, nil
+}
+
+// full reports whether SQLite said SQLITE_FULL.
+func full(err error) bool {
+	var answer *driver.Error
+	return errors.As(err, &answer) && answer.Code()&0xff == 13
 }
 
 // pragmas are set on every connection. Temporary tables stay in memory, so

@@ -24,6 +24,7 @@ func TestSQLiteIsAStore(t *testing.T) {
 		Small: func(ctx context.Context, dir string) (*store.DB, error) {
 			return sqlite.Open(ctx, sqlite.Settings{Dir: dir, MaxBytes: 1 << 20})
 		},
+		Says: true,
 	})
 }
 

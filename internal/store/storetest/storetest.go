@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -25,6 +26,8 @@ type Kit struct {
 	Open func(ctx context.Context, dir string) (*store.DB, error)
 	// Small opens one that has room for about a megabyte.
 	Small func(ctx context.Context, dir string) (*store.DB, error)
+	// Says means that the engine tells a full disk from other failures, there.
+	Says bool
 }
 
 // Run runs the kit. Call it from a test of its own: it starts that test again
@@ -537,6 +540,9 @@ func (k Kit) full(t *testing.T) {
 	}
 	if err == nil {
 		t.Fatalf("%d documents fit where there is no room", written)
+	}
+	if k.Says && (!errors.Is(err, nhi.ErrUnavailable) || !strings.Contains(err.Error(), "make room")) {
+		t.Errorf("without room a write fails with %v, want ErrUnavailable and what to do", err)
 	}
 	if n := len(all(t, db)); n != written {
 		t.Errorf("%d changes, %d writes were acknowledged", n, written)
