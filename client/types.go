@@ -54,6 +54,9 @@ type Facets struct {
 type Facet struct {
 	Field  string       `json:"field" doc:"as in the filter"`
 	Values []FacetValue `json:"values" doc:"the most frequent first, at most 50"`
+	// AtLeast is true when the filter asks for more than the fields with facets
+	// and finds much: then only the first that were found are counted.
+	AtLeast bool `json:"at_least,omitempty" doc:"only the first 10,000 identities that the filter found are counted"`
 }
 
 // FacetValue is one value of a facet. That of risk is the lower end of a band:

@@ -35,7 +35,9 @@ type Cursor struct {
 	ID     nhi.ID // breaks ties; empty: there is no further page
 }
 
-// MaxCount is how far the rows of a filtered list are counted.
+// MaxCount is how far the rows of a list are counted whose filter asks for more
+// than the fields with facets, "admin" and "attestable". By those alone a list
+// of any length is counted exactly.
 const MaxCount = 10_000
 
 // A Page is a part of a list. Next is zero on the last one.
@@ -73,8 +75,9 @@ func (s *Service) Identities(ctx context.Context, f Filter) (Page, error) {
 
 // A Facet is how often each value of a field occurs, the most frequent first.
 type Facet struct {
-	Field  string
-	Values []Value
+	Field   string
+	Values  []Value
+	AtLeast bool // only the first that were found are counted, a little over MaxCount
 }
 
 // A Value is one of a facet. Those of risk are the smallest risk of a band.

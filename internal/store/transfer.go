@@ -13,6 +13,7 @@ import (
 	"hash"
 	"io"
 	"math"
+	"regexp"
 	"slices"
 	"strconv"
 	"time"
@@ -198,6 +199,9 @@ func (db *DB) Import(ctx context.Context, r io.Reader) (Header, error) {
 		if err := in.tables(ctx, tx); err != nil {
 			return err
 		}
+		if err := tx.follow(ctx, head.Schema); err != nil {
+			return err
+		}
 		return tx.goOn(ctx, &head)
 	})
 	if err != nil {
@@ -220,6 +224,29 @@ func empty(ctx context.Context, tx *Tx) error {
 		}
 		if n != 0 {
 			return fmt.Errorf("the database is not empty (table %s has rows): choose an empty one, nothing was changed: %w", t.name, nhi.ErrConflict)
+		}
+	}
+	return nil
+}
+
+// changesRows finds what a migration does to rows. The schema itself is this
+// program's already.
+var changesRows = regexp.MustCompile(`^(UPDATE|INSERT|DELETE)\b`)
+
+// follow does to rows of an older program what the migrations since then did to
+// the rows that they met.
+func (tx *Tx) follow(ctx context.Context, schema int) error {
+	for _, m := range shipped {
+		if m.number <= schema {
+			continue
+		}
+		for _, s := range statements(m.text) {
+			if !changesRows.MatchString(s) {
+				continue
+			}
+			if _, err := tx.Exec(ctx, s); err != nil {
+				return fmt.Errorf("bring the rows to migration %04d_%s: %w", m.number, m.name, err)
+			}
 		}
 	}
 	return nil

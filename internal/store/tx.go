@@ -26,6 +26,38 @@ type Tx struct {
 	pending    []nhi.Change // without numbers until the function has returned
 	forgot     int64        // changes up to here were removed; 0: none
 	jump       int64        // the sequence goes on after this number; 0: as it was
+	late       map[any]Late
+}
+
+// Late is work of a write that is done once, when its function has returned:
+// what the function did to many rows is gathered and written together.
+type Late interface {
+	// Finish does the work, within the transaction. Its error undoes the write.
+	Finish(ctx context.Context) error
+}
+
+// Late returns the work that key stands for within this write. The first call
+// makes it; it is finished before the write's changes are numbered.
+func (tx *Tx) Late(key any, make func() Late) Late {
+	if l, ok := tx.late[key]; ok {
+		return l
+	}
+	if tx.late == nil {
+		tx.late = map[any]Late{}
+	}
+	l := make()
+	tx.late[key] = l
+	return l
+}
+
+// finish does the late work.
+func (tx *Tx) finish(ctx context.Context) error {
+	for _, l := range tx.late {
+		if err := l.Finish(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // payloadVersion is the version of the payloads' format. It grows when the

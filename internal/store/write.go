@@ -203,6 +203,9 @@ func (db *DB) call(w *write, tx *Tx) error {
 	if err := w.fn(tx); err != nil {
 		return err
 	}
+	if err := tx.finish(w.ctx); err != nil {
+		return err
+	}
 	if err := tx.number(w.ctx); err != nil {
 		return err
 	}

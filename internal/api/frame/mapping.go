@@ -59,7 +59,7 @@ func ToCredential(c nhi.Credential) client.Credential {
 }
 
 func ToFacet(f inventory.Facet) client.Facet {
-	return client.Facet{Field: f.Field, Values: Each(f.Values, func(v inventory.Value) client.FacetValue {
+	return client.Facet{Field: f.Field, AtLeast: f.AtLeast, Values: Each(f.Values, func(v inventory.Value) client.FacetValue {
 		return client.FacetValue{Value: v.Value, Count: v.Count}
 	})}
 }

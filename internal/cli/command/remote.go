@@ -175,12 +175,12 @@ func (a *App) JSON(v any) error {
 
 // Pages prints a list to its end, or to limit if that is not 0.
 func Pages[T any](ctx context.Context, k *Call, path string, query url.Values, limit int, columns []output.Column[T]) error {
-	items, more, err := Read[T](ctx, k, path, query, limit)
+	items, of, err := Read[T](ctx, k, path, query, limit)
 	if err != nil {
 		return err
 	}
-	if more {
-		k.Say("there are more than %d; --limit 0 lists all", limit)
+	if of != "" {
+		k.Say("these are %d of %s; --limit 0 lists all", len(items), of)
 	}
 	return output.List(k.Out, items, columns)
 }
@@ -248,15 +248,15 @@ func Given(query url.Values) url.Values {
 	return out
 }
 
-// Read reads a list to its end, or to limit if that is not 0. more says that
-// the limit cut it.
-func Read[T any](ctx context.Context, k *Call, path string, query url.Values, limit int) (items []T, more bool, err error) {
+// Read reads a list to its end, or to limit if that is not 0. When the limit cut
+// it, of says how many there are: 1234, or 10000+ where nobody counted further.
+func Read[T any](ctx context.Context, k *Call, path string, query url.Values, limit int) (items []T, of string, err error) {
 	c, err := k.Client()
 	if err != nil {
-		return nil, false, err
+		return nil, "", err
 	}
 	if limit < 0 {
-		return nil, false, Usagef("--limit %d: want 0 for all, or more", limit)
+		return nil, "", Usagef("--limit %d: want 0 for all, or more", limit)
 	}
 	for token := ""; ; {
 		q := Given(query)
@@ -269,17 +269,29 @@ func Read[T any](ctx context.Context, k *Call, path string, query url.Values, li
 		}
 		var page client.Page[T]
 		if err := c.Get(ctx, path, q, &page); err != nil {
-			return nil, false, err
+			return nil, "", err
 		}
 		items = append(items, page.Items...)
 		if page.Next == "" || (limit > 0 && len(items) >= limit) {
-			return items, page.Next != "", nil
+			return items, total(&page, len(items)), nil
 		}
 		if page.Next == token { // an empty page may have a next one: the filter matched nothing of it
-			return nil, false, errors.New("the server's list does not come to an end")
+			return nil, "", errors.New("the server's list does not come to an end")
 		}
 		token = page.Next
 	}
+}
+
+// total says how many rows a list has of which a page is the last that was
+// read; empty when that was all.
+func total[T any](page *client.Page[T], read int) string {
+	switch {
+	case page.Next == "":
+		return ""
+	case page.AtLeast || page.Total <= read:
+		return strconv.Itoa(max(page.Total, read)) + "+"
+	}
+	return strconv.Itoa(page.Total)
 }
 
 // Watch prints one topic of the live stream, with the filter keep, until ctx

@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/muster-id/muster/internal/store"
 	"github.com/muster-id/muster/internal/store/postgres"
@@ -54,4 +56,16 @@ func Open(t testing.TB, dir string) (*store.DB, error) {
 		at, _ = databases.LoadOrStore(dir, pgtest.Database(t))
 	}
 	return postgres.Open(t.Context(), postgres.Settings{URL: at.(string)})
+}
+
+// Postgres reports whether the tests run on PostgreSQL.
+func Postgres() bool { return onPostgres }
+
+// CPU is the processor time that this process and its PostgreSQL have used.
+func CPU() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano()+u.Stime.Nano()) + pgtest.CPU()
 }

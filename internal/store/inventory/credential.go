@@ -51,6 +51,7 @@ func (t Tx) PutCredential(ctx context.Context, c nhi.Credential, announce bool) 
 	if err != nil {
 		return fmt.Errorf("store credential %s: %w", c.ID, err)
 	}
+	t.tally().touch(c.Identity)
 	if !announce {
 		return nil
 	}
@@ -111,6 +112,7 @@ func (t Tx) ReplaceGrants(ctx context.Context, identity nhi.ID, grants []nhi.Gra
 	if err != nil {
 		return err
 	}
+	t.tally().touch(identity)
 	gone := make(map[string]bool, len(have))
 	for _, id := range have {
 		gone[id] = true
@@ -187,17 +189,25 @@ var _ inventory.Attachments = Tx{}
 // Exposure counts the credentials that never expire and still work, and those
 // that were contained: narrowed, suspended or revoked.
 func Exposure(ctx context.Context, db *store.DB, within nhi.Scopes) (static, contained int, err error) {
+	const everywhere = `
+		SELECT (SELECT COUNT(*) FROM credential WHERE state = 'active' AND expires = 0),
+		       (SELECT COUNT(*) FROM credential WHERE state IN ('narrowed', 'suspended', 'revoked'))`
 	const query = `
 		SELECT COALESCE(SUM(CASE WHEN expires = 0 AND state = 'active' THEN 1 ELSE 0 END), 0),
 		       COALESCE(SUM(CASE WHEN state IN ('narrowed', 'suspended', 'revoked') THEN 1 ELSE 0 END), 0)
 		FROM   credential
-		WHERE  ($1 = '' OR identity_id IN (
+		WHERE  identity_id IN (
 			SELECT id
 			FROM   identity
 			WHERE  REPLACE($1, '[' || owner || '|]', '') <> $1
 			OR     REPLACE($1, '[|' || environment || ']', '') <> $1
-			OR     REPLACE($1, '[' || owner || '|' || environment || ']', '') <> $1))`
-	err = db.Read(ctx, func(tx *store.Tx) error { return tx.QueryRow(ctx, query, within.Text()).Scan(&static, &contained) })
+			OR     REPLACE($1, '[' || owner || '|' || environment || ']', '') <> $1)`
+	err = db.Read(ctx, func(tx *store.Tx) error {
+		if within == nil {
+			return tx.QueryRow(ctx, everywhere).Scan(&static, &contained)
+		}
+		return tx.QueryRow(ctx, query, within.Text()).Scan(&static, &contained)
+	})
 	return static, contained, err
 }
 

@@ -95,18 +95,27 @@ func (t Tx) PutIdentity(ctx context.Context, r inventory.Row, announce bool) err
 	return t.tx.Change(nhi.SubjectIdentity, string(r.ID), r.Identity)
 }
 
-// index brings the words that an identity is found by up to date, and returns
-// them joined. The row itself remembers which ones are there, so that the
-// common case, no change, costs one read.
+// index brings the words that an identity is found by up to date, and the
+// tally, and returns the words joined. The row itself remembers which ones are
+// there, so that the common case, no change, costs one read.
 func (t Tx) index(ctx context.Context, i *nhi.Identity) (string, error) {
 	const present = `
-		SELECT words
+		SELECT provider, account, kind, environment, class, owner, state, shadow, static, admin, attestable, risk, words
 		FROM   identity
 		WHERE  id = $1`
 	var joined string
-	err := t.tx.QueryRow(ctx, present, string(i.ID)).Scan(&joined)
-	if err != nil && !errors.Is(err, nhi.ErrNotFound) {
+	var before sort
+	err := t.tx.QueryRow(ctx, present, string(i.ID)).Scan(append(before.columns(), &before.band, &joined)...)
+	switch {
+	case errors.Is(err, nhi.ErrNotFound):
+		t.tally().move(nil, sortOf(i))
+	case err != nil:
 		return "", err
+	default:
+		before.band = band(before.band)
+		after := sortOf(i)
+		after.provider, after.account, after.static, after.admin = before.provider, before.account, before.static, before.admin
+		t.tally().move(&before, after)
 	}
 	have, want := strings.Fields(joined), inventory.SearchWords(i)
 	for _, w := range want {

@@ -1267,6 +1267,8 @@ export interface components {
             version: number;
         };
         Facet: {
+            /** @description only the first 10,000 identities that the filter found are counted */
+            at_least?: boolean;
             /** @description as in the filter */
             field: string;
             /** @description the most frequent first, at most 50 */

@@ -13,7 +13,7 @@ import { Severity } from "../parts/Severity";
 import { Skeleton } from "../parts/Skeleton";
 import { Time } from "../parts/Time";
 import { useMedia } from "../parts/useMedia";
-import { count } from "../text/format";
+import { count, counted } from "../text/format";
 import { actionStatuses, statuses } from "../text/words";
 import { ActionsList } from "./ActionsList";
 import { FindingDetail } from "./FindingDetail";
@@ -100,7 +100,7 @@ function List({
         ))}
       </ul>
       <p className="flex items-center gap-3 px-4 py-3 text-12 text-muted">
-        {count(found.length)} of {count(total)}
+        {count(found.length)} of {counted(total, list.data.pages[0]?.at_least)}
         {list.hasNextPage && (
           <Button disabled={list.isFetchingNextPage} onClick={() => list.fetchNextPage()}>
             Show more

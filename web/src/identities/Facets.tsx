@@ -3,7 +3,7 @@ import { useId, useState } from "react";
 import { identityFacets } from "../api/queries";
 import { holds, toggle } from "../filter/terms";
 import { Hostile } from "../parts/Hostile";
-import { count } from "../text/format";
+import { counted } from "../text/format";
 import { kindName } from "../text/words";
 
 const names: Record<string, string> = {
@@ -31,7 +31,7 @@ export function Facets({ filter, onFilter }: { filter: string; onFilter: (filter
       {(data?.facets ?? [])
         .filter((f) => (f.values ?? []).length > 0)
         .map((f) => (
-          <Facet key={f.field} field={f.field} values={f.values ?? []} filter={filter} onFilter={onFilter} />
+          <Facet key={f.field} atLeast={f.at_least} field={f.field} values={f.values ?? []} filter={filter} onFilter={onFilter} />
         ))}
     </div>
   );
@@ -40,10 +40,12 @@ export function Facets({ filter, onFilter }: { filter: string; onFilter: (filter
 function Facet({
   field,
   values,
+  atLeast,
   filter,
   onFilter,
 }: {
   field: string;
+  atLeast: boolean | undefined;
   values: readonly { value: string; count: number }[];
   filter: string;
   onFilter: (filter: string) => void;
@@ -71,7 +73,7 @@ function Facet({
               onChange={() => onFilter(none ? toggle(filter, field, undefined, true) : toggle(filter, field, v.value))}
             />
             <Hostile text={valueName(field, v.value)} className={`min-w-0 flex-1 ${none ? "text-muted" : ""}`} />
-            <span className="shrink-0 text-12 text-muted">{count(v.count)}</span>
+            <span className="shrink-0 text-12 text-muted">{counted(v.count, atLeast)}</span>
           </label>
         );
       })}
@@ -82,7 +84,7 @@ function Facet({
           aria-expanded={all}
           onClick={() => setAll(!all)}
         >
-          {all ? "fewer" : `${count(values.length - few)} more`}
+          {all ? "fewer" : `${values.length - few} more`}
         </button>
       )}
     </fieldset>

@@ -13,7 +13,7 @@ import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
 import { Skeleton } from "../parts/Skeleton";
 import { useMedia } from "../parts/useMedia";
-import { count } from "../text/format";
+import { count, counted } from "../text/format";
 import { quote } from "../text/hostile";
 import { Facets } from "./Facets";
 import { IdentityTable } from "./IdentityTable";
@@ -70,7 +70,7 @@ export function IdentitiesPage() {
           text={`muster identity list ${filter ? `--filter ${quote(filter)} ` : ""}${search.order ? `--order ${quote(search.order)} ` : ""}--server ${window.location.origin}`}
         />
         <output className="self-center text-12 text-muted">
-          {list.data && !refused && (total === undefined ? `${count(rows.length)} and more` : count(total))}
+          {list.data && !refused && (total === undefined ? `${count(rows.length)} and more` : counted(total, facets?.at_least))}
         </output>
       </div>
       <div className="flex min-h-0 min-w-0 flex-1">
@@ -84,7 +84,7 @@ export function IdentitiesPage() {
             <Facets filter={filter} onFilter={setFilter} />
             <div className="sticky bottom-0 border-t border-hair bg-panel p-2">
               <Button look="main" className="w-full" onClick={() => setNarrowFacets(false)}>
-                Show {total === undefined ? "them" : count(total)}
+                Show {total === undefined ? "them" : counted(total, facets?.at_least)}
               </Button>
             </div>
           </section>

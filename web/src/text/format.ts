@@ -8,6 +8,11 @@ export function count(n: number): string {
   return whole.format(n);
 }
 
+/** counted writes how many there are, or at least how many: 10,000+. */
+export function counted(n: number, atLeast: boolean | undefined): string {
+  return atLeast ? `${count(n)}+` : count(n);
+}
+
 /** plural writes a number and its noun: 1 key, 2 keys, 2 identities. */
 export function plural(n: number, one: string, many = `${one}s`): string {
   return `${count(n)} ${n === 1 ? one : many}`;

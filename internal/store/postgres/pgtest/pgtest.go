@@ -374,3 +374,39 @@ func (c *Cluster) signal(sig syscall.Signal) {
 		_ = syscall.Kill(pid, sig)
 	}
 }
+
+// CPU is how much processor time the shared server has used, to a hundredth of
+// a second; 0 while there is none, and where the system does not tell.
+func CPU() time.Duration {
+	if shared.cluster == nil {
+		return 0
+	}
+	shared.cluster.mu.Lock()
+	defer shared.cluster.mu.Unlock()
+	if shared.cluster.cmd == nil {
+		return 0
+	}
+	main := strconv.Itoa(shared.cluster.cmd.Process.Pid)
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	var ticks int64
+	for _, file := range stats {
+		text, _ := os.ReadFile(file)
+		_, rest, ok := strings.Cut(string(text), ") ")
+		f := strings.Fields(rest)
+		if !ok || len(f) < 15 {
+			continue
+		}
+		count := 0 // of utime, stime and those of children that ended
+		switch {
+		case filepath.Base(filepath.Dir(file)) == main:
+			count = 4
+		case f[1] == main:
+			count = 2
+		}
+		for _, t := range f[11 : 11+count] {
+			n, _ := strconv.ParseInt(t, 10, 64)
+			ticks += n
+		}
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond
+}
