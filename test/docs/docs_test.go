@@ -78,7 +78,7 @@ func someLogs(name string) error {
 			"userAgent": "aws-sdk-go-v2/1.30.0 os/linux lang/go#1.26", "eventID": fmt.Sprintf("00000000-0000-4000-8000-%012d", i),
 			"eventType": "AwsApiCall", "eventCategory": "Management", "recipientAccountId": "210987654321",
 			"userIdentity": map[string]any{
-				"type": "IAMUser", "principalId": "AIDAQ3EGRZ4KSETTLER01", "arn": "arn:aws:iam::210987654321:user/settlement",
+				"type": "IAMUser", "principalId": "AIDATCPLM4VYSETTLEM01", "arn": "arn:aws:iam::210987654321:user/services/settlement",
 				"accountId": "210987654321", "userName": "settlement",
 			},
 		})
