@@ -397,3 +397,32 @@ func TestInterruptedIsNotDone(t *testing.T) {
 		t.Errorf("status %d, said %q", code, words.String())
 	}
 }
+
+func TestAShellCompletesNames(t *testing.T) {
+	var asked []string
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.URL.Path+"?"+r.URL.Query().Get("filter"))
+		fmt.Fprint(w, `{"items":[{"id":"nhi_a","name":"settler","kind":"iam-user"},{"id":"nhi_b","name":"set\u001b[2Jup","kind":"x"}]}`)
+	})
+	for _, line := range [][]string{
+		{"identity", "show", "set"},
+		{"identity", "set-owner", "set"},
+		{"credential", "create", "--identity", "set"},
+		{"decide", "list", "--identity", "set"},
+	} {
+		code, out, _ := s.run(t, append([]string{"__complete"}, line...)...)
+		if code != 0 || out != "settler\tiam-user\n:4\n" {
+			t.Errorf("%q completes to %q (status %d), want the one name that a terminal can show", line, out, code)
+		}
+	}
+	if want := "/v1/identities?name:set*"; len(asked) != 4 || asked[0] != want {
+		t.Errorf("the server was asked %q, want four times %q", asked, want)
+	}
+	if _, out, _ := s.run(t, "__complete", "identity", "show", `a" -owner:*`); strings.Contains(out, "settler") || len(asked) != 4 {
+		t.Errorf("a beginning with quotes was made part of a filter: %q", asked)
+	}
+	away := shell{env: map[string]string{"MUSTER_SERVER": "http://127.0.0.1:1", "MUSTER_TOKEN": "t"}}
+	if _, out, _ := away.run(t, "__complete", "identity", "show", "s"); !strings.HasSuffix(out, ":5\n") {
+		t.Errorf("without a server the completion is %q, want an error that the shell swallows", out)
+	}
+}

@@ -43,7 +43,7 @@ muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --json id,state
 		Flags: func(c *cobra.Command) {
 			narrow.FilterFlag(c, "static:true last_used<90d")
 			narrow.OrderFlag(c, "id", "created", "expires", "last_used")
-			c.Flags().StringVar(&identity, "identity", "", "only those of the identity with this `id` or name")
+			command.NameFlag(c, &identity, "identity", command.Identity, "only those of the identity with this `id` or name")
 			command.LimitFlag(c, &limit)
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
@@ -64,7 +64,7 @@ muster credential list --identity nhi_mzxw6ytboi2dgnbvgy3tqobzge --json id,state
 }
 
 func identityFlag(c *cobra.Command, identity *string) {
-	c.Flags().StringVar(identity, "identity", "", "`id` or name of the identity")
+	command.NameFlag(c, identity, "identity", command.Identity, "`id` or name of the identity")
 	command.Required(c, "identity")
 }
 
@@ -74,7 +74,7 @@ func (a *app) credentialShow() *cobra.Command {
 		Example: `
 muster credential show AKIAIOSFODNN7EXAMPLE
 muster credential show crd_gezdgnbvgy3tqojqgezdgnbvgy --jq .state`,
-		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Credential](), Talks: command.Reads,
+		Args: cobra.ExactArgs(1), Names: &command.Credential, Prints: output.Fields[client.Credential](), Talks: command.Reads,
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			id, err := k.ID(ctx, command.Credential, args[0])
 			if err != nil {
@@ -182,9 +182,9 @@ func (a *app) credentialPin() *cobra.Command {
 		Use: "pin ID --consumer ID", Short: "Bind a credential to the one workload that may use it",
 		Long:    "Bind a credential to one consumer. From then on a request must carry that workload's own token\nbeside the key (Muster-Attestation); the key alone, wherever it was stolen, is not enough.",
 		Example: `muster credential pin crd_gezdgnbvgy3tqojqgezdgnbvgy --consumer settler`,
-		Args:    cobra.ExactArgs(1), Prints: output.Fields[client.Credential](), Talks: command.Writes,
+		Args:    cobra.ExactArgs(1), Names: &command.Credential, Prints: output.Fields[client.Credential](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) {
-			c.Flags().StringVar(&consumer, "consumer", "", "`id` or name of the identity that uses it")
+			command.NameFlag(c, &consumer, "consumer", command.Identity, "`id` or name of the identity that uses it")
 			command.Required(c, "consumer")
 		},
 		Run: func(ctx context.Context, k *command.Call, args []string) error { return pin(ctx, k, args[0], consumer) },
@@ -194,7 +194,7 @@ func (a *app) credentialPin() *cobra.Command {
 func (a *app) credentialUnpin() *cobra.Command {
 	return a.Command(command.Verb{
 		Use: "unpin ID", Short: "Lift the pin of a credential", Example: `muster credential unpin crd_gezdgnbvgy3tqojqgezdgnbvgy`,
-		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Credential](), Talks: command.Writes,
+		Args: cobra.ExactArgs(1), Names: &command.Credential, Prints: output.Fields[client.Credential](), Talks: command.Writes,
 		Run: func(ctx context.Context, k *command.Call, args []string) error { return pin(ctx, k, args[0], "") },
 	})
 }

@@ -177,7 +177,7 @@ func (a *app) identityShow() *cobra.Command {
 		Example: `
 muster identity show settler
 muster identity show nhi_mzxw6ytboi2dgnbvgy3tqobzge -o json --jq .reach`,
-		Args: cobra.ExactArgs(1), Prints: output.Fields[client.IdentityDetail](), Talks: command.Reads,
+		Args: cobra.ExactArgs(1), Names: &command.Identity, Prints: output.Fields[client.IdentityDetail](), Talks: command.Reads,
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			id, err := k.ID(ctx, command.Identity, args[0])
 			if err != nil {
@@ -239,7 +239,7 @@ func (a *app) identityOwner() *cobra.Command {
 		Example: `
 muster identity set-owner settler mara@example.com
 muster identity set-owner nhi_mzxw6ytboi2dgnbvgy3tqobzge team:payments`,
-		Args: cobra.RangeArgs(1, 2), Prints: output.Fields[client.Identity](), Talks: command.Writes,
+		Args: cobra.RangeArgs(1, 2), Names: &command.Identity, Prints: output.Fields[client.Identity](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) { c.Flags().StringVar(&owner, "owner", "", "the same as the second argument") },
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			if len(args) == 2 {

@@ -186,6 +186,7 @@ type Verb struct {
 	Example          string
 	Args             cobra.PositionalArgs // nil means none
 	Complete         []cobra.Completion   // what the arguments may be
+	Names            *Noun                // what the first argument names; a shell completes it
 	Prints           []string             // fields of the data it prints; nil when it prints none
 	Talks            Talk
 	Flags            func(c *cobra.Command) // may be nil
@@ -237,6 +238,7 @@ func (a *App) Command(v Verb) *cobra.Command {
 	}
 	k.Cmd = c
 	k.flags(v)
+	k.completeNames(v.Names)
 	return c
 }
 

@@ -4,8 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/output"
@@ -24,6 +29,73 @@ var (
 	Identity   = Noun{"identity", "nhi_", "/v1/identities", []string{"name", "path", "native"}}
 	Credential = Noun{"credential", "crd_", "/v1/credentials", []string{"public_id"}}
 )
+
+// nounFlag marks a flag that names something.
+const nounFlag = "muster_noun"
+
+// NameFlag gives a command a flag that names something. A shell completes it;
+// [Call.Resolve] makes an id of it.
+func NameFlag(c *cobra.Command, at *string, flag string, n Noun, doc string) {
+	c.Flags().StringVar(at, flag, "", doc)
+	if err := c.Flags().SetAnnotation(flag, nounFlag, []string{n.Word}); err != nil {
+		panic(err) // a flag that is not there: any test of the command finds it
+	}
+}
+
+// completeNames has a shell complete what names something.
+func (k *Call) completeNames(argument *Noun) {
+	if argument != nil {
+		k.Cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return k.suggest(cmd.Context(), *argument, begun)
+		}
+	}
+	k.Cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		for _, n := range []Noun{Identity, Credential} {
+			if !slices.Contains(f.Annotations[nounFlag], n.Word) {
+				continue
+			}
+			err := k.Cmd.RegisterFlagCompletionFunc(f.Name, func(cmd *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+				return k.suggest(cmd.Context(), n, begun)
+			})
+			if err != nil {
+				panic(err) // as above
+			}
+		}
+	})
+}
+
+// suggestWithin is how long somebody who pressed Tab waits.
+const suggestWithin = 2 * time.Second
+
+// suggest returns names that begin so, with what tells them apart. A server that
+// does not answer suggests nothing: a shell has no place for an error.
+func (k *Call) suggest(ctx context.Context, n Noun, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(ctx, suggestWithin)
+	defer cancel()
+	query := url.Values{"limit": {"50"}}
+	if begun != "" {
+		if strings.ContainsAny(begun, "\"\\*:, \t") {
+			return nil, cobra.ShellCompDirectiveNoFileComp // the filter language has no beginning of a quoted text
+		}
+		query.Set("filter", n.Fields[0]+":"+begun+"*")
+	}
+	var page client.Page[map[string]any]
+	if k.Get(ctx, n.List, query, &page) != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveError
+	}
+	var out []cobra.Completion
+	for _, item := range page.Items {
+		name, _ := item[n.Fields[0]].(string)
+		about, _ := item["kind"].(string)
+		if name != "" && name == output.Visible(name) { // what a shell would have to show as it is
+			out = append(out, cobra.CompletionWithDesc(name, about))
+		}
+	}
+	return out, cobra.ShellCompDirectiveNoFileComp
+}
 
 // Resolve replaces each word by the id of what it names; see [Call.ID].
 func (k *Call) Resolve(ctx context.Context, n Noun, words ...*string) error {
