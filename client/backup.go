@@ -4,11 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 )
 
 // A BackupRequest asks for a backup of the whole installation.
@@ -16,33 +14,20 @@ type BackupRequest struct {
 	Recipients []string `json:"recipients"` // age1..., who can read it
 }
 
-// Backup writes a backup of the server to w, encrypted to recipients, and
-// returns how many bytes it has. It blocks for as long as the server writes. A
-// backup that was cut off is not noticed here but by whoever reads it.
-func (c *Client) Backup(ctx context.Context, request BackupRequest, to io.Writer) (int64, error) {
+// MakeBackup writes a backup of the server to w, encrypted to recipients, and
+// returns how many bytes it has. It blocks for as long as the server writes,
+// however long that is; the context ends it. A backup that was cut off is not
+// noticed here but by whoever reads it.
+func (c *Client) MakeBackup(ctx context.Context, request BackupRequest, to io.Writer) (int64, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return 0, fmt.Errorf("ask for a backup: %w", err)
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.String()+"/v1/backup", bytes.NewReader(body))
+	res, err := c.patient().send(ctx, http.MethodPost, "/v1/backup", "application/json", "application/octet-stream, application/problem+json", bytes.NewReader(body), callOf(nil))
 	if err != nil {
-		return 0, fmt.Errorf("ask for a backup: %w", err)
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	req.Header.Set("Content-Type", "application/json")
-	patient := *c.http
-	patient.Timeout = 6 * time.Hour
-	res, err := patient.Do(req)
-	if err != nil {
-		return 0, fmt.Errorf("reach the server at %s: %w", c.base, err)
+		return 0, err
 	}
 	defer res.Body.Close()
-	if res.StatusCode >= 300 {
-		text, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
-		return 0, errors.Join(refusal(res.StatusCode, text), err)
-	}
 	n, err := io.Copy(to, res.Body)
 	if err != nil {
 		return n, fmt.Errorf("the backup was cut off after %d bytes: %w", n, err)

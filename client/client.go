@@ -8,6 +8,16 @@
 // A [Client] is safe for concurrent use. Every call blocks until the reply is
 // read, the context ends or the client's timeout passes. An answer that is
 // not a success is an [*Error] (RFC 9457 problem details).
+//
+// There is a method for every operation of the server's description, named as
+// its operationId. Lists have two: one that reads a page, and one that goes
+// through all of them:
+//
+//	for i, err := range c.Identities(ctx, client.IdentityQuery{Unowned: true}) {
+//
+// A change can be made on the condition that nobody was faster ([IfMatch]), and
+// a write repeated without happening twice ([IdempotencyKey]). [Client.Follow]
+// reads the live stream and goes on where it was cut off.
 package client
 
 import (
@@ -19,6 +29,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -57,15 +68,29 @@ func New(base, token string) (*Client, error) {
 	}}, nil
 }
 
-// Error is a refusal by the server.
+// WithTransport returns a client that sends through t, such as one that knows
+// the authority of a server's certificate. Redirects are not followed and the
+// timeout stays.
+func (c *Client) WithTransport(t http.RoundTripper) *Client {
+	out, h := *c, *c.http
+	h.Transport = t
+	out.http = &h
+	return &out
+}
+
+// Error is a refusal by the server: problem details (RFC 9457).
 type Error struct {
+	Type   string `json:"type"` // where the server's documentation explains it
 	Status int    `json:"status"`
 	Title  string `json:"title"`
-	Detail string `json:"detail"`
+	Detail string `json:"detail"` // what is wrong and what to do
 	Errors []struct {
 		Message  string `json:"message"`
-		Location string `json:"location"`
+		Location string `json:"location"` // such as body.name
 	} `json:"errors"`
+	// RetryAfter is how long to wait before trying again; 0 when the server did
+	// not say.
+	RetryAfter time.Duration `json:"-"`
 }
 
 // Error says what the server said, in one line.
@@ -82,19 +107,23 @@ func (e *Error) Error() string {
 			fmt.Fprintf(&b, " (%s)", p.Location)
 		}
 	}
-	if e.Status == http.StatusUnauthorized {
-		b.WriteString("; give a token with --token-file FILE or MUSTER_TOKEN")
-	}
 	return b.String()
 }
 
-// IsNotFound reports whether err is a refusal with status 404.
-func IsNotFound(err error) bool {
+// IsStale reports whether err says that somebody else was faster: the condition
+// of [IfMatch] does not hold any more. Read the thing again and decide anew.
+func IsStale(err error) bool { return isStatus(err, http.StatusPreconditionFailed) }
+
+func isStatus(err error, status int) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Status == http.StatusNotFound
+	return errors.As(err, &e) && e.Status == status
 }
 
-// Get reads path into reply.
+// IsNotFound reports whether err is a refusal with status 404.
+func IsNotFound(err error) bool { return isStatus(err, http.StatusNotFound) }
+
+// Get reads path into reply. It is for routes that this release of the client
+// has no method for, as are Send and Do.
 func (c *Client) Get(ctx context.Context, path string, query url.Values, reply any) error {
 	if len(query) > 0 {
 		path += "?" + query.Encode()
@@ -104,7 +133,7 @@ func (c *Client) Get(ctx context.Context, path string, query url.Values, reply a
 
 // Send sends request as JSON with method to path and reads the answer into
 // reply, which may be nil.
-func (c *Client) Send(ctx context.Context, method, path string, request, reply any) error {
+func (c *Client) Send(ctx context.Context, method, path string, request, reply any, options ...Option) error {
 	var body io.Reader
 	if request != nil {
 		b, err := json.Marshal(request)
@@ -113,25 +142,15 @@ func (c *Client) Send(ctx context.Context, method, path string, request, reply a
 		}
 		body = bytes.NewReader(b)
 	}
-	return c.Do(ctx, method, path, "application/json", body, reply)
+	return c.Do(ctx, method, path, "application/json", body, reply, options...)
 }
 
 // Do sends body as it is. The caller still owns body.
-func (c *Client) Do(ctx context.Context, method, path, contentType string, body io.Reader, reply any) error {
-	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, body)
+func (c *Client) Do(ctx context.Context, method, path, contentType string, body io.Reader, reply any, options ...Option) error {
+	said := callOf(options)
+	res, err := c.send(ctx, method, path, contentType, "application/json", body, said)
 	if err != nil {
-		return fmt.Errorf("request %s: %w", path, err)
-	}
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
-	}
-	if contentType != "" && body != nil {
-		req.Header.Set("Content-Type", contentType)
-	}
-	req.Header.Set("Accept", "application/json")
-	res, err := c.http.Do(req)
-	if err != nil {
-		return fmt.Errorf("reach the server at %s: %w", c.base, err)
+		return err
 	}
 	defer res.Body.Close()
 	data, err := io.ReadAll(io.LimitReader(res.Body, maxReply+1))
@@ -141,9 +160,7 @@ func (c *Client) Do(ctx context.Context, method, path, contentType string, body 
 	if len(data) > maxReply {
 		return fmt.Errorf("the reply of %s is over %d MB", path, maxReply>>20)
 	}
-	if res.StatusCode >= 300 {
-		return refusal(res.StatusCode, data)
-	}
+	said.keep(res.Header)
 	if reply == nil || len(data) == 0 {
 		return nil
 	}
@@ -153,13 +170,45 @@ func (c *Client) Do(ctx context.Context, method, path, contentType string, body 
 	return nil
 }
 
-func refusal(status int, data []byte) error {
+// send sends a request and returns the answer, which is a success. The caller
+// closes its body.
+func (c *Client) send(ctx context.Context, method, path, contentType, accept string, body io.Reader, said *call) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base.String()+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("request %s: %w", path, err)
+	}
+	for name, v := range said.header {
+		req.Header[name] = v
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	if contentType != "" && body != nil {
+		req.Header.Set("Content-Type", contentType)
+	}
+	req.Header.Set("Accept", accept)
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, fmt.Errorf("reach the server at %s: %w", c.base, err)
+	}
+	if res.StatusCode >= 300 {
+		defer res.Body.Close()
+		data, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20)) // what there is of an explanation
+		return nil, refusal(res, data)
+	}
+	return res, nil
+}
+
+func refusal(res *http.Response, data []byte) error {
 	e := &Error{}
 	if json.Unmarshal(data, e) != nil || (e.Detail == "" && e.Title == "") {
 		e.Detail = strings.TrimSpace(string(data[:min(len(data), 300)]))
-		e.Title = http.StatusText(status)
+		e.Title = http.StatusText(res.StatusCode)
 	}
-	e.Status = status
+	e.Status = res.StatusCode
+	if n, err := strconv.Atoi(res.Header.Get("Retry-After")); err == nil && n > 0 {
+		e.RetryAfter = time.Duration(n) * time.Second
+	}
 	return e
 }
 

@@ -59,12 +59,12 @@ func TestTheStreamCarriesTheTokenAndStopsWhenTheReaderHasEnough(t *testing.T) {
 	}
 	enough := errors.New("enough")
 	n := 0
-	if err := c.Stream(t.Context(), []string{"decision", "action"}, func(Event) error { n++; return enough }); !errors.Is(err, enough) || n != 1 {
+	if err := c.Stream(t.Context(), StreamQuery{Topics: []string{"decision", "action"}}, func(Event) error { n++; return enough }); !errors.Is(err, enough) || n != 1 {
 		t.Errorf("err = %v after %d events", err, n)
 	}
 	c.token = "wrong"
 	var refused *Error
-	if err := c.Stream(t.Context(), []string{"decision"}, func(Event) error { return nil }); !errors.As(err, &refused) || refused.Status != 401 {
+	if err := c.Stream(t.Context(), StreamQuery{Topics: []string{"decision"}}, func(Event) error { return nil }); !errors.As(err, &refused) || refused.Status != 401 {
 		t.Errorf("err = %v, want a 401", err)
 	}
 }

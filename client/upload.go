@@ -4,9 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"sync"
 )
 
@@ -23,7 +25,7 @@ func (c *Client) patient() *Client {
 // access-keys, credential-report). They are streamed, never held in memory.
 // The server applies all of them or none. It blocks until it has; the caller
 // closes the readers.
-func (c *Client) ImportAWS(ctx context.Context, files map[string]io.Reader) (ImportResult, error) {
+func (c *Client) ImportAWS(ctx context.Context, files map[string]io.Reader, options ...Option) (ImportResult, error) {
 	read, write := io.Pipe()
 	form := multipart.NewWriter(write)
 	sent := make(chan struct{})
@@ -32,19 +34,19 @@ func (c *Client) ImportAWS(ctx context.Context, files map[string]io.Reader) (Imp
 		write.CloseWithError(writeForm(form, files))
 	}()
 	var out ImportResult
-	err := c.patient().Do(ctx, http.MethodPost, "/v1/inventory/imports/aws", form.FormDataContentType(), read, &out)
+	err := c.patient().Do(ctx, http.MethodPost, "/v1/inventory/imports/aws", form.FormDataContentType(), read, &out, options...)
 	read.Close()
 	<-sent
 	return out, err
 }
 
 func writeForm(form *multipart.Writer, files map[string]io.Reader) error {
-	for name, r := range files {
+	for _, name := range slices.Sorted(maps.Keys(files)) { // the same request is the same bytes
 		part, err := form.CreateFormFile(name, name)
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(part, r); err != nil {
+		if _, err := io.Copy(part, files[name]); err != nil {
 			return fmt.Errorf("send %s: %w", name, err)
 		}
 	}
@@ -54,14 +56,22 @@ func writeForm(form *multipart.Writer, files map[string]io.Reader) error {
 // ReceiveLogs sends activity in the named format, as the source whose key the
 // client holds. What the reply counts is durable; the same bytes sent again
 // change nothing. It blocks until the server has read body, which the caller
-// still owns.
-func (c *Client) ReceiveLogs(ctx context.Context, format string, body io.Reader) (Received, error) {
+// still owns. With an [IdempotencyKey] it takes at most 64 MB.
+func (c *Client) ReceiveLogs(ctx context.Context, format string, body io.Reader, options ...Option) (Received, error) {
 	var out Received
 	lent := &loan{r: body}
-	err := c.patient().Do(ctx, http.MethodPost, "/receive/logs/"+url.PathEscape(format), "application/octet-stream", lent, &out)
+	err := c.patient().Do(ctx, http.MethodPost, "/receive/logs/"+url.PathEscape(format), "application/octet-stream", lent, &out, options...)
 	if ctx.Err() == nil {
 		lent.Close()
 	}
+	return out, err
+}
+
+// ReceiveText has the server look for secrets in a text, as the source whose
+// key the client holds: text/plain, or what the source's format says. Nothing
+// of the text is kept. The reply says what each secret turned out to be.
+func (c *Client) ReceiveText(ctx context.Context, contentType string, body io.Reader, options ...Option) (out Page[SightingReply], err error) {
+	err = c.Do(ctx, http.MethodPost, "/receive/text", contentType, body, &out, options...)
 	return out, err
 }
 

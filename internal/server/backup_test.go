@@ -38,7 +38,7 @@ func backedUp(t *testing.T) (r *running, file []byte, key agefile.Key) {
 	r = start(t, t.TempDir())
 	r.furnish()
 	var out bytes.Buffer
-	if _, err := r.api.Backup(t.Context(), client.BackupRequest{Recipients: id.Recipients()}, &out); err != nil {
+	if _, err := r.api.MakeBackup(t.Context(), client.BackupRequest{Recipients: id.Recipients()}, &out); err != nil {
 		t.Fatal(err)
 	}
 	return r, out.Bytes(), agefile.Key{Identity: id}

@@ -100,7 +100,7 @@ func TestOldDecisionsAreForgottenOnceLearnedAndTheRestStaysProvable(t *testing.T
 		t.Fatal(err)
 	}
 	var file bytes.Buffer
-	if _, err := r.api.Backup(t.Context(), client.BackupRequest{Recipients: id.Recipients()}, &file); err != nil {
+	if _, err := r.api.MakeBackup(t.Context(), client.BackupRequest{Recipients: id.Recipients()}, &file); err != nil {
 		t.Fatal(err)
 	}
 	r.halt()

@@ -377,7 +377,7 @@ func (s *tester) print(out []byte, file string) {
 
 // streams collects what is sent to browsers until ctx ends.
 func (s *tester) streams(ctx context.Context) {
-	_ = s.api.Stream(ctx, nil, func(e client.Event) error { // ends with ctx
+	_ = s.api.Stream(ctx, client.StreamQuery{}, func(e client.Event) error { // ends with ctx
 		_, err := s.answers.Write(append(e.Data, '\n'))
 		return err
 	})

@@ -140,7 +140,10 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 		line = strings.TrimSuffix(line, kind)
 	}
 	var usage UsageError
+	var refused *client.Error
 	switch {
+	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
+		line += "; give a token with --token-file FILE or MUSTER_TOKEN"
 	case errors.As(err, &usage) || !a.ran:
 		line += fmt.Sprintf("; see `%s --help`", cmd.CommandPath())
 	case errors.Is(err, syscall.ECONNREFUSED):

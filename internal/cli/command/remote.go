@@ -309,7 +309,7 @@ func Watch[T any](ctx context.Context, k *Call, topic string, limit int, keep fu
 	}
 	enough := errors.New("enough")
 	rows, n := output.Follow(k.Out, columns), 0
-	err = c.Stream(ctx, []string{topic}, func(ev client.Event) error {
+	err = c.Stream(ctx, client.StreamQuery{Topics: []string{topic}}, func(ev client.Event) error {
 		switch ev.Name {
 		case "hello":
 			k.Say("watching; Ctrl-C ends it")

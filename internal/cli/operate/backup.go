@@ -158,7 +158,7 @@ func offline(ctx context.Context, version string, at *place, w io.Writer, lock a
 // identity that lives in this process, and the file is encrypted anew here.
 func online(ctx context.Context, c *client.Client, w io.Writer, lock agefile.Lock) error {
 	if lock.Passphrase == "" {
-		_, err := c.Backup(ctx, client.BackupRequest{Recipients: lock.Recipients}, w)
+		_, err := c.MakeBackup(ctx, client.BackupRequest{Recipients: lock.Recipients}, w)
 		return err
 	}
 	id, err := agefile.Temporary()
@@ -168,7 +168,7 @@ func online(ctx context.Context, c *client.Client, w io.Writer, lock agefile.Loc
 	read, write := io.Pipe()
 	failed := make(chan error, 1)
 	go func() { // ends when the server's answer does, or read is closed
-		_, err := c.Backup(ctx, client.BackupRequest{Recipients: id.Recipients()}, write)
+		_, err := c.MakeBackup(ctx, client.BackupRequest{Recipients: id.Recipients()}, write)
 		failed <- err
 		write.CloseWithError(err)
 	}()

@@ -254,14 +254,20 @@ func (e *examination) server(ctx context.Context) {
 		e.tell("inventory", "nothing is known yet", "import an inventory (muster inventory import) or connect a source (muster source add)")
 	}
 	e.points(o.Points)
-	var sources struct {
-		Items []client.Source `json:"items"`
-	}
-	if err := e.remote.Get(ctx, "/v1/sources", nil, &sources); err != nil {
+	c, err := e.remote.Client()
+	if err != nil {
 		e.tell("sources", err.Error(), "use the token of an administrator")
 		return
 	}
-	e.sources(sources.Items)
+	var sources []client.Source
+	for v, err := range c.Sources(ctx, client.ListQuery{}) {
+		if err != nil {
+			e.tell("sources", err.Error(), "use the token of an administrator")
+			return
+		}
+		sources = append(sources, v)
+	}
+	e.sources(sources)
 }
 
 func (e *examination) points(points []client.Point) {
