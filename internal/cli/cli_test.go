@@ -242,7 +242,7 @@ func TestAListIsReadToItsEnd(t *testing.T) {
 	}
 	limits = nil
 	_, out, words := s.run(t, "identity", "list", "--jq", ".[].id", "--limit", "3")
-	if diff := cmp.Diff([]string{"3", "1"}, limits); diff != "" || out != "a\nb\nc\n" || !strings.Contains(words, "more than 3") {
+	if diff := cmp.Diff([]string{"3", "1"}, limits); diff != "" || out != "a\nb\nc\n" || !strings.Contains(words, "3 of 3+") {
 		t.Errorf("printed %q, said %q (-want +got):\n%s", out, words, diff)
 	}
 }
