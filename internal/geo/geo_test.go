@@ -242,21 +242,69 @@ func TestJurisdiction(t *testing.T) {
 }
 
 func TestRegionsAreSortedAndPlausible(t *testing.T) {
-	if !slices.IsSortedFunc(aws, func(a, b Region) int { return strings.Compare(a.Code, b.Code) }) {
-		t.Error("the table of regions is not sorted by code")
-	}
-	for _, r := range Regions("aws") {
-		if len(r.Country) != 2 || r.City == "" || r.Lon < -180 || r.Lon > 180 || r.Lat < -60 || r.Lat > 70 {
-			t.Errorf("implausible region %+v", r)
+	seen := map[string]string{}
+	for provider, table := range regions {
+		if !slices.IsSortedFunc(table, func(a, b Region) int { return strings.Compare(a.Code, b.Code) }) {
+			t.Errorf("the regions of %s are not sorted by code", provider)
+		}
+		for _, r := range Regions(provider) {
+			if r.Provider != provider || len(r.Country) != 2 || r.City == "" || r.Lon < -180 || r.Lon > 180 || r.Lat < -60 || r.Lat > 70 {
+				t.Errorf("implausible region %+v", r)
+			}
+			if r.Jurisdiction() == "" {
+				t.Errorf("no law is known of %+v", r)
+			}
+			if apart := r.Country == "US" || r.Country == "CA"; apart != (r.Subdivision != "") || apart && r.Subdivision[:2] != r.Country {
+				t.Errorf("state or province of %+v", r)
+			}
+			if other, ok := seen[r.Code]; ok {
+				t.Errorf("%s is a region of %s and of %s", r.Code, other, provider)
+			}
+			seen[r.Code] = provider
 		}
 	}
-	for code, want := range map[string]string{"eu-west-1": "IE", "eu-west-1a": "IE", "us-gov-west-1": "US", "": "", "global": "", "eu-west-9": ""} {
-		if got := RegionCountry("aws", code); got != want {
-			t.Errorf("RegionCountry(aws, %q) = %q, want %q", code, got, want)
+}
+
+func TestWhereARegionStands(t *testing.T) {
+	for _, tt := range []struct{ provider, code, country, law string }{
+		{"aws", "eu-west-1", "IE", "GDPR"},
+		{"aws", "eu-west-1a", "IE", "GDPR"},
+		{"aws", "us-gov-west-1", "US", "OCPA"},
+		{"aws", "us-west-1", "US", "CCPA"},
+		{"aws", "us-east-2", "US", "US-STATE"},
+		{"aws", "ca-central-1", "CA", "LAW-25"},
+		{"gcp", "europe-west10", "DE", "GDPR"},
+		{"gcp", "europe-west1-b", "BE", "GDPR"},
+		{"gcp", "us-west2-a", "US", "CCPA"},
+		{"gcp", "us-central1", "US", "ICDPA"},
+		{"gcp", "northamerica-northeast2", "CA", "PIPEDA"},
+		{"azure", "westeurope", "NL", "GDPR"},
+		{"azure", "West Europe", "NL", "GDPR"},
+		{"azure", "westus", "US", "CCPA"},
+		{"azure", "westus2", "US", "US-STATE"},
+		{"azure", "canadaeast", "CA", "LAW-25"},
+		{"azure", "uksouth", "GB", "UK-GDPR"},
+		{"", "europe-west4", "NL", "GDPR"},
+		{"", "eastus", "US", "VCDPA"},
+		// What is not in a table is not known, whatever its name looks like.
+		{"aws", "", "", ""},
+		{"aws", "global", "", ""},
+		{"aws", "eu-west-9", "", ""},
+		{"aws", "us-east1", "", ""},
+		{"gcp", "us-east-1", "", ""},
+		{"gcp", "eu", "", ""},
+		{"gcp", "europe-west99", "", ""},
+		{"azure", "germanysouth", "", ""},
+		{"azure", "global", "", ""},
+		{"elsewhere", "eu-west-1", "", ""},
+		{"", "nowhere1", "", ""},
+	} {
+		if got := RegionCountry(tt.provider, tt.code); got != tt.country {
+			t.Errorf("RegionCountry(%q, %q) = %q, want %q", tt.provider, tt.code, got, tt.country)
 		}
-	}
-	if got := RegionCountry("elsewhere", "eu-west-1"); got != "" {
-		t.Errorf("a region of an unknown provider is in %q, want nowhere", got)
+		if got := RegionJurisdiction(tt.provider, tt.code); got != tt.law {
+			t.Errorf("RegionJurisdiction(%q, %q) = %q, want %q", tt.provider, tt.code, got, tt.law)
+		}
 	}
 }
 

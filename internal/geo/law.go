@@ -5,8 +5,9 @@ import "strings"
 // Jurisdiction returns the short name of the data protection law that governs
 // personal data in a country (ISO 3166-1 alpha-2), or "" if this package does
 // not know of one. It says which rules to look up, and is no legal advice:
-// where laws differ inside a country (the states of the US), the name is that
-// of the country's best known one.
+// where laws differ inside a country, see [Region.Jurisdiction]; the name is
+// that of the country's best known one, and of the US, which has none for all,
+// "US-STATE".
 func Jurisdiction(country string) string { return laws[country] }
 
 // laws is keyed by country code. The members of the EU and of the EEA share
@@ -27,3 +28,17 @@ var laws = func() map[string]string {
 	}
 	return m
 }()
+
+// stateLaws are the laws of states and provinces that have a general one of
+// their own, by ISO 3166-2: of those in which a region stands. The others have
+// the country's.
+//
+// California: California Consumer Privacy Act. Iowa: Consumer Data Protection
+// Act. Oregon: Consumer Privacy Act. Texas: Data Privacy and Security Act. Utah:
+// Consumer Privacy Act. Virginia: Consumer Data Protection Act. Alberta:
+// Personal Information Protection Act. Quebec: Act respecting the protection of
+// personal information in the private sector, as Law 25 made it.
+var stateLaws = map[string]string{
+	"US-CA": "CCPA", "US-IA": "ICDPA", "US-OR": "OCPA", "US-TX": "TDPSA", "US-UT": "UCPA", "US-VA": "VCDPA",
+	"CA-AB": "PIPA-AB", "CA-QC": "LAW-25",
+}

@@ -80,7 +80,7 @@ func (c *Counter) Key(ev *nhi.Event) Key {
 	provider := ev.Provider
 	if ev.Format == "decision" {
 		r, known := c.Resource(ev.Resource)
-		k.Service, provider = word(ev.Resource), "aws"
+		k.Service, provider = word(ev.Resource), ""
 		switch {
 		case known && r.Service != "":
 			k.Service = word(r.Service)
@@ -88,13 +88,13 @@ func (c *Counter) Key(ev *nhi.Event) Key {
 			k.Service = Other // a name that nobody gave, so anybody can invent it
 		}
 		k.Region = word(r.Region)
-		byRegion := geo.Jurisdiction(geo.RegionCountry(provider, r.Region))
+		byRegion := geo.RegionJurisdiction(provider, r.Region)
 		if r.Jurisdiction != "" && r.Jurisdiction != byRegion {
 			k.Jurisdiction, k.Basis = word(r.Jurisdiction), Exact
 			return k
 		}
 	}
-	if j := geo.Jurisdiction(geo.RegionCountry(provider, k.Region)); j != "" {
+	if j := geo.RegionJurisdiction(provider, k.Region); j != "" {
 		k.Jurisdiction, k.Basis = j, ByRegion
 		return k
 	}

@@ -20,7 +20,7 @@ var counter = &Counter{
 	Resource: func(name string) (nhi.Resource, bool) {
 		r, ok := map[string]nhi.Resource{
 			"labelled": {Service: "payments", Region: "eu-west-1", Jurisdiction: "BANK-SECRECY"},
-			"regional": {Region: "us-east-1", Jurisdiction: "US-STATE"},
+			"regional": {Region: "us-east-1", Jurisdiction: "VCDPA"},
 			"plain":    {},
 		}[name]
 		return r, ok
@@ -49,7 +49,7 @@ func TestAnEventIsCountedUnderWhatIsKnownOfIt(t *testing.T) {
 		{"a decision at a labelled resource", nhi.Event{Format: "decision", Resource: "labelled", Identity: "known", Outcome: nhi.Allow, Address: german},
 			Key{Identity: "known", Environment: "production", Service: "payments", Region: "eu-west-1", Jurisdiction: "BANK-SECRECY", Basis: Exact, Outcome: "allow"}},
 		{"a decision at a resource in a region", nhi.Event{Format: "decision", Resource: "regional", Identity: "known", Outcome: nhi.StepUp},
-			Key{Identity: "known", Environment: "production", Service: "regional", Region: "us-east-1", Jurisdiction: "US-STATE", Basis: ByRegion, Outcome: "step-up"}},
+			Key{Identity: "known", Environment: "production", Service: "regional", Region: "us-east-1", Jurisdiction: "VCDPA", Basis: ByRegion, Outcome: "step-up"}},
 		{"a decision at a resource without labels", nhi.Event{Format: "decision", Resource: "plain", Outcome: nhi.Deny, Address: german},
 			Key{Service: "plain", Jurisdiction: "GDPR", Basis: ByAddress, Outcome: "deny"}},
 		{"a decision at an invented resource", nhi.Event{Format: "decision", Resource: "x/1234"}, Key{Service: Other, Outcome: "deny"}},

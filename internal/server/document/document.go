@@ -151,7 +151,7 @@ func ParseResources(body []byte, settings *inventory.Settings) (map[string]nhi.R
 			Service: l.Service, Region: l.Region, Jurisdiction: l.Jurisdiction,
 		}
 		if r.Jurisdiction == "" {
-			r.Jurisdiction = geo.Jurisdiction(geo.RegionCountry("aws", l.Region))
+			r.Jurisdiction = geo.RegionJurisdiction("", l.Region)
 		}
 		switch {
 		case l.Sensitivity == nil:
