@@ -19,6 +19,7 @@ type UsageRow struct {
 	Jurisdiction string    `json:"jurisdiction,omitempty" doc:"the data protection law of the place"`
 	Basis        string    `json:"jurisdiction_basis,omitempty" doc:"exact: somebody labelled the resource; region: of the region's country; address: an estimate from the caller's address"`
 	Outcome      string    `json:"outcome,omitempty" doc:"allow, step-up or deny of our decisions; success or failure of a provider's"`
+	Team         string    `json:"team,omitempty" doc:"that answers for the identity today; empty: none does"`
 	Count        uint64    `json:"count"`
 	Refused      uint64    `json:"denied" doc:"of count: deny, step-up and failure"`
 }

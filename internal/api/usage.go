@@ -25,7 +25,7 @@ type UsageQuery struct {
 	From         time.Time `query:"from" doc:"first bucket; absent: 24 hours before to, or 30 days with bucket=day"`
 	To           time.Time `query:"to" doc:"end, not included; absent: now"`
 	Bucket       string    `query:"bucket" enum:"hour,day" default:"hour" doc:"what one row covers, in UTC"`
-	By           string    `query:"by" maxLength:"100" doc:"what rows are told apart by: some of identity, environment, service, region, jurisdiction and outcome, with commas between"`
+	By           string    `query:"by" maxLength:"100" doc:"what rows are told apart by: some of identity, environment, service, region, jurisdiction, outcome and team, with commas between"`
 	Identity     string    `query:"identity" maxLength:"64" doc:"only this one"`
 	Environment  string    `query:"environment" maxLength:"100" doc:"only this one"`
 	Service      string    `query:"service" maxLength:"100" doc:"only this one"`
@@ -33,6 +33,7 @@ type UsageQuery struct {
 	Jurisdiction string    `query:"jurisdiction" maxLength:"100" doc:"only this one"`
 	Basis        string    `query:"jurisdiction_basis" enum:",exact,region,address" doc:"only jurisdictions that are known so"`
 	Outcome      string    `query:"outcome" enum:",allow,step-up,deny,success,failure" doc:"only this one"`
+	Team         string    `query:"team" maxLength:"100" doc:"only identities that this team answers for today: payments, without team:"`
 	Limit        int       `query:"limit" minimum:"1" maximum:"1000" default:"500" doc:"rows of a page"`
 	PageToken    string    `query:"page_token" maxLength:"8192" doc:"next_page_token of the page before, with the same question"`
 }
@@ -46,7 +47,7 @@ func (s *server) usage(h huma.API) {
 
 func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*frame.Body[client.Usage], error) {
 	q, err := s.Read(byTime, frame.ListQuery{Limit: in.Limit, PageToken: in.PageToken}, in.From.String(), in.To.String(), in.Bucket, in.By,
-		in.Identity, in.Environment, in.Service, in.Region, in.Jurisdiction, in.Basis, in.Outcome)
+		in.Identity, in.Environment, in.Service, in.Region, in.Jurisdiction, in.Basis, in.Outcome, in.Team)
 	if err != nil {
 		return nil, frame.Fail(err)
 	}
@@ -54,7 +55,7 @@ func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*frame.Body[clie
 		From: in.From, To: in.To, Bucket: time.Hour, Within: frame.Within(ctx), Limit: cmp.Or(in.Limit, 500),
 		Only: usage.Key{
 			Identity: nhi.ID(in.Identity), Environment: in.Environment, Service: in.Service, Region: in.Region, Jurisdiction: in.Jurisdiction,
-			Basis: usage.Basis(in.Basis), Outcome: in.Outcome,
+			Basis: usage.Basis(in.Basis), Outcome: in.Outcome, Team: in.Team,
 		},
 	}
 	if !q.First() {
@@ -96,6 +97,6 @@ func (s *server) getUsage(ctx context.Context, in *UsageQuery) (*frame.Body[clie
 func toUsage(r usage.Row) client.UsageRow {
 	return client.UsageRow{
 		Start: r.Start.UTC(), Identity: string(r.Identity), Environment: r.Environment, Service: r.Service, Region: r.Region,
-		Jurisdiction: r.Jurisdiction, Basis: string(r.Basis), Outcome: r.Outcome, Count: r.Count, Refused: r.Refused,
+		Jurisdiction: r.Jurisdiction, Basis: string(r.Basis), Outcome: r.Outcome, Team: r.Team, Count: r.Count, Refused: r.Refused,
 	}
 }

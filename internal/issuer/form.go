@@ -52,6 +52,14 @@ func asOAuth(err error) *oauthError {
 	}
 }
 
+// unproven reports whether an error says that the sender did not prove to be
+// who a token speaks of, or whose credential was presented. What policy refuses
+// is a decision, and on record as one.
+func unproven(err error) bool {
+	e := asOAuth(err)
+	return e.Status == http.StatusUnauthorized || e.Code == "invalid_dpop_proof" || errors.Is(err, nhi.ErrDenied)
+}
+
 func writeError(w http.ResponseWriter, e *oauthError) {
 	switch e.Status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:

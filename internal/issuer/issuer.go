@@ -168,6 +168,10 @@ type Config struct {
 	// Admin names the administrator who sends a request, if one does. Nil:
 	// nobody revokes but holders.
 	Admin    func(*http.Request) (name string, ok bool)
+	// Unproven is told of a request whose sender did not prove what was
+	// claimed, with the OAuth error code that is the answer. It must not block.
+	// Nil: nobody is told.
+	Unproven func(r *http.Request, code string)
 	Settings Settings
 	Log      *slog.Logger // nil: none
 }
@@ -241,6 +245,9 @@ func (s *Service) safely(serve func(http.ResponseWriter, *http.Request) error) h
 		}
 		if err := serve(w, r); err != nil {
 			s.c.Log.Warn("issuer refused", "path", r.URL.Path, "error", err)
+			if s.c.Unproven != nil && unproven(err) {
+				s.c.Unproven(r, asOAuth(err).Code)
+			}
 			writeError(w, asOAuth(err))
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/server/view"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
+	"github.com/muster-id/muster/internal/usage"
 )
 
 // people opens the door for administrators: the first token, if there has
@@ -99,8 +100,10 @@ func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
 	cookie, err := s.access.SignIn(r.Context(), r, r.URL.Query().Get("link"))
 	switch {
 	case errors.Is(err, nhi.ErrBusy):
+		s.book.Refused(r, usage.Refusal{Kind: usage.FailedAuthentication, Reason: "too many failures from one address"})
 		http.Error(w, "too many attempts; wait a minute", http.StatusTooManyRequests)
 	case errors.Is(err, nhi.ErrDenied):
+		s.book.Refused(r, usage.Refusal{Kind: usage.FailedAuthentication, Reason: "no such sign-in link, or one that was used"})
 		http.Error(w, "This link does not work (any more). A link works once, for ten minutes. Get a new one: muster login", http.StatusForbidden)
 	case err != nil:
 		slog.Error("sign in", "error", err)

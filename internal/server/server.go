@@ -81,6 +81,7 @@ import (
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 	"github.com/muster-id/muster/internal/stream/nats"
 	"github.com/muster-id/muster/internal/telemetry"
+	"github.com/muster-id/muster/internal/usage"
 )
 
 // Settings say what a server runs on.
@@ -391,6 +392,9 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	tokens, err := issuer.New(issuer.Config{
 		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.Trust}, Decider: s.decider, Audit: issuerAudit{acts, &s.clock},
 		Revocations: storeissuer.New(s.db), Status: s.facts, Points: points, Admin: s.admin, Log: slog.Default(),
+		Unproven: func(r *http.Request, code string) {
+			s.book.Refused(r, usage.Refusal{Kind: usage.FailedAuthentication, Reason: "the issuer refused: " + code})
+		},
 	})
 	if err != nil {
 		return err

@@ -22,6 +22,7 @@ import (
 	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/server/view"
+	"github.com/muster-id/muster/internal/usage"
 )
 
 // provider opens the organisation's provider and watches it. One that is down
@@ -96,6 +97,7 @@ func (s *Server) finishSignOn(w http.ResponseWriter, r *http.Request, acts *reco
 	}
 	if err != nil {
 		http.SetCookie(w, on.Cookies[0])
+		s.noteSignOn(r, on, err)
 		refuseSignOn(w, err)
 		return
 	}
@@ -125,6 +127,19 @@ func (s *Server) firstEnded(ctx context.Context, acts *recorder, on access.SignO
 		}
 	}
 	return nil
+}
+
+// noteSignOn lists a sign-in that failed. What the provider or the browser said
+// is not repeated.
+func (s *Server) noteSignOn(r *http.Request, on access.SignOn, err error) {
+	switch {
+	case errors.Is(err, access.ErrNoRole):
+		s.book.Refused(r, usage.Refusal{Kind: usage.Denied, Claimed: on.Person.ID, Reason: "signed in with the provider, and holds no role"})
+	case errors.Is(err, nhi.ErrBusy):
+		s.book.Refused(r, usage.Refusal{Kind: usage.FailedAuthentication, Reason: "too many failures from one address"})
+	case errors.Is(err, nhi.ErrDenied):
+		s.book.Refused(r, usage.Refusal{Kind: usage.FailedAuthentication, Reason: "the single sign-on's answer does not hold"})
+	}
 }
 
 // refuseSignOn says no, and what to do. Why exactly is for the log only.

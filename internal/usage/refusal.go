@@ -37,6 +37,13 @@ type Refusal struct {
 // one in a minute; the rest is counted in one more.
 const PerMinute = 20
 
+// The bounds of all together, so that a flood from many addresses cannot fill
+// the disk either: of a kind in a minute, and of what is kept.
+const (
+	PerMinuteInAll = 1000
+	Kept           = 1_000_000
+)
+
 // unknownSubject is the policy that refuses whoever is in no inventory.
 const unknownSubject = "unknown-subject"
 

@@ -45,6 +45,7 @@ type Key struct {
 	Jurisdiction string
 	Basis        Basis
 	Outcome      string // allow, step-up or deny of our decisions; success or failure of a provider's
+	Team         string // in questions and answers: who answers for the identity today; it is not counted by
 }
 
 // Other is the service, and the region, of what goes beyond Most.
@@ -176,10 +177,11 @@ const (
 	Region       Dimension = "region"
 	Jurisdiction Dimension = "jurisdiction" // and its basis
 	Outcome      Dimension = "outcome"
+	Team         Dimension = "team" // of the identity, as it is today
 )
 
 // Dimensions are all of them.
-var Dimensions = []Dimension{Identity, Environment, Service, Region, Jurisdiction, Outcome}
+var Dimensions = []Dimension{Identity, Environment, Service, Region, Jurisdiction, Outcome, Team}
 
 // A Query asks for counts. Zero fields do not narrow.
 type Query struct {
@@ -207,7 +209,7 @@ func (q *Query) Check() error {
 	}
 	for i, d := range q.By {
 		if !slices.Contains(Dimensions, d) || slices.Contains(q.By[:i], d) {
-			return nhi.Invalidf("by: %.20q: want identity, environment, service, region, jurisdiction and outcome, each at most once", string(d))
+			return nhi.Invalidf("by: %.20q: want identity, environment, service, region, jurisdiction, outcome and team, each at most once", string(d))
 		}
 	}
 	return nil

@@ -55,17 +55,23 @@ func (b *Doorbook) Note(r *http.Request, err error) {
 	if !errors.Is(err, nhi.ErrDenied) && !errors.Is(err, nhi.ErrBusy) || r.Header.Get("Authorization") == "" && r.Header.Get("Cookie") == "" {
 		return
 	}
-	n := usage.Refusal{
-		ID: "rfs_" + rand.Text(), At: time.Now().UTC(), Kind: usage.FailedAuthentication, Operation: r.Method + " " + activity.Clean(b.clean(r.URL.Path), 100),
-		Reason: "not authenticated", Count: 1,
+	reason := "not authenticated"
+	if errors.Is(err, nhi.ErrBusy) {
+		reason = "too many failures from one address"
 	}
+	b.Refused(r, usage.Refusal{Kind: usage.FailedAuthentication, Claimed: claimed(r.Header.Get("Authorization")), Reason: reason})
+}
+
+// Refused notes a request that was refused before any point was asked: why says
+// of which kind, who was claimed and the reason, which are never the caller's
+// own words. It does not block.
+func (b *Doorbook) Refused(r *http.Request, why usage.Refusal) {
+	n := why
+	n.ID, n.At, n.Count = "rfs_"+rand.Text(), time.Now().UTC(), 1
+	n.Operation = r.Method + " " + activity.Clean(b.clean(r.URL.Path), 100)
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		n.Address = host
 	}
-	if errors.Is(err, nhi.ErrBusy) {
-		n.Reason = "too many failures from one address"
-	}
-	n.Claimed = claimed(r.Header.Get("Authorization"))
 	select {
 	case b.notes <- n:
 	default:

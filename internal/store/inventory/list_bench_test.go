@@ -1,7 +1,6 @@
 package inventory_test
 
 import (
-	"context"
 	"slices"
 	"testing"
 	"time"
@@ -128,14 +127,24 @@ func measure(b *testing.B, ask func() error) {
 // fill writes n identities, their words and credentials without the domain.
 func fill(b testing.TB, db *store.DB, n int) {
 	b.Helper()
-	_, err := db.Write(b.Context(), func(tx *store.Tx) error {
-		if enginetest.Postgres() {
-			if _, err := tx.Exec(b.Context(), "SET LOCAL statement_timeout = 0"); err != nil {
-				return err
+	run := func(queries []string, args ...any) {
+		b.Helper()
+		_, err := db.Write(b.Context(), func(tx *store.Tx) error {
+			for _, query := range queries {
+				if _, err := tx.Exec(b.Context(), query, args...); err != nil {
+					return err
+				}
 			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
 		}
-		for _, query := range []string{`
-			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
+	}
+	const part = 10_000 // of a write
+	for from := 0; from < n; from += part {
+		run([]string{`
+			WITH RECURSIVE n(i) AS (SELECT CAST($1 AS BIGINT) + 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
 			INSERT INTO identity (id, kind, provider, account, native, name, path, environment, class, purpose, state, shadow, owner, owner_confidence,
 			            owner_source, risk, labels, created, first_seen, last_seen, attestable, not_before, alias, observed, missed, words, static, admin)
 			SELECT 'nhi_' || (1000000 + i * 7919 % 1000003), CASE WHEN i % 5000 = 0 THEN 'agent' WHEN i % 3 = 0 THEN 'iam-role' ELSE 'iam-user' END,
@@ -147,38 +156,28 @@ func fill(b testing.TB, db *store.DB, n int) {
 			       CASE WHEN i % 3 = 0 THEN i / 3 % 2 ELSE 0 END, 0, '', 0, 0, 'svc n' || i, CASE WHEN i / 7 % 4 = 0 THEN 1 ELSE 0 END, CASE WHEN i / 13 % 50 = 0 THEN 1 ELSE 0 END
 			FROM   n`, `
 			INSERT INTO identity_word (word, identity_id)
-			SELECT 'svc', id FROM identity WHERE $1 > 0`, `
+			SELECT 'svc', id FROM identity WHERE created > $1 * CAST(1000000 AS BIGINT) AND created <= $2 * CAST(1000000 AS BIGINT)`, `
 			INSERT INTO identity_word (word, identity_id)
-			SELECT substr(words, 5), id FROM identity WHERE $1 > 0`, `
+			SELECT substr(words, 5), id FROM identity WHERE created > $1 * CAST(1000000 AS BIGINT) AND created <= $2 * CAST(1000000 AS BIGINT)`, `
 			INSERT INTO credential (id, identity_id, kind, provider, account, public_id, verifier, fingerprint, state, reason, consumer, native,
 			            created, expires, rotated, last_used, risk)
 			SELECT 'crd_' || k || id, id, 'aws-access-key', 'aws', account, 'AKIA' || k || native, NULL, '', CASE WHEN k = 3 THEN 'revoked' ELSE 'active' END, '', '', native,
 			       created, CASE WHEN k = 1 AND static = 1 THEN 0 ELSE created + k END, 0, last_seen, 0
 			FROM   identity, (SELECT 1 AS k UNION ALL SELECT 2 UNION ALL SELECT 3) AS three
-			WHERE  $1 > 0`, `
+			WHERE  created > $1 * CAST(1000000 AS BIGINT)
+			AND    created <= $2 * CAST(1000000 AS BIGINT)`, `
 			INSERT INTO grant_ (id, identity_id, kind, name, document, admin)
-			SELECT 'g' || id, id, 'inline-policy', 'all', '', 1 FROM identity WHERE admin = 1 AND $1 > 0`, `
+			SELECT 'g' || id, id, 'inline-policy', 'all', '', 1 FROM identity WHERE admin = 1 AND created > $1 * CAST(1000000 AS BIGINT) AND created <= $2 * CAST(1000000 AS BIGINT)`,
+		}, from, min(n, from+part))
+	}
+	run([]string{`
 			INSERT INTO identity_tally (provider, account, kind, environment, class, owner, state, shadow, static, admin, attestable, band, n)
 			SELECT provider, account, kind, environment, class, owner, state, shadow, static, admin, attestable,
 			       CASE WHEN risk >= 75 THEN 75 WHEN risk >= 50 THEN 50 WHEN risk >= 25 THEN 25 WHEN risk >= 1 THEN 1 ELSE 0 END, COUNT(*)
 			FROM   identity
-			WHERE  $1 > 0
 			GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12`,
-		} {
-			if _, err := tx.Exec(context.WithoutCancel(b.Context()), query, n); err != nil {
-				return err
-			}
-		}
-		if enginetest.Postgres() { // as its own daemon does within a minute
-			for _, table := range []string{"identity", "identity_word", "identity_tally", "credential"} {
-				if _, err := tx.Exec(b.Context(), "ANALYZE "+table); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
 	})
-	if err != nil {
-		b.Fatal(err)
+	if enginetest.Postgres() { // as its own daemon does within a minute
+		run([]string{"ANALYZE identity", "ANALYZE identity_word", "ANALYZE identity_tally", "ANALYZE credential"})
 	}
 }

@@ -17,36 +17,58 @@ type crowd struct {
 	kind    usage.Kind
 }
 
-// AddRefusals lists refusals, one row each up to usage.PerMinute of a crowd;
-// the rest is counted in one more row, so a flood cannot fill the disk.
+// AddRefusals lists refusals, one row each up to usage.PerMinute of a crowd and
+// usage.PerMinuteInAll of a kind; the rest is counted in one more row of the
+// crowd or of the kind, so a flood cannot fill the disk.
 func AddRefusals(ctx context.Context, tx *store.Tx, refusals []usage.Refusal) error {
 	listed := map[crowd]int{}
 	for i := range refusals {
 		r := refusals[i]
-		c := crowd{store.Micros(r.At.UTC().Truncate(time.Minute)), r.Address, r.Kind}
-		n, ok := listed[c]
-		if !ok {
-			err := tx.QueryRow(ctx, `
-				SELECT COUNT(*)
-				FROM   refusal
-				WHERE  minute = $1
-				AND    address = $2
-				AND    kind = $3`, c.minute, c.address, c.kind).Scan(&n)
+		alone := crowd{store.Micros(r.At.UTC().Truncate(time.Minute)), r.Address, r.Kind}
+		all := crowd{minute: alone.minute, kind: r.Kind}
+		for _, c := range []crowd{alone, all} {
+			if _, ok := listed[c]; ok {
+				continue
+			}
+			n, err := c.listed(ctx, tx)
 			if err != nil {
 				return fmt.Errorf("count refusals: %w", err)
 			}
+			listed[c] = n
 		}
-		if listed[c] = n + 1; n >= usage.PerMinute {
-			r = usage.Refusal{
-				ID: nhi.DerivedID("rfs_", fmt.Sprint(c.minute), c.address, string(c.kind)), At: r.At, Kind: c.kind, Address: c.address, Count: r.Count,
-				Reason: fmt.Sprintf("more than %d in a minute from one address; the rest is counted here", usage.PerMinute),
-			}
+		switch {
+		case listed[alone] >= usage.PerMinute:
+			r = alone.rest(r, usage.PerMinute, "one address")
+		case listed[all] >= usage.PerMinuteInAll:
+			r = all.rest(r, usage.PerMinuteInAll, "all addresses")
+		default:
+			listed[alone]++
+			listed[all]++
 		}
-		if err := addRefusal(ctx, tx, &r, c.minute); err != nil {
+		if err := addRefusal(ctx, tx, &r, alone.minute); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// listed counts the rows of a crowd; one without an address is of all.
+func (c crowd) listed(ctx context.Context, tx *store.Tx) (n int, err error) {
+	const query = `
+		SELECT COUNT(*)
+		FROM   refusal
+		WHERE  minute = $1
+		AND    ($2 = '' OR address = $2)
+		AND    kind = $3`
+	return n, tx.QueryRow(ctx, query, c.minute, c.address, c.kind).Scan(&n)
+}
+
+// rest is the row in which what goes beyond the bound of a crowd is counted.
+func (c crowd) rest(r usage.Refusal, bound int, of string) usage.Refusal {
+	return usage.Refusal{
+		ID: nhi.DerivedID("rfs_", fmt.Sprint(c.minute), c.address, string(c.kind)), At: r.At, Kind: c.kind, Address: c.address, Count: r.Count,
+		Reason: fmt.Sprintf("more than %d in a minute from %s; the rest is counted here", bound, of),
+	}
 }
 
 func addRefusal(ctx context.Context, tx *store.Tx, r *usage.Refusal, minute int64) error {

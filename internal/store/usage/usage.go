@@ -25,6 +25,9 @@ const (
 
 const day = 24 * time.Hour
 
+// kept is how many refusals are kept; a test lowers it.
+var kept = usage.Kept
+
 // Add adds counts to what is there.
 func Add(ctx context.Context, tx *store.Tx, counts map[usage.Key]uint64) error {
 	const add = `
@@ -120,16 +123,17 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 	}
 	// One row for each bucket and each value of what was asked by.
 	const query = `
-		SELECT   bucket, by_identity, by_environment, by_service, by_region, by_jurisdiction, by_basis, by_outcome, counted, refused
+		SELECT   bucket, by_identity, by_environment, by_service, by_region, by_jurisdiction, by_basis, by_outcome, by_team, counted, refused
 		FROM     (
 		SELECT   start - start % $1 AS bucket,
 		         CASE WHEN $4 = 1 THEN identity ELSE '' END AS by_identity,
-		         CASE WHEN $5 = 1 THEN environment ELSE '' END AS by_environment,
+		         CASE WHEN $5 = 1 THEN both_.environment ELSE '' END AS by_environment,
 		         CASE WHEN $6 = 1 THEN service ELSE '' END AS by_service,
 		         CASE WHEN $7 = 1 THEN region ELSE '' END AS by_region,
 		         CASE WHEN $8 = 1 THEN jurisdiction ELSE '' END AS by_jurisdiction,
 		         CASE WHEN $8 = 1 THEN basis ELSE '' END AS by_basis,
 		         CASE WHEN $9 = 1 THEN outcome ELSE '' END AS by_outcome,
+		         CASE WHEN $27 = 1 AND SUBSTR(held.owner, 1, 5) = 'team:' THEN SUBSTR(held.owner, 6) ELSE '' END AS by_team,
 		         CAST(SUM(n) AS BIGINT) AS counted,
 		         CAST(SUM(CASE WHEN outcome IN ('deny', 'step-up', 'failure') THEN n ELSE 0 END) AS BIGINT) AS refused
 		FROM     (
@@ -144,21 +148,23 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 			WHERE  start >= $2
 			AND    start < $3
 			AND    ($10 = '' OR identity = $10)) AS both_
-		WHERE    ($11 = '' OR environment = $11)
+		LEFT     JOIN identity held ON ($27 = 1 OR $28 <> '') AND held.id = both_.identity
+		WHERE    ($11 = '' OR both_.environment = $11)
 		AND      ($12 = '' OR service = $12)
 		AND      ($13 = '' OR region = $13)
 		AND      ($14 = '' OR jurisdiction = $14)
 		AND      ($15 = '' OR basis = $15)
 		AND      ($16 = '' OR outcome = $16)
+		AND      ($28 = '' OR held.owner = 'team:' || $28)
 		AND      ($17 = '' OR identity IN (
 			SELECT id
 			FROM   identity
 			WHERE  REPLACE($17, '[' || owner || '|]', '') <> $17
 			OR     REPLACE($17, '[|' || environment || ']', '') <> $17
 			OR     REPLACE($17, '[' || owner || '|' || environment || ']', '') <> $17))
-		GROUP BY 1, 2, 3, 4, 5, 6, 7, 8) AS row_
-		WHERE    (bucket, by_identity, by_environment, by_service, by_region, by_jurisdiction, by_basis, by_outcome) > ($19, $20, $21, $22, $23, $24, $25, $26)
-		ORDER BY 1, 2, 3, 4, 5, 6, 7, 8
+		GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9) AS row_
+		WHERE    (bucket, by_identity, by_environment, by_service, by_region, by_jurisdiction, by_basis, by_outcome, by_team) > ($19, $20, $21, $22, $23, $24, $25, $26, $29)
+		ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
 		LIMIT    $18`
 	flag := func(d usage.Dimension) int64 {
 		if q.Wants(d) {
@@ -178,7 +184,8 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 		rows, err := tx.Query(ctx, query, q.Bucket.Microseconds(), store.Micros(from), store.Micros(to),
 			flag(usage.Identity), flag(usage.Environment), flag(usage.Service), flag(usage.Region), flag(usage.Jurisdiction), flag(usage.Outcome),
 			q.Only.Identity, q.Only.Environment, q.Only.Service, q.Only.Region, q.Only.Jurisdiction, q.Only.Basis, q.Only.Outcome, q.Within.Text(),
-			q.Limit+1, behind, after.Identity, after.Environment, after.Service, after.Region, after.Jurisdiction, after.Basis, after.Outcome)
+			q.Limit+1, behind, after.Identity, after.Environment, after.Service, after.Region, after.Jurisdiction, after.Basis, after.Outcome,
+			flag(usage.Team), q.Only.Team, after.Team)
 		if err != nil {
 			return err
 		}
@@ -186,7 +193,7 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 		for rows.Next() {
 			var r usage.Row
 			var start, n, refused int64
-			if err := rows.Scan(&start, &r.Identity, &r.Environment, &r.Service, &r.Region, &r.Jurisdiction, &r.Basis, &r.Outcome, &n, &refused); err != nil {
+			if err := rows.Scan(&start, &r.Identity, &r.Environment, &r.Service, &r.Region, &r.Jurisdiction, &r.Basis, &r.Outcome, &r.Team, &n, &refused); err != nil {
 				return err
 			}
 			r.Start, r.Count, r.Refused = store.Time(start), uint64(n), uint64(refused)
@@ -221,7 +228,13 @@ func Compact(ctx context.Context, db *store.DB, now time.Time) error {
 		if _, err := tx.Exec(ctx, `DELETE FROM usage_day WHERE start < $1`, store.Micros(now.Add(-Days).UTC().Truncate(day))); err != nil {
 			return err
 		}
-		_, err := tx.Exec(ctx, `DELETE FROM refusal WHERE at < $1`, store.Micros(now.Add(-Refusals)))
+		if _, err := tx.Exec(ctx, `DELETE FROM refusal WHERE at < $1`, store.Micros(now.Add(-Refusals))); err != nil {
+			return err
+		}
+		_, err := tx.Exec(ctx, `
+			-- The oldest beyond $1.
+			DELETE FROM refusal
+			WHERE  at < (SELECT at FROM refusal ORDER BY at DESC, id DESC LIMIT 1 OFFSET $1)`, kept)
 		return err
 	})
 	if err != nil {

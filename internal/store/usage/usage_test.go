@@ -11,6 +11,7 @@ import (
 
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
+	"github.com/muster-id/muster/internal/store/inventory"
 	"github.com/muster-id/muster/internal/store/postgres"
 	"github.com/muster-id/muster/internal/store/postgres/pgtest"
 	"github.com/muster-id/muster/internal/store/sqlite"
@@ -149,6 +150,59 @@ func TestRowsComeInPagesWhileOthersComeAndGo(t *testing.T) {
 	})
 }
 
+// TestUsageByTeamStaysWithinTheAskersScope counts for the team that answers for
+// an identity today, and shows a team's own people nothing of another's.
+func TestUsageByTeamStaysWithinTheAskersScope(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		own := func(id, owner string) {
+			_, err := db.Write(t.Context(), func(tx *store.Tx) error {
+				return inventory.PutIdentity(t.Context(), tx, nhi.Identity{ID: nhi.ID(id), Kind: nhi.KindUser, Provider: "aws", Native: id, Name: id, State: nhi.Active, Owner: nhi.Owner{Ref: owner}})
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		own("a", "team:payments")
+		own("b", "team:payments")
+		own("c", "team:web")
+		own("d", "mara@kestrel.example")
+		counts := map[usage.Key]uint64{}
+		for i, id := range []nhi.ID{"a", "b", "c", "d", ""} {
+			counts[key(noon, id, "s3", "allow")] = uint64(1) << i
+		}
+		add(t, db, counts)
+		by := []usage.Dimension{usage.Team}
+		for _, tt := range []struct {
+			name string
+			q    usage.Query
+			want map[string]uint64
+		}{
+			{"everybody", usage.Query{By: by}, map[string]uint64{"payments": 3, "web": 4, "": 24}},
+			{"one team", usage.Query{By: by, Only: usage.Key{Team: "web"}}, map[string]uint64{"web": 4}},
+			{"a team's own people", usage.Query{By: by, Within: nhi.Scopes{{Team: "payments"}}}, map[string]uint64{"payments": 3}},
+			{"they ask for another team", usage.Query{By: by, Within: nhi.Scopes{{Team: "payments"}}, Only: usage.Key{Team: "web"}}, map[string]uint64{}},
+			{"a team that is none", usage.Query{By: by, Only: usage.Key{Team: "' OR 1=1 --"}}, map[string]uint64{}},
+		} {
+			got := map[string]uint64{}
+			for _, r := range ask(t, db, tt.q) {
+				got[r.Team] += r.Count
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", tt.name, diff)
+			}
+		}
+		own("b", "team:web") // it moves, and its past with it
+		first, more, err := Rows(t.Context(), db, usage.Query{From: noon, To: noon.Add(time.Hour), Bucket: time.Hour, By: by, Limit: 2})
+		if err != nil || !more || first[1].Team != "payments" || first[1].Count != 1 {
+			t.Fatalf("first page = %+v, %v, %v", first, more, err)
+		}
+		rest, more, err := Rows(t.Context(), db, usage.Query{From: noon, To: noon.Add(time.Hour), Bucket: time.Hour, By: by, Limit: 2, After: &first[1].Key})
+		if err != nil || more || len(rest) != 1 || rest[0].Team != "web" || rest[0].Count != 6 {
+			t.Errorf("second page = %+v, %v, %v", rest, more, err)
+		}
+	})
+}
+
 func TestACallerThatInventsServicesOpensABoundedNumber(t *testing.T) {
 	onBoth(t, func(t *testing.T, db *store.DB) {
 		for round := range 5 {
@@ -237,6 +291,48 @@ func TestAFloodOfRefusalsIsCountedNotListed(t *testing.T) {
 		next, err := RefusalsBefore(context.Background(), db, store.Micros(rows[0].At), rows[0].ID, 100)
 		if err != nil || len(next) != len(rows)-1 {
 			t.Errorf("behind the newest are %d, %v", len(next), err)
+		}
+	})
+}
+
+// TestAFloodFromManyAddressesIsBounded is the flood of one who has a network of
+// addresses: a new one for each attempt.
+func TestAFloodFromManyAddressesIsBounded(t *testing.T) {
+	defer func(n int) { kept = n }(kept)
+	kept = 700
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		const sent = 1300
+		for round, n := range []int{1100, 200} {
+			var all []usage.Refusal
+			for i := range n {
+				all = append(all, usage.Refusal{
+					ID: fmt.Sprint("r", round, "-", i), At: noon.Add(time.Duration(i) * time.Microsecond), Kind: usage.FailedAuthentication,
+					Address: fmt.Sprintf("2001:db8::%x:%x", round, i), Count: 1,
+				})
+			}
+			if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return AddRefusals(t.Context(), tx, all) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows, err := RefusalsBefore(t.Context(), db, 0, "", 10_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum, rest := uint64(0), uint64(0)
+		for _, r := range rows {
+			sum += r.Count
+			if r.Address == "" {
+				rest = r.Count
+			}
+		}
+		if len(rows) != usage.PerMinuteInAll+1 || sum != sent || rest != sent-usage.PerMinuteInAll {
+			t.Errorf("%d rows count %d refusals, %d of them in one; want %d rows that count %d", len(rows), sum, rest, usage.PerMinuteInAll+1, sent)
+		}
+		if err := Compact(t.Context(), db, noon); err != nil {
+			t.Fatal(err)
+		}
+		if rows, err = RefusalsBefore(t.Context(), db, 0, "", 10_000); err != nil || len(rows) < kept || len(rows) > kept+1 {
+			t.Errorf("%d rows are kept, %v; want %d", len(rows), err, kept)
 		}
 	})
 }

@@ -2132,6 +2132,8 @@ export interface components {
              * @description begin of the hour or day, UTC
              */
             start: string;
+            /** @description that answers for the identity today; empty: none does */
+            team?: string;
         };
         Used: {
             action: string;
@@ -7465,7 +7467,7 @@ export interface operations {
                 to?: string;
                 /** @description what one row covers, in UTC */
                 bucket?: "hour" | "day";
-                /** @description what rows are told apart by: some of identity, environment, service, region, jurisdiction and outcome, with commas between */
+                /** @description what rows are told apart by: some of identity, environment, service, region, jurisdiction, outcome and team, with commas between */
                 by?: string;
                 /** @description only this one */
                 identity?: string;
@@ -7481,6 +7483,8 @@ export interface operations {
                 jurisdiction_basis?: "" | "exact" | "region" | "address";
                 /** @description only this one */
                 outcome?: "" | "allow" | "step-up" | "deny" | "success" | "failure";
+                /** @description only identities that this team answers for today: payments, without team: */
+                team?: string;
                 /** @description rows of a page */
                 limit?: number;
                 /** @description next_page_token of the page before, with the same question */
