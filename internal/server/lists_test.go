@@ -210,52 +210,6 @@ func TestAChangeOfWhatSomebodyElseChangedIs412(t *testing.T) {
 	}
 }
 
-func TestEachPostRouteHappensOnceForOneKey(t *testing.T) {
-	r := start(t, t.TempDir())
-	settler, _ := r.identity("settler3")
-	count := func(path string) int {
-		var page client.Page[json.RawMessage]
-		r.get(path, &page)
-		return len(page.Items)
-	}
-	for _, tt := range []struct {
-		path, body string
-		shown      bool   // holds a secret, which is not shown again
-		list       string // grows by one
-	}{
-		{"/v1/identities", `{"name":"once","environment":"production"}`, false, "/v1/identities?limit=500"},
-		{"/v1/identities/" + settler.ID + "/credentials", `{}`, true, "/v1/credentials?limit=500"},
-		{"/v1/identities/" + settler.ID + "/credentials/register", `{"kind":"registered-key","value":"pt-live-1122334455667788990011223344"}`, false, "/v1/credentials?limit=500"},
-		{"/v1/points", `{"name":"edge"}`, true, "/v1/points"},
-		{"/v1/sources", `{"name":"chat","format":"text"}`, true, "/v1/sources"},
-		{"/v1/tokens", `{"name":"robot"}`, true, "/v1/tokens"},
-		{"/v1/links", ``, true, ""},
-		{"/v1/audit/checkpoint", ``, false, ""},
-		{"/v1/sightings", `{"rule":"aws-access-key-id","provider":"aws","public_id":"AKIAQ3EGRZ4KZZZZZZZ9","place":{"kind":"file","name":"x"}}`, false, ""},
-	} {
-		before := 0
-		if tt.list != "" {
-			before = count(tt.list)
-		}
-		first, made := r.raw("POST", tt.path, tt.body, "Idempotency-Key", "k-"+tt.path)
-		if first.StatusCode >= 300 {
-			t.Errorf("%s: %d %s", tt.path, first.StatusCode, made)
-			continue
-		}
-		again, told := r.raw("POST", tt.path, tt.body, "Idempotency-Key", "k-"+tt.path)
-		switch {
-		case tt.shown && (again.StatusCode != http.StatusConflict || strings.Contains(told, secretOf(made))):
-			t.Errorf("%s again: %d %s", tt.path, again.StatusCode, told)
-		case !tt.shown && (again.StatusCode != first.StatusCode || told != made || again.Header.Get("Idempotency-Replayed") != "true"):
-			t.Errorf("%s again: %d %s, first %s", tt.path, again.StatusCode, told, made)
-		}
-		if tt.list == "" {
-			continue
-		}
-		r.until("what "+tt.path+" makes", func() bool { return count(tt.list) == before+1 })
-	}
-}
-
 // secretOf returns the key or link that a reply shows.
 func secretOf(reply string) string {
 	var made struct{ Key, URL string }
