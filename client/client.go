@@ -28,6 +28,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -55,7 +56,7 @@ func New(base, token string) (*Client, error) {
 	switch u.Scheme {
 	case "https":
 	case "http":
-		if h := u.Hostname(); h != "localhost" && h != "::1" && !strings.HasPrefix(h, "127.") {
+		if !loopback(u.Hostname()) {
 			return nil, fmt.Errorf("server address %q: plain HTTP is for loopback only; use https", base)
 		}
 	default:
@@ -66,6 +67,13 @@ func New(base, token string) (*Client, error) {
 		// A redirect could carry the token elsewhere; the API has none.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
+}
+
+// loopback reports whether a host is this machine: by address or as localhost. A
+// name that begins like an address is somebody's else.
+func loopback(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // WithTransport returns a client that sends through t, such as one that knows

@@ -275,3 +275,26 @@ func TestAServerThatFellSilentIsLeft(t *testing.T) {
 		}
 	})
 }
+
+func TestATokenIsNotSentInClearToAHostThatLooksLikeLoopback(t *testing.T) {
+	for base, ok := range map[string]bool{
+		"http://127.0.0.1:8700":         true,
+		"http://127.8.9.10:8700":        true,
+		"http://localhost:8700":         true,
+		"http://[::1]:8700":             true,
+		"https://muster.example.com":    true,
+		"http://muster.example.com":     false,
+		"http://127.evil.example":       false,
+		"http://127.0.0.1.evil.example": false,
+		"http://localhost.evil.example": false,
+		"http://127.0.0.1@evil.example": false,
+		"http://0.0.0.0:8700":           false,
+		"http://[::ffff:10.0.0.1]:8700": false,
+		"ftp://127.0.0.1":               false,
+		"127.0.0.1:8700":                false,
+	} {
+		if _, err := New(base, "t"); (err == nil) != ok {
+			t.Errorf("New(%q) = %v, want accepted: %t", base, err, ok)
+		}
+	}
+}
