@@ -24,12 +24,15 @@
 // into, without a lock; everything that writes goes through one mutex, which
 // one learning goroutine hardly notices.
 //
-// [Learner.Save] writes everything to one file together with the position in
-// the stream that it contains; [Learner.Load] reads it back. After a crash
-// the stream is replayed from that position.
+// A Learner that is opened on a folder ([Open]) keeps its pages there, see
+// package surprise/pages. [Learner.Snapshot] takes what changed, for the folder's
+// owner to save together with the position in the stream that it contains. After
+// a crash the stream is replayed from that position. [Learner.Adopt] reads the
+// one file in which the release before kept everything.
 package baseline
 
 import (
+	"log/slog"
 	"net/netip"
 	"sync"
 	"time"
@@ -37,6 +40,7 @@ import (
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/surprise"
+	"github.com/muster-id/muster/internal/surprise/pages"
 	"github.com/muster-id/muster/internal/useragent"
 )
 
@@ -65,9 +69,6 @@ type Settings struct {
 	// MayTestify says whether the source of an event may speak about the
 	// account in it; nil means that the caller drops what it may not.
 	MayTestify func(*nhi.Event) bool `yaml:"-"`
-	// OnPage is called once for every page that comes into being, also by
-	// Load, outside any lock. The page lives as long as the Learner.
-	OnPage func(nhi.ID, *surprise.Page) `yaml:"-"`
 }
 
 const (
@@ -82,26 +83,19 @@ const (
 // any goroutine; those that learn exclude each other.
 type Learner struct {
 	settings Settings
-	pages    sync.Map // nhi.ID to *life; read by anyone, written under mu
+	book     *pages.Book // its writer is whoever holds mu
+	groups   groups      // of peers, by the number that the book keeps
 	priors   surprise.Priors
 	names    names
 
-	mu    sync.Mutex // guards what follows
-	lives []*life    // in order of creation
-	peers peers
-	agent agentCache
-	stats Stats
-}
-
-// A life is what the Learner keeps about one identity.
-type life struct {
-	id    nhi.ID
-	group string // of peers
-	page  *surprise.Page
-
-	day       int64 // the day that newToday counts
-	newToday  int
-	suspended []suspended // quarantined events, at most maxSuspended
+	mu       sync.Mutex // guards what follows
+	withheld withheld
+	full     bool // it was said that there are too many pages
+	// configured is the word of the settings that all pages have.
+	configured uint64
+	peers      peers
+	agent      agentCache
+	stats      Stats
 }
 
 // Stats count what became of events since the Learner was made.
@@ -112,9 +106,10 @@ type Stats struct {
 	Capped      uint64 // withheld because the day's measure of new things was full
 	Ignored     uint64 // may not teach: refused, asserted, without identity or standing
 	Pages       int
+	Damaged     int // pages that could not be read back; their identities begin anew
 }
 
-// New returns a Learner that knows nobody.
+// New returns a Learner that knows nobody, and keeps what it learns in memory.
 func New(s Settings) *Learner {
 	if s.Threshold == 0 {
 		s.Threshold = defaultThreshold
@@ -125,14 +120,15 @@ func New(s Settings) *Learner {
 	if s.NewPerDay == 0 {
 		s.NewPerDay = defaultNewPerDay
 	}
-	return &Learner{settings: s}
+	return &Learner{settings: s, book: pages.New(), configured: s.Established.Word()}
 }
 
 // Page returns the page of an identity, nil if nothing was learned about it.
-// It takes no lock. The page goes on learning after it was returned.
+// It takes no lock; the first look at a page after a start may wait for the
+// disk. The page goes on learning after it was returned.
 func (l *Learner) Page(id nhi.ID) *surprise.Page {
-	if v, ok := l.pages.Load(id); ok {
-		return v.(*life).page
+	if slot, ok := l.book.Find(id.Number()); ok {
+		return l.book.Page(slot)
 	}
 	return nil
 }
@@ -140,8 +136,8 @@ func (l *Learner) Page(id nhi.ID) *surprise.Page {
 // Prior returns what is common among the peers of an identity, nil if
 // nothing is known. It takes no lock.
 func (l *Learner) Prior(id nhi.ID) *surprise.Prior {
-	if v, ok := l.pages.Load(id); ok {
-		return l.priors.For(v.(*life).group)
+	if slot, ok := l.book.Find(id.Number()); ok {
+		return l.priors.For(l.groups.name(l.book.Group(slot)))
 	}
 	return nil
 }
@@ -155,7 +151,7 @@ func (l *Learner) Stats() Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := l.stats
-	s.Pages = len(l.lives)
+	s.Pages, s.Damaged = l.book.Len(), l.book.Damaged()
 	return s
 }
 
@@ -174,59 +170,58 @@ func (l *Learner) Observe(ev *nhi.Event, score bool) (surprise.Score, bool) {
 		l.mu.Unlock()
 		return surprise.Score{}, false
 	}
-	out, born := l.observe(ev, score)
-	if born != nil && l.settings.OnPage != nil {
-		l.settings.OnPage(born.id, born.page)
-	}
-	return out, score
+	return l.observe(ev, score), score
 }
 
-// observe does the work of Observe under the lock. born is the life that the
-// event began, nil if none.
-func (l *Learner) observe(ev *nhi.Event, score bool) (out surprise.Score, born *life) {
+// observe does the work of Observe under the lock.
+func (l *Learner) observe(ev *nhi.Event, score bool) (out surprise.Score) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	call := l.call(ev)
 	obs := call.Observation()
-	who := l.life(ev.Identity)
+	slot, known := l.book.Find(ev.Identity.Number())
 	if score {
-		group := groupOf(ev)
-		if who != nil {
-			group = who.group
+		var page *surprise.Page
+		group := ""
+		if known {
+			page, group = l.book.Page(slot), l.groups.name(l.book.Group(slot))
+		} else {
+			group = groupOf(ev)
 		}
-		out = pageOf(who).Score(obs, l.priors.For(group))
+		out = page.Score(obs, l.priors.For(group))
 	}
 	if !l.teaches(ev) {
 		l.stats.Ignored++
 		l.remember(&call, &obs, &out) // an explanation will want the words
-		return out, nil
+		return out
 	}
-	if who == nil {
-		who = l.begin(ev)
-		born = who
+	who, ok := l.life(ev, slot, known)
+	if !ok {
+		l.stats.Ignored++
+		return out
 	}
 	l.remember(&call, &obs, &out)
 	if score {
-		l.learnScored(who, &obs, &out)
+		l.learnScored(&who, &obs, &out)
 	} else {
-		l.learn(who, &obs)
+		l.learn(&who, &obs)
 	}
 	l.peers.passed(l, obs.At)
-	return out, born
+	return out
 }
 
 // learnScored learns what scored normal, and withholds the rest.
 func (l *Learner) learnScored(who *life, obs *surprise.Observation, score *surprise.Score) {
 	switch {
 	case score.Tenths >= l.settings.Threshold:
-		if who.suspend(obs, score, l.settings.Days) {
+		if l.withheld.add(who.slot, obs, score, l.settings.Days) {
 			l.stats.Released++
 			l.learn(who, obs)
 			return
 		}
 		l.stats.Quarantined++
 		who.page.Touch(obs.At)
-	case hasNews(score) && !who.admit(obs.At, l.settings.NewPerDay):
+	case hasNews(score) && !admit(who.note, obs.At, l.settings.NewPerDay):
 		l.stats.Capped++
 		who.page.Touch(obs.At)
 	default:
@@ -273,12 +268,12 @@ func hasNews(s *surprise.Score) bool {
 }
 
 // admit counts one event with news and reports whether the day has room.
-func (w *life) admit(at int64, perDay int) bool {
-	if day := at / microsPerDay; day != w.day {
-		w.day, w.newToday = day, 0
+func admit(n *pages.Note, at int64, perDay int) bool {
+	if day := int32(at / microsPerDay); day != n.Day {
+		n.Day, n.Count = day, 0
 	}
-	w.newToday++
-	return w.newToday <= perDay
+	n.Count++
+	return int(n.Count) <= perDay
 }
 
 // call puts an event into the words that are hashed. Requests at our points
@@ -311,32 +306,38 @@ func clamped(ev *nhi.Event) time.Time {
 	return ev.Time
 }
 
-// life returns the life of an identity, nil if it has none.
-func (l *Learner) life(id nhi.ID) *life {
-	if v, ok := l.pages.Load(id); ok {
-		return v.(*life)
+// A life is one identity while something is learned about it.
+type life struct {
+	slot pages.Slot
+	page *surprise.Page
+	note *pages.Note
+}
+
+// life returns the life of whoever caused an event, which begins with it unless
+// it is known. ok is false when nothing can be learned about it: its page cannot
+// be read from a failing disk, or there are too many.
+func (l *Learner) life(ev *nhi.Event, slot pages.Slot, known bool) (who life, ok bool) {
+	if !known {
+		var err error
+		if slot, err = l.book.Add(ev.Identity.Number(), l.groups.number(groupOf(ev))); err != nil {
+			if !l.full {
+				l.full = true
+				slog.Error("nothing is learned about further identities", "error", err)
+			}
+			return life{}, false
+		}
 	}
-	return nil
-}
-
-func pageOf(w *life) *surprise.Page {
-	if w == nil {
-		return nil
+	page, anew := l.book.Write(slot)
+	if page == nil {
+		return life{}, false
 	}
-	return w.page
-}
-
-// begin gives an identity its page.
-func (l *Learner) begin(ev *nhi.Event) *life {
-	w := &life{id: ev.Identity, group: groupOf(ev), page: &surprise.Page{}}
-	w.page.Configure(l.settings.Established)
-	l.add(w)
-	return w
-}
-
-func (l *Learner) add(w *life) {
-	l.lives = append(l.lives, w)
-	l.pages.Store(w.id, w)
+	if anew {
+		l.withheld.drop(slot)
+	}
+	if anew || !known {
+		page.Configure(l.settings.Established)
+	}
+	return life{slot, page, l.book.Note(slot)}, true
 }
 
 // Confirm says that whatever was withheld of an identity was its own doing,
@@ -344,17 +345,21 @@ func (l *Learner) add(w *life) {
 func (l *Learner) Confirm(id nhi.ID) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	who := l.life(id)
-	if who == nil {
+	slot, known := l.book.Find(id.Number())
+	if !known {
 		return 0
 	}
-	n := len(who.suspended)
-	for i := range who.suspended {
-		l.learn(who, &who.suspended[i].Observation)
+	page, _ := l.book.Write(slot)
+	if page == nil {
+		return 0
+	}
+	who, list := life{slot: slot, page: page}, l.withheld.of[slot]
+	for i := range list {
+		l.learn(&who, &list[i].Observation)
 		l.stats.Released++
 	}
-	who.suspended = nil
-	return n
+	l.withheld.drop(slot)
+	return len(list)
 }
 
 // Explain says in words why a score is as large as it is: the three features

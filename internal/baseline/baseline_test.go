@@ -1,15 +1,8 @@
 package baseline
 
 import (
-	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
-	"hash/crc32"
-	"io/fs"
 	"net/netip"
-	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -291,122 +284,6 @@ func TestExplainNamesWhatChanged(t *testing.T) {
 	}
 }
 
-func TestOnPageTellsEveryPageOnce(t *testing.T) {
-	told := map[nhi.ID]int{}
-	var l *Learner
-	settings := Settings{Places: world, OnPage: func(id nhi.ID, p *surprise.Page) {
-		told[id]++
-		if l.Page(id) != p { // no lock is held: the hook may ask
-			t.Errorf("OnPage and Page differ for %s", id)
-		}
-	}}
-	l = New(settings)
-	for n := range 10 {
-		ev := usual(n)
-		ev.Identity = nhi.ID(fmt.Sprintf("nhi_%d", n%3))
-		l.Observe(ev, true)
-	}
-	want := map[nhi.ID]int{"nhi_0": 1, "nhi_1": 1, "nhi_2": 1}
-	if diff := cmp.Diff(want, told); diff != "" {
-		t.Errorf("pages told (-want +got):\n%s", diff)
-	}
-	path := filepath.Join(t.TempDir(), "baseline")
-	if err := l.Save(path, 1); err != nil {
-		t.Fatal(err)
-	}
-	clear(told)
-	l = New(settings)
-	if _, err := l.Load(path); err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, told); diff != "" {
-		t.Errorf("pages told on loading (-want +got):\n%s", diff)
-	}
-}
-
-func TestReplayAfterACrashMakesTheSamePages(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "baseline")
-	play := func(l *Learner, from, to int) {
-		for n := from; n < to; n++ {
-			ev := usual(n)
-			if n%50 == 49 {
-				ev = thief(n)
-			}
-			l.Observe(ev, true)
-		}
-	}
-	whole := New(Settings{Places: world})
-	play(whole, 0, 600)
-
-	crashed := New(Settings{Places: world})
-	play(crashed, 0, 400)
-	if err := crashed.Save(path, 400); err != nil {
-		t.Fatal(err)
-	}
-	play(crashed, 400, 450) // lost
-	back := New(Settings{Places: world})
-	seq, err := back.Load(path)
-	if err != nil || seq != 400 {
-		t.Fatalf("Load = %d, %v; want 400", seq, err)
-	}
-	play(back, int(seq), 600)
-	if page(t, whole) != page(t, back) {
-		t.Error("the page differs from that of a run without a crash")
-	}
-	first, second := filepath.Join(t.TempDir(), "a"), filepath.Join(t.TempDir(), "b")
-	if err := errors.Join(whole.Save(first, 9), back.Save(second, 9)); err != nil {
-		t.Fatal(err)
-	}
-	a, _ := os.ReadFile(first)
-	b, _ := os.ReadFile(second)
-	if string(a) != string(b) {
-		t.Error("the files of both runs differ")
-	}
-}
-
-func TestLoadRefusesADamagedFile(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "baseline")
-	if _, err := New(Settings{}).Load(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("Load of no file = %v, want not exist", err)
-	}
-	l := taught(t, Settings{})
-	l.Observe(thief(history), true)
-	if err := l.Save(path, 7); err != nil {
-		t.Fatal(err)
-	}
-	if names, _ := os.ReadDir(dir); len(names) != 1 {
-		t.Errorf("Save left %d files, want 1", len(names))
-	}
-	if _, err := l.Load(path); !errors.Is(err, nhi.ErrConflict) {
-		t.Errorf("Load over a life = %v, want a conflict", err)
-	}
-	good, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := 0; i < len(good); i += 97 {
-		for name, bad := range map[string][]byte{"cut": good[:i], "flipped": flipped(good, i)} {
-			if err := os.WriteFile(path, bad, 0o600); err != nil {
-				t.Fatal(err)
-			}
-			l := New(Settings{})
-			if _, err := l.Load(path); err == nil || l.Page(key) != nil {
-				t.Errorf("a file %s at byte %d was accepted", name, i)
-			}
-		}
-	}
-	if err := os.WriteFile(path, append(good, 0), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := New(Settings{}).Load(path); err == nil {
-		t.Error("a file with a byte too many was accepted")
-	}
-	if err := New(Settings{}).Save(filepath.Join(dir, "no", "folder"), 1); err == nil {
-		t.Error("Save into no folder reports nothing")
-	}
-}
-
 func flipped(b []byte, i int) []byte {
 	out := append([]byte(nil), b...)
 	out[i] ^= 0x10
@@ -474,30 +351,6 @@ func TestTheDictionaryIsBounded(t *testing.T) {
 	if got := n.Name(2); len(got) > maxNameSize {
 		t.Errorf("a word has %d bytes, want at most %d", len(got), maxNameSize)
 	}
-}
-
-func FuzzReadImage(f *testing.F) {
-	path := filepath.Join(f.TempDir(), "baseline")
-	l := taught(f, Settings{})
-	l.Observe(thief(history), true)
-	if err := l.Save(path, 7); err != nil {
-		f.Fatal(err)
-	}
-	good, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good[:len(good)-4])
-	f.Add(good[:100])
-	f.Fuzz(func(t *testing.T, data []byte) {
-		// The checksum is set right, so that what lies behind it is reached.
-		data = binary.BigEndian.AppendUint32(data, crc32.Checksum(data, castagnoli))
-		if m, err := readImage(bytes.NewReader(data)); err == nil {
-			if err := New(Settings{}).adopt(m); err != nil {
-				t.Errorf("a file was read but not adopted: %v", err)
-			}
-		}
-	})
 }
 
 func BenchmarkObserve(b *testing.B) {

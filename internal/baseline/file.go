@@ -1,292 +1,284 @@
 package baseline
 
 import (
-	"bufio"
-	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
-	"hash/crc32"
-	"io"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 
+	"github.com/muster-id/muster/internal/checkpoint"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/surprise"
+	"github.com/muster-id/muster/internal/surprise/pages"
 )
 
-// The file: a magic with a version, the stream position, then counted
-// sections (lives in order of their id, names in order of their hash) and a
-// CRC-32C of all before it. Numbers are big endian; texts and JSON carry
-// their length.
-const (
-	fileMagic = "MBASE001"
+// Part is the name of the part of a checkpoint that holds what a Learner keeps
+// besides its pages.
+const Part = "baseline"
 
-	maxPages  = 1 << 24
-	maxID     = 256
-	maxMemory = 64 << 10 // bytes of JSON about one life
-)
+// MaxDirty is the number of changed pages after which to save, so that saving
+// them never takes long.
+const MaxDirty = 16_000
 
-var (
-	castagnoli   = crc32.MakeTable(crc32.Castagnoli)
-	errMalformed = errors.New("malformed baseline file")
-)
-
-// A memory is what the file keeps of a life besides its page.
-type memory struct {
-	Group     string      `json:"group"`
-	Day       int64       `json:"day,omitempty"`
-	NewToday  int         `json:"new_today,omitempty"`
-	Suspended []suspended `json:"suspended,omitempty"`
-}
-
-// Save writes all pages and names to path, together with seq, the position in
-// the stream up to which they have learned. The file appears whole and synced
-// to disk or not at all. Learning waits meanwhile, some four seconds for a
-// million pages; deciding does not.
-func (l *Learner) Save(path string, seq uint64) error {
+// Open makes an empty Learner one of a folder, which was opened with pages.Specs
+// among its tables; state is what it was opened with. Call it before anybody uses
+// the Learner. On an error the Learner must not be used.
+func (l *Learner) Open(folder *checkpoint.Folder, state *checkpoint.State) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	dir := filepath.Dir(path)
-	f, err := os.CreateTemp(dir, "baseline-*.tmp")
-	if err != nil {
-		return fmt.Errorf("save baseline: %w", err)
-	}
-	defer os.Remove(f.Name()) // fails once renamed
-	err = l.write(f, seq)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err = errors.Join(err, f.Close()); err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("save baseline to %s: %w", path, err)
-	}
-	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func (l *Learner) write(to io.Writer, seq uint64) error {
-	buffered := bufio.NewWriterSize(to, 1<<20)
-	sum := crc32.New(castagnoli)
-	w := io.MultiWriter(buffered, sum)
-
-	lives := slices.Clone(l.lives)
-	slices.SortFunc(lives, func(a, b *life) int { return strings.Compare(string(a.id), string(b.id)) })
-	head := binary.BigEndian.AppendUint64([]byte(fileMagic), seq)
-	head = binary.BigEndian.AppendUint64(head, uint64(l.peers.last))
-	head = binary.BigEndian.AppendUint64(head, uint64(l.peers.events))
-	head = binary.BigEndian.AppendUint64(head, uint64(len(lives)))
-	if _, err := w.Write(head); err != nil {
-		return err
-	}
-	var row []byte
-	for _, life := range lives {
-		about, err := json.Marshal(memory{life.group, life.day, life.newToday, life.suspended})
-		if err != nil {
-			return err
-		}
-		row = appendText(row[:0], []byte(life.id))
-		row = appendText(row, about)
-		if row, err = life.page.AppendBinary(row); err != nil {
-			return err
-		}
-		if _, err := w.Write(row); err != nil {
-			return err
-		}
-	}
-	if err := l.names.write(w); err != nil {
-		return err
-	}
-	if _, err := buffered.Write(binary.BigEndian.AppendUint32(nil, sum.Sum32())); err != nil {
-		return err
-	}
-	return buffered.Flush()
-}
-
-func (n *names) write(w io.Writer) error {
-	var hashes []uint64
-	n.words.Range(func(hash, _ any) bool {
-		hashes = append(hashes, hash.(uint64))
-		return true
-	})
-	slices.Sort(hashes)
-	if _, err := w.Write(binary.BigEndian.AppendUint64(nil, uint64(len(hashes)))); err != nil {
-		return err
-	}
-	var row []byte
-	for _, hash := range hashes {
-		row = binary.BigEndian.AppendUint64(row[:0], hash)
-		row = appendText(row, []byte(n.Name(hash)))
-		if _, err := w.Write(row); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func appendText(b, text []byte) []byte {
-	return append(binary.BigEndian.AppendUint32(b, uint32(len(text))), text...)
-}
-
-// Load fills an empty Learner with what Save wrote and returns the position
-// in the stream to go on from. It wraps fs.ErrNotExist if there is no file:
-// then learn from the start of the stream. A damaged file or one of another
-// version is an error and leaves the Learner empty.
-func (l *Learner) Load(path string) (seq uint64, err error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return 0, fmt.Errorf("load baseline: %w", err)
-	}
-	defer f.Close()
-	image, err := readImage(f)
-	if err != nil {
-		return 0, fmt.Errorf("load baseline from %s: %w", path, err)
-	}
-	if err := l.adopt(image); err != nil {
-		return 0, fmt.Errorf("load baseline from %s: %w", path, err)
-	}
-	if l.settings.OnPage != nil {
-		for _, life := range image.lives {
-			l.settings.OnPage(life.id, life.page)
-		}
-	}
-	return image.seq, nil
-}
-
-// An image is the content of a file.
-type image struct {
-	seq   uint64
-	peers peers
-	lives []*life
-	names map[uint64]string
-}
-
-func (l *Learner) adopt(m *image) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.lives) != 0 {
+	if l.book.Len() != 0 {
 		return fmt.Errorf("the learner is not empty: %w", nhi.ErrConflict)
 	}
-	for _, life := range m.lives {
-		life.page.Configure(l.settings.Established)
-		l.add(life)
+	book, err := pages.Open(folder, state)
+	if err != nil {
+		return err
 	}
-	for hash, text := range m.names {
-		l.names.add(hash, text)
+	l.book = book
+	l.configured = l.settings.Established.Word()
+	if state == nil {
+		return nil
 	}
-	l.peers = m.peers
-	l.comparePeers()
+	if err := l.readPart(state.Parts[Part]); err != nil {
+		return fmt.Errorf("part %q: %w", Part, err)
+	}
 	return nil
 }
 
-// A decoder reads a file and sums it up. After the first error it returns
-// zeros.
-type decoder struct {
-	r   *bufio.Reader
-	sum hash.Hash32
-	err error
-	row [surprise.PageSize]byte
-}
-
-func (d *decoder) bytes(into []byte) {
-	if d.err == nil {
-		if _, d.err = io.ReadFull(d.r, into); d.err == nil {
-			d.sum.Write(into)
-		}
-	}
-	if d.err != nil {
-		clear(into)
-	}
-}
-
-func (d *decoder) uint64() uint64 {
-	d.bytes(d.row[:8])
-	return binary.BigEndian.Uint64(d.row[:8])
-}
-
-func (d *decoder) text(limit int) []byte {
-	d.bytes(d.row[:4])
-	n := binary.BigEndian.Uint32(d.row[:4])
-	if n > uint32(limit) {
-		d.fail("a text is too long")
+// Reconfigure gives the settings to pages that were saved under others. save is
+// called whenever many pages have changed. Call it after Open, before anybody
+// uses the Learner.
+func (l *Learner) Reconfigure(save func() error) error {
+	word := l.settings.Established.Word()
+	if l.configured == word {
 		return nil
 	}
-	b := make([]byte, n)
-	d.bytes(b)
+	var slots []pages.Slot
+	l.book.All(func(s pages.Slot) { slots = append(slots, s) })
+	for _, slot := range slots {
+		l.mu.Lock()
+		if page, _ := l.book.Write(slot); page != nil {
+			page.Configure(l.settings.Established)
+		}
+		l.mu.Unlock()
+		if l.Dirty() >= MaxDirty {
+			if err := save(); err != nil {
+				return err
+			}
+		}
+	}
+	l.configured = word // from the next save on
+	return nil
+}
+
+// Dirty returns how many pages changed since the last Snapshot.
+func (l *Learner) Dirty() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.book.Dirty()
+}
+
+// A Snapshot is what changed in a Learner, and what is kept besides its pages.
+type Snapshot struct {
+	Pages  *pages.Snapshot
+	head   []byte
+	groups []string
+	priors *surprise.Priors
+	names  *names
+}
+
+// Snapshot takes what changed since the Snapshot before, which from now on
+// counts as saved: whoever cannot save it calls Return, and who could, Settle.
+// Learning waits while the changed pages are copied; deciding does not.
+func (l *Learner) Snapshot() *Snapshot {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := &Snapshot{Pages: l.book.Snapshot(0), priors: l.priors.Copy(), names: &l.names}
+	if names := l.groups.names.Load(); names != nil {
+		s.groups = *names
+	}
+	s.head = binary.LittleEndian.AppendUint64([]byte(partMagic), uint64(l.peers.last))
+	s.head = binary.LittleEndian.AppendUint64(s.head, uint64(l.peers.events))
+	s.head = binary.LittleEndian.AppendUint64(s.head, l.configured)
+	s.head = l.withheld.append(s.head)
+	return s
+}
+
+// Return says that a Snapshot could not be saved.
+func (l *Learner) Return(s *Snapshot) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.book.Return(s.Pages)
+}
+
+// Settle says that a Snapshot was saved.
+func (l *Learner) Settle(s *Snapshot) {
+	for at := 0; at < s.Pages.Len(); {
+		l.mu.Lock()
+		at = l.book.Settle(s.Pages, at)
+		l.mu.Unlock()
+	}
+}
+
+// The part, little endian: a magic with a version; time and number of events of
+// the last look at peers; the settings of the pages; the number of slots with
+// suspended events, and for each slot these; the names of groups; the habits of
+// peers; the dictionary, in order of the hashes. Texts and lists carry their
+// length.
+const (
+	partMagic     = "MNORM001"
+	suspendedSize = 8 + 4 + 8 + 8*8 + 1
+	maxGroupName  = 256
+)
+
+// Part returns what a Snapshot keeps besides pages. It takes no lock.
+func (s *Snapshot) Part() (checkpoint.Part, error) {
+	le := binary.LittleEndian
+	b := le.AppendUint32(s.head, uint32(len(s.groups)))
+	for _, g := range s.groups {
+		b = append(le.AppendUint32(b, uint32(len(g))), g...)
+	}
+	priors, err := s.priors.MarshalBinary()
+	if err != nil {
+		return checkpoint.Part{}, err
+	}
+	b = append(le.AppendUint64(b, uint64(len(priors))), priors...)
+	hashes := s.names.hashes()
+	b = le.AppendUint32(b, uint32(len(hashes)))
+	for _, hash := range hashes {
+		text := s.names.Name(hash)
+		b = append(le.AppendUint32(le.AppendUint64(b, hash), uint32(len(text))), text...)
+	}
+	return checkpoint.Part{Name: Part, Data: b}, nil
+}
+
+func (n *names) hashes() []uint64 {
+	var out []uint64
+	n.words.Range(func(hash, _ any) bool {
+		out = append(out, hash.(uint64))
+		return true
+	})
+	slices.Sort(out)
+	return out
+}
+
+func (w *withheld) append(b []byte) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint32(b, uint32(len(w.of)))
+	for slot, list := range w.of {
+		b = append(le.AppendUint32(b, uint32(slot)), byte(len(list)))
+		for i := range list {
+			s, o := &list[i], &list[i].Observation
+			b = le.AppendUint64(b, s.Signature)
+			b = le.AppendUint32(b, uint32(s.Days))
+			b = le.AppendUint64(b, uint64(s.LastDay))
+			for _, v := range [...]uint64{uint64(o.At), o.Network, o.ASN, o.Country, o.Agent, o.Action, o.Class, o.Region} {
+				b = le.AppendUint64(b, v)
+			}
+			denied := byte(0)
+			if o.Denied {
+				denied = 1
+			}
+			b = append(b, denied)
+		}
+	}
 	return b
 }
 
-func (d *decoder) fail(why string) {
-	if d.err == nil {
-		d.err = fmt.Errorf("%w: %s", errMalformed, why)
-	}
+var errPart = errors.New("it is cut off, or of another version")
+
+// A reader takes a part apart. After the first fault it returns zeros.
+type reader struct {
+	rest []byte
+	bad  bool
 }
 
-func readImage(from io.Reader) (*image, error) {
-	d := &decoder{r: bufio.NewReaderSize(from, 1<<20), sum: crc32.New(castagnoli)}
-	if d.bytes(d.row[:8]); d.err != nil || !bytes.HasPrefix(d.row[:8], []byte(fileMagic)) {
-		return nil, fmt.Errorf("%w: not a baseline of this version", errMalformed)
+func (r *reader) bytes(n uint64) []byte {
+	if r.bad = r.bad || n > uint64(len(r.rest)); r.bad {
+		return nil
 	}
-	m := &image{seq: d.uint64(), names: map[uint64]string{}}
-	m.peers = peers{last: int64(d.uint64()), events: int(min(d.uint64(), 1<<40))}
-	n := d.uint64()
-	if n > maxPages {
-		d.fail("too many pages")
-	}
-	for i := uint64(0); i < n && d.err == nil; i++ {
-		life := d.life()
-		if k := len(m.lives); k > 0 && m.lives[k-1].id >= life.id {
-			d.fail("identities out of order")
-		}
-		m.lives = append(m.lives, life)
-	}
-	if n = d.uint64(); n > maxNames {
-		d.fail("too many names")
-	}
-	for i := uint64(0); i < n && d.err == nil; i++ {
-		hash := d.uint64()
-		m.names[hash] = string(d.text(maxNameSize))
-	}
-	want := d.sum.Sum32()
-	if d.bytes(d.row[:4]); d.err == nil && binary.BigEndian.Uint32(d.row[:4]) != want {
-		d.fail("the checksum is wrong")
-	}
-	if _, err := d.r.ReadByte(); d.err == nil && err != io.EOF {
-		d.fail("bytes after the end")
-	}
-	if d.err != nil {
-		return nil, d.err
-	}
-	return m, nil
+	out := r.rest[:n]
+	r.rest = r.rest[n:]
+	return out
 }
 
-func (d *decoder) life() *life {
-	w := &life{id: nhi.ID(d.text(maxID)), page: &surprise.Page{}}
-	var about memory
-	if text := d.text(maxMemory); d.err == nil {
-		if err := json.Unmarshal(text, &about); err != nil || len(about.Suspended) > maxSuspended {
-			d.fail("the record of " + fmt.Sprintf("%q", w.id) + " cannot be read")
+func (r *reader) uint8() byte {
+	if b := r.bytes(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (r *reader) uint32() uint32 {
+	if b := r.bytes(4); b != nil {
+		return binary.LittleEndian.Uint32(b)
+	}
+	return 0
+}
+
+func (r *reader) uint64() uint64 {
+	if b := r.bytes(8); b != nil {
+		return binary.LittleEndian.Uint64(b)
+	}
+	return 0
+}
+
+func (r *reader) text(limit uint32) string {
+	n := r.uint32()
+	r.bad = r.bad || n > limit
+	return string(r.bytes(uint64(n)))
+}
+
+// readPart takes in what Part returned.
+func (l *Learner) readPart(data []byte) error {
+	r := &reader{rest: data}
+	if string(r.bytes(uint64(len(partMagic)))) != partMagic {
+		return fmt.Errorf("%w: %w", checkpoint.ErrDamaged, errPart)
+	}
+	l.peers = peers{last: int64(r.uint64()), events: int(min(r.uint64(), 1<<40))}
+	l.configured = r.uint64()
+	l.withheld.read(r, l.book)
+	for n := r.uint32(); n > 0 && !r.bad; n-- {
+		name := r.text(maxGroupName)
+		if _, twice := l.groups.numbers[name]; twice || len(l.groups.numbers) >= maxGroups+maxKinds {
+			r.bad = true
+			break
+		}
+		l.groups.add(name)
+	}
+	priors := r.bytes(r.uint64())
+	if !r.bad {
+		r.bad = l.priors.UnmarshalBinary(priors) != nil
+	}
+	for n := r.uint32(); n > 0 && !r.bad; n-- {
+		hash := r.uint64()
+		l.names.add(hash, r.text(maxNameSize))
+	}
+	if r.bad || len(r.rest) > 0 {
+		return fmt.Errorf("%w: %w", checkpoint.ErrDamaged, errPart)
+	}
+	return nil
+}
+
+// read takes in what append wrote. Of a slot that was lost nothing is kept.
+func (w *withheld) read(r *reader, book *pages.Book) {
+	for n := r.uint32(); n > 0 && !r.bad; n-- {
+		slot, k := pages.Slot(r.uint32()), int(r.uint8())
+		rows := &reader{rest: r.bytes(uint64(k * suspendedSize))}
+		if r.bad = r.bad || k == 0 || k > maxSuspended || len(w.of) >= maxWithheld; r.bad {
+			return
+		}
+		list := make([]suspended, k)
+		for i := range list {
+			s, o := &list[i], &list[i].Observation
+			s.Signature, s.Days, s.LastDay = rows.uint64(), int(rows.uint32()), int64(rows.uint64())
+			o.At = int64(rows.uint64())
+			for _, v := range [...]*uint64{&o.Network, &o.ASN, &o.Country, &o.Agent, &o.Action, &o.Class, &o.Region} {
+				*v = rows.uint64()
+			}
+			o.Denied = rows.uint8() != 0
+		}
+		if book.Used(slot) {
+			w.set(slot, list)
 		}
 	}
-	w.group, w.day, w.newToday, w.suspended = about.Group, about.Day, about.NewToday, about.Suspended
-	if d.bytes(d.row[:]); d.err == nil {
-		d.err = w.page.UnmarshalBinary(d.row[:])
-	}
-	return w
 }

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/muster-id/muster/internal/surprise"
+	"github.com/muster-id/muster/internal/surprise/pages"
 )
 
 const (
@@ -23,25 +24,35 @@ type suspended struct {
 	LastDay     int64                `json:"last_day"`
 }
 
-// suspend withholds an event. It returns true when the same kind of event has
-// now come on the given number of different days: it is normal.
-func (w *life) suspend(obs *surprise.Observation, score *surprise.Score, days int) bool {
+// withheld are the suspended events of all identities. It is bounded: when it is
+// full, those that came back the longest ago are forgotten.
+type withheld struct {
+	of map[pages.Slot][]suspended
+}
+
+// maxWithheld bounds the identities with suspended events.
+const maxWithheld = 1 << 18
+
+// add withholds an event. It returns true when the same kind of event has now
+// come on the given number of different days: it is normal.
+func (w *withheld) add(slot pages.Slot, obs *surprise.Observation, score *surprise.Score, days int) bool {
 	signature, day := signatureOf(score), obs.At/microsPerDay
-	i := slices.IndexFunc(w.suspended, func(s suspended) bool { return s.Signature == signature })
+	list := w.of[slot]
+	i := slices.IndexFunc(list, func(s suspended) bool { return s.Signature == signature })
 	if i < 0 {
-		if len(w.suspended) == maxSuspended { // the one that waits the longest gives way
+		if len(list) == maxSuspended { // the one that waits the longest gives way
 			oldest := 0
-			for j, s := range w.suspended {
-				if s.LastDay < w.suspended[oldest].LastDay {
+			for j, s := range list {
+				if s.LastDay < list[oldest].LastDay {
 					oldest = j
 				}
 			}
-			w.suspended = slices.Delete(w.suspended, oldest, oldest+1)
+			list = slices.Delete(list, oldest, oldest+1)
 		}
-		w.suspended = append(w.suspended, suspended{Signature: signature, Observation: *obs, Days: 1, LastDay: day})
+		w.set(slot, append(list, suspended{Signature: signature, Observation: *obs, Days: 1, LastDay: day}))
 		return false
 	}
-	s := &w.suspended[i]
+	s := &list[i]
 	switch {
 	case day > s.LastDay+forgotten:
 		s.Days, s.LastDay = 1, day
@@ -52,8 +63,47 @@ func (w *life) suspend(obs *surprise.Observation, score *surprise.Score, days in
 	if days < 0 || s.Days < days {
 		return false
 	}
-	w.suspended = slices.Delete(w.suspended, i, i+1)
+	w.set(slot, slices.Delete(list, i, i+1))
 	return true
+}
+
+func (w *withheld) set(slot pages.Slot, list []suspended) {
+	if len(list) == 0 {
+		delete(w.of, slot)
+		return
+	}
+	if w.of == nil {
+		w.of = map[pages.Slot][]suspended{}
+	}
+	if _, known := w.of[slot]; !known && len(w.of) >= maxWithheld {
+		w.forget()
+	}
+	w.of[slot] = list
+}
+
+func (w *withheld) drop(slot pages.Slot) { delete(w.of, slot) }
+
+// forget forgets an eighth of all identities: those that came back the longest
+// ago.
+func (w *withheld) forget() {
+	latest := func(list []suspended) (day int64) {
+		for _, s := range list {
+			day = max(day, s.LastDay)
+		}
+		return day
+	}
+	var days []int64
+	for _, list := range w.of {
+		days = append(days, latest(list))
+	}
+	slices.Sort(days)
+	limit, most := days[len(days)/8], len(days)/8+1
+	for slot, list := range w.of {
+		if most > 0 && latest(list) <= limit {
+			delete(w.of, slot)
+			most--
+		}
+	}
 }
 
 // signatureOf names what is surprising about an event: the features that

@@ -49,7 +49,7 @@ func (b *bench) decide(i int, who nhi.ID, outcome nhi.Outcome) {
 
 func TestAfterACrashEverythingIsCountedOnce(t *testing.T) {
 	b := newBench(t)
-	image, keep := filepath.Join(b.dir, imageFolder), filepath.Join(b.dir, "kept")
+	image, keep := filepath.Join(b.dir, Folder), filepath.Join(b.dir, "kept")
 	l, stop := b.start()
 	if err := l.save(); err != nil {
 		t.Fatal(err)

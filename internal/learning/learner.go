@@ -8,36 +8,34 @@
 //
 // A [Mind] keeps everything in memory and takes events one by one; the offline
 // replay uses it alone. A [Learner] feeds a Mind from where it stopped, stores
-// what follows from each batch, and saves the Mind's image together with its
-// position once a minute. After a crash the events behind that position are
-// taken again, which changes nothing: the image also holds the ids of events
-// taken, findings have ids of their own, sights merge. An image is never saved
-// while something that the Mind has taken is not stored yet, or a crash would
-// lose what follows from it.
+// what follows from each batch, and saves what changed in the Mind together with
+// its position once a minute, or when many pages have changed: learning waits
+// while they are copied, not while they are written. After a crash the events
+// behind that position are taken again, which changes nothing: what is saved also
+// holds the ids of events taken, findings have ids of their own, sights merge.
+// Nothing is saved while something that the Mind has taken is not stored yet, or
+// a crash would lose what follows from it.
 //
 // A store that fails does not stop anything: the batch waits and is tried again
 // until it is stored ([Learner.Err] says so meanwhile), and decisions go on.
 //
-// Risk is not part of the image. It follows from the open findings in the store,
+// Risk is not saved with it. It follows from the open findings in the store,
 // so what people said of them counts after a crash as well.
 package learning
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/muster-id/muster/internal/activity"
+	"github.com/muster-id/muster/internal/checkpoint"
 	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/inventory"
@@ -55,7 +53,7 @@ import (
 // decisions. Fill in the exported fields before Load.
 type Learner struct {
 	Mind      *Mind
-	Dir       string // where the image is kept
+	Dir       string // the data folder
 	DB        *store.DB
 	Stream    stream.Stream
 	Decisions *journal.Journal
@@ -66,7 +64,13 @@ type Learner struct {
 	Decided <-chan struct{} // a decision was made
 	Counter *usage.Counter  // counts what happens, by the hour; nil: nothing is counted
 
-	failing atomic.Pointer[error] // why something waits; nil when nothing does
+	failing  atomic.Pointer[error] // why something waits; nil when nothing does
+	lastSave atomic.Pointer[Save]
+	held     atomic.Bool  // somebody copies the folder
+	again    atomic.Int64 // Unix nanoseconds from which relieve may try again
+
+	saving sync.Mutex         // one save at a time; taken before mu
+	folder *checkpoint.Folder // nil before Load; guarded by saving
 
 	mu        sync.Mutex      // guards the Mind and what follows
 	activity  uint64          // position in the stream
@@ -74,10 +78,11 @@ type Learner struct {
 	origin    string          // of the stream that activity counts in; empty: not known
 	decisions uint64          // position in the journal
 	counted   uint64          // decisions up to here were counted before this start
-	saved     uint64          // position in the journal of the image on disk
+	saved     uint64          // position in the journal that is saved
 	waiting   int             // batches that the Mind has taken and the store has not
 	risk      *detect.Ledger  // of the open findings
 	atRisk    map[string]bool // ids whose risk on record is not zero
+	snapped   place           // of the last save that was begun, unless it failed
 }
 
 const (
@@ -135,13 +140,13 @@ func (l *Learner) Run(ctx context.Context) error {
 			if err := l.fade(ctx, now); err != nil && ctx.Err() == nil {
 				slog.Warn("risks could not be written; it will be tried again", "error", err)
 			}
-			if err := l.save(); err != nil {
+			if err := l.Save(); err != nil {
 				slog.Warn("what was learned could not be saved; it will be tried again", "error", err)
 			}
 		}
 	}
 	wg.Wait()
-	return errors.Join(failed[0], failed[1], l.save())
+	return errors.Join(failed[0], failed[1], l.Save())
 }
 
 // followActivity takes batches in the order of the stream.
@@ -172,7 +177,7 @@ func (l *Learner) Positions() (activity, decisions uint64) {
 }
 
 // Saved tells which decisions are never read from the journal again: those up to
-// this one are in the image on disk. What is learned but not saved may have to be
+// this one are part of what is saved. What is learned but not saved may have to be
 // learned once more after a crash.
 func (l *Learner) Saved() uint64 {
 	l.mu.Lock()
@@ -303,6 +308,7 @@ func judged(ev *nhi.Event) *nhi.Event {
 func (l *Learner) apply(ctx context.Context, b batch, from string, position uint64) error {
 	var effects effects
 	taken := false
+	l.relieve()
 	return l.persist(ctx, func() error {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -400,154 +406,6 @@ func sight(ev *nhi.Event) (inventory.Seen, bool) {
 		s.Credential = nhi.Credential{Kind: nhi.CredentialAWSAccessKey, PublicID: ev.Principal.KeyID, Native: "Active"}
 	}
 	return s, true
-}
-
-// The image of a mind is a folder with one file a part; it appears by one
-// rename, so it is whole or not there.
-const (
-	imageFolder = "learned"
-	pagesFile   = "pages"
-	detectFile  = "detector"
-	seenFile    = "seen"
-	placeFile   = "position"
-	originFile  = "origin"
-)
-
-// save writes the image beside the old one and swaps them. While something
-// that the Mind has taken is not stored, the old image stays.
-func (l *Learner) save() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.waiting > 0 {
-		return nil
-	}
-	next := filepath.Join(l.Dir, imageFolder+".next")
-	if err := os.RemoveAll(next); err != nil {
-		return fmt.Errorf("save what was learned: %w", err)
-	}
-	if err := os.Mkdir(next, 0o700); err != nil {
-		return fmt.Errorf("save what was learned: %w", err)
-	}
-	if err := l.Mind.Normal.Save(filepath.Join(next, pagesFile), l.activity); err != nil {
-		return err
-	}
-	detector, err := l.Mind.Detector.MarshalBinary()
-	if err != nil {
-		return fmt.Errorf("save the detector: %w", err)
-	}
-	seen, err := l.Mind.seen.MarshalBinary()
-	if err != nil {
-		return fmt.Errorf("save the events seen: %w", err)
-	}
-	place := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, l.activity), l.decisions)
-	for name, data := range map[string][]byte{detectFile: detector, seenFile: seen, placeFile: place, originFile: []byte(l.origin)} {
-		if err := writeSynced(filepath.Join(next, name), data); err != nil {
-			return fmt.Errorf("save what was learned: %w", err)
-		}
-	}
-	if err := swap(l.Dir, next); err != nil {
-		return err
-	}
-	l.saved = l.decisions
-	return nil
-}
-
-// swap puts next in the image's place. Between the two renames there is no
-// image; load then finds the old one.
-func swap(dir, next string) error {
-	current, old := filepath.Join(dir, imageFolder), filepath.Join(dir, imageFolder+".old")
-	if err := syncFolder(next); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(old); err != nil {
-		return err
-	}
-	if err := os.Rename(current, old); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Rename(next, current); err != nil {
-		return err
-	}
-	if err := syncFolder(dir); err != nil {
-		return err
-	}
-	return os.RemoveAll(old)
-}
-
-// Load reads the newest whole image and the risk on record. Without an image
-// the mind begins with the oldest activity that is kept.
-func (l *Learner) Load(ctx context.Context) error {
-	if err := l.loadRisk(ctx); err != nil {
-		return err
-	}
-	for _, name := range []string{imageFolder, imageFolder + ".old"} {
-		err := l.loadFrom(filepath.Join(l.Dir, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		break
-	}
-	if err := l.rewindDecisions(ctx); err != nil {
-		return err
-	}
-	if err := l.findPlace(ctx); err != nil {
-		slog.Warn("the stream is away; learning goes on when it comes", "error", err)
-	}
-	return nil
-}
-
-func (l *Learner) loadFrom(dir string) error {
-	if _, err := os.Stat(dir); err != nil {
-		return err
-	}
-	place, err := os.ReadFile(filepath.Join(dir, placeFile))
-	if err != nil {
-		return fmt.Errorf("read what was learned: %v", err) // the folder appeared whole, so nothing may be missing
-	}
-	if len(place) != 16 {
-		return fmt.Errorf("%s: the position is damaged; remove the folder to learn again from the stream", dir)
-	}
-	if _, err := l.Mind.Normal.Load(filepath.Join(dir, pagesFile)); err != nil {
-		return fmt.Errorf("read what was learned: %v", err)
-	}
-	for name, into := range map[string]interface{ UnmarshalBinary([]byte) error }{detectFile: l.Mind.Detector, seenFile: l.Mind.seen} {
-		data, err := os.ReadFile(filepath.Join(dir, name))
-		if err != nil {
-			return fmt.Errorf("read what was learned: %v", err)
-		}
-		if err := into.UnmarshalBinary(data); err != nil {
-			return fmt.Errorf("read what was learned from %s: %w", filepath.Join(dir, name), err)
-		}
-	}
-	// The previous release did not write it.
-	origin, err := os.ReadFile(filepath.Join(dir, originFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read what was learned: %v", err)
-	}
-	l.origin = string(origin)
-	l.activity, l.decisions = binary.BigEndian.Uint64(place), binary.BigEndian.Uint64(place[8:])
-	l.saved = l.decisions
-	return nil
-}
-
-func writeSynced(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	return errors.Join(err, f.Sync(), f.Close())
-}
-
-func syncFolder(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 // skipMissing makes an error of what is not in the store no error.

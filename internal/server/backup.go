@@ -37,7 +37,7 @@ func (b *backups) Backup(ctx context.Context, to io.Writer, recipients []string)
 		return nhi.Invalidf("recipients: %v", err)
 	}
 	s := b.server
-	_, err := archive.Write(ctx, to, lock, archive.Source{Data: s.settings.Data, Store: s.db, Program: s.settings.Version})
+	_, err := archive.Write(ctx, to, lock, archive.Source{Data: s.settings.Data, Store: s.db, Program: s.settings.Version, Hold: s.learner.Hold})
 	return err
 }
 

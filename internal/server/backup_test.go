@@ -170,6 +170,7 @@ func TestAForgedBackupLeavesNothingBehind(t *testing.T) {
 		"a file that is none of ours": {"muster.db": "x"},
 		"a stray file of a log":       {"audit/authorized_keys": "x"},
 		"a data file elsewhere":       {"learned/keys.json": "x"},
+		"an unfinished checkpoint":    {"normal/checkpoint.next": "x"},
 		"no keys":                     {"audit/audit.pub": "x"},
 		"rows out of order":           {"store/00000007": "x"},
 	} {

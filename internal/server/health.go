@@ -65,7 +65,7 @@ func (s *Server) register() {
 			return failing(s.routes.Err(), "apply a routes.yaml that is right: muster resource apply routes.yaml")
 		}},
 		health.Check{Name: "learning", State: func(context.Context) health.State {
-			return failing(s.learner.Err(), "decisions use what was learned before; events are kept and learned once the cause is gone")
+			return s.learnerState()
 		}},
 		health.Check{Name: "clock", State: func(context.Context) health.State { return s.clock.State(time.Now()) }},
 		health.Check{Name: "disk", State: func(context.Context) health.State {
@@ -100,6 +100,17 @@ func (s *Server) factsState(now time.Time) health.State {
 		return health.Failed(fmt.Sprintf("the facts are %v old, which is over %v: what is sensitive is denied", age.Round(time.Second), limit), cure)
 	case age > 6*beat:
 		return health.Degraded(fmt.Sprintf("the facts are %v old; after %v what is sensitive is denied", age.Round(time.Second), limit), cure)
+	}
+	return health.OK()
+}
+
+func (s *Server) learnerState() health.State {
+	if err := s.learner.Err(); err != nil {
+		return health.Failed(err.Error(), "decisions use what was learned before; events are kept and learned once the cause is gone")
+	}
+	if n := s.learner.Mind.Normal.Stats().Damaged; n > 0 {
+		return health.Degraded(fmt.Sprintf("what is normal was damaged on disk for %d identities, which begin anew", n),
+			"see the log for which, and look at the disk; the count starts again with the process")
 	}
 	return health.OK()
 }

@@ -333,6 +333,7 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *view.
 		default:
 		}
 	}}, s.settings.Config.Decisions.Recent)
+	s.onClose(s.learner.Close)
 	return s.learner.Load(ctx)
 }
 

@@ -270,6 +270,30 @@ func (p *Page) UnmarshalBinary(data []byte) error {
 	return nil
 }
 
+// AppendRaw appends the PageSize bytes that a page has in the memory of a
+// machine with little-endian words, with no write going on. In such bytes a
+// mapped file holds its pages.
+func (p *Page) AppendRaw(b []byte) []byte {
+	var m image
+	p.read(&m)
+	b = binary.LittleEndian.AppendUint64(b, p.w[atSequence].Load()&^1)
+	for _, w := range m[1:] {
+		b = binary.LittleEndian.AppendUint64(b, w)
+	}
+	return b
+}
+
+// SetRaw fills the page with the bytes of AppendRaw, of which there must be
+// PageSize; any are safe to use. It is a write.
+func (p *Page) SetRaw(b []byte) {
+	var m image
+	for i := 1; i < words; i++ {
+		m[i] = binary.LittleEndian.Uint64(b[8*i:])
+	}
+	p.w[atSequence].Store(binary.LittleEndian.Uint64(b) &^ 1)
+	p.write(&m)
+}
+
 // A stat is what is counted of one feature.
 type stat struct {
 	n, novel  float32 // windows with the feature, and those among them with a new value; in units of the origin

@@ -86,20 +86,33 @@ func (b *PriorBuilder) Add(p *Page) {
 
 // Build returns the prior of what was added, under parent, which may be nil.
 func (b *PriorBuilder) Build(parent *Prior) *Prior {
-	size := 2
-	for size < 2*len(b.counts) {
-		size *= 2
-	}
-	p := &Prior{members: float64(b.members), parent: parent, keys: make([]uint64, size), counts: make([]uint32, size)}
-	mask := uint64(size - 1)
+	p := emptyPrior(len(b.counts), uint64(b.members), parent)
 	for key, count := range b.counts {
-		i := key & mask
-		for p.keys[i] != 0 {
-			i = (i + 1) & mask
-		}
-		p.keys[i], p.counts[i] = key, count
+		p.put(key, count)
 	}
 	return p
+}
+
+// emptyPrior has room for a number of values.
+func emptyPrior(values int, members uint64, parent *Prior) *Prior {
+	size := 2
+	for size < 2*values {
+		size *= 2
+	}
+	return &Prior{members: float64(members), parent: parent, keys: make([]uint64, size), counts: make([]uint32, size)}
+}
+
+// put adds a value that is not there yet, and reports whether it was so.
+func (p *Prior) put(key uint64, count uint32) bool {
+	mask := uint64(len(p.keys) - 1)
+	i := key & mask
+	for ; p.keys[i] != 0; i = (i + 1) & mask {
+		if p.keys[i] == key {
+			return false
+		}
+	}
+	p.keys[i], p.counts[i] = key, count
+	return true
 }
 
 // Priors holds the prior of every group. Reading never waits; Swap replaces
@@ -122,3 +135,10 @@ func (p *Priors) For(group string) *Prior {
 
 // Swap replaces all priors. The caller must not change the map afterwards.
 func (p *Priors) Swap(groups map[string]*Prior) { p.groups.Store(&groups) }
+
+// Copy returns the priors as they are now.
+func (p *Priors) Copy() *Priors {
+	out := &Priors{}
+	out.groups.Store(p.groups.Load())
+	return out
+}

@@ -273,6 +273,10 @@ func (s Settings) WithDefaults() Settings {
 	return s
 }
 
+// Word is what a page keeps of its settings: pages with different words were
+// configured differently.
+func (s Settings) Word() uint64 { return s.word() }
+
 // word packs settings as the page keeps them; 0 stands for the defaults.
 func (s Settings) word() uint64 {
 	s = s.WithDefaults()

@@ -18,9 +18,11 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/baseline"
+	"github.com/muster-id/muster/internal/checkpoint"
 	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/leak"
+	"github.com/muster-id/muster/internal/learning"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/server/offline"
 	"github.com/muster-id/muster/internal/store"
@@ -458,8 +460,13 @@ func (k *chaos) folder(t *testing.T, did map[nhi.ID]int) {
 			t.Errorf("the sensitive decision %s is %d times on record", id, recorded[id])
 		}
 	}
+	normal, state, err := checkpoint.OpenFolder(checkpoint.Dir(filepath.Join(k.child.data, learning.Folder)), learning.Specs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer normal.Close()
 	learned := baseline.New(baseline.Settings{})
-	if _, err := learned.Load(filepath.Join(k.child.data, "learned", "pages")); err != nil {
+	if err := learned.Open(normal, state); err != nil {
 		t.Fatal(err)
 	}
 	for _, wl := range k.Workloads {

@@ -1,7 +1,7 @@
 // Package archive writes the backup of an installation and brings it back. What
 // a backup holds, in this order:
 //
-//	learned/     what is normal for each identity, as of its last minute
+//	normal/      what is normal for each identity, as of its last save
 //	keys.json    the key file, as it is: sealed, if it is sealed
 //	store/       every row of the database, in words of no engine
 //	audit/       the audit log with its public keys
@@ -31,6 +31,8 @@ import (
 	"strings"
 
 	"github.com/muster-id/muster/internal/backup"
+	"github.com/muster-id/muster/internal/checkpoint"
+	"github.com/muster-id/muster/internal/learning"
 	"github.com/muster-id/muster/internal/seal/agefile"
 	"github.com/muster-id/muster/internal/store"
 )
@@ -40,17 +42,25 @@ type Source struct {
 	Data    string    // folder
 	Store   *store.DB // open
 	Program string    // version of this muster
+	// Hold runs a function while what was learned is not saved; nil where no
+	// server runs.
+	Hold func(func() error) error
 }
 
 // folders hold files that are copied. Only such names are: a lock or a reserve
 // means nothing elsewhere.
 var folders = map[string]*regexp.Regexp{
-	"learned":   regexp.MustCompile(`^(pages|detector|seen|position)$`),
+	normal:      regexp.MustCompile(`^(checkpoint|pages|slots|actors)$`),
+	old:         regexp.MustCompile(`^(pages|detector|seen|position|origin)$`),
 	"audit":     regexp.MustCompile(`^([0-9]{20}\.[a-z]{1,8}|audit\.pub|checkpoint\.json)$`),
 	"decisions": regexp.MustCompile(`^[0-9]{20}\.[a-z]{1,8}$`),
 }
 
 const keyFile = "keys.json"
+
+// What was learned, and what the previous release learned: in its backups, and
+// in a folder that was never opened by this one.
+const normal, old = learning.Folder, learning.OldFolder
 
 // A Written tells what went into a backup.
 type Written struct {
@@ -87,23 +97,28 @@ type output struct {
 	done Written
 }
 
-// learned copies the image of what was learned. Somebody may swap it for the
-// next one meanwhile, so all of its files are opened before the first is read.
+// learned copies what was learned. Its files belong together, so nobody may save
+// meanwhile. Where there is no checkpoint nothing was saved yet.
 func (o *output) learned() error {
-	const attempts = 5
-	for range attempts {
-		for _, name := range []string{"learned", "learned.old"} {
-			files, err := open(filepath.Join(o.from.Data, name), folders["learned"])
-			if err == nil && len(files) == 4 {
-				return o.files("learned", files)
-			}
-			closeAll(files)
-			if err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
-		}
+	hold := o.from.Hold
+	if hold == nil {
+		hold = func(do func() error) error { return do() }
 	}
-	return nil // nothing was learned yet: the first image comes after a minute
+	return hold(func() error {
+		if _, err := os.Stat(filepath.Join(o.from.Data, normal, checkpoint.File)); err == nil {
+			return o.folder(normal, normal)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		for _, name := range []string{old, old + ".old"} {
+			files, err := open(filepath.Join(o.from.Data, name), folders[old])
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			return errors.Join(err, o.files(old, files))
+		}
+		return nil
+	})
 }
 
 func (o *output) keys() error {

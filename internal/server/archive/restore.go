@@ -218,7 +218,7 @@ func (in *input) verify() error {
 	if state.Sealed {
 		in.done.Sealed = seal.Label(state.Wrapping)
 	}
-	in.done.Learned = in.seen["learned"]
+	in.done.Learned = in.seen[normal] || in.seen[old]
 	folder := filepath.Join(in.dir, "audit")
 	keys := in.to.AuditKeys
 	if len(keys) == 0 {

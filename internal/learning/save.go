@@ -1,0 +1,221 @@
+package learning
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/muster-id/muster/internal/baseline"
+	"github.com/muster-id/muster/internal/checkpoint"
+	"github.com/muster-id/muster/internal/surprise/pages"
+)
+
+// What was learned lies in one folder, see package checkpoint: the tables of
+// pages and a few parts. The previous release kept all of it as one image, in a
+// folder that was written anew and swapped each time.
+const (
+	// Folder is its name in the data folder.
+	Folder = "normal"
+	// OldFolder is that of the previous release.
+	OldFolder = "learned"
+
+	placePart, originPart, detectPart, seenPart = "position", "origin", "detector", "seen"
+)
+
+// Specs are the tables of the folder.
+var Specs = pages.Specs
+
+// A Save is how the last save went.
+type Save struct {
+	Pages  int           // that had changed
+	Locked time.Duration // learning waited
+	Took   time.Duration // altogether
+}
+
+// LastSave tells how the last save went that there was something to save for.
+func (l *Learner) LastSave() Save {
+	if s := l.lastSave.Load(); s != nil {
+		return *s
+	}
+	return Save{}
+}
+
+// Save saves what was learned; Run does so every minute. While something that
+// the Mind has taken is not stored, or when nothing was learned since the last
+// time, nothing happens.
+func (l *Learner) Save() error {
+	l.saving.Lock()
+	defer l.saving.Unlock()
+	return l.save()
+}
+
+// save is Save for who holds l.saving.
+func (l *Learner) save() error {
+	began := time.Now()
+	s, err := l.snapshot()
+	if s == nil || err != nil {
+		return err
+	}
+	done := Save{Pages: s.normal.Pages.Len(), Locked: time.Since(began)}
+	if err := s.commit(l.folder); err != nil {
+		l.Mind.Normal.Return(s.normal)
+		l.mu.Lock()
+		l.snapped = place{}
+		l.mu.Unlock()
+		return fmt.Errorf("save what was learned: %w", err)
+	}
+	l.mu.Lock()
+	l.saved = s.place.decisions
+	l.mu.Unlock()
+	l.Mind.Normal.Settle(s.normal)
+	done.Took = time.Since(began)
+	l.lastSave.Store(&done)
+	return nil
+}
+
+// A place is how far was learned.
+type place struct {
+	origin              string
+	activity, decisions uint64
+}
+
+// A snapshot is what a save writes, taken at one moment.
+type snapshot struct {
+	place    place
+	normal   *baseline.Snapshot
+	detector []byte
+	seen     []byte
+}
+
+// snapshot takes what there is to save, or returns nil.
+func (l *Learner) snapshot() (*snapshot, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := place{l.origin, l.activity, l.decisions}
+	if l.waiting > 0 || l.folder == nil || now == l.snapped && l.Mind.Normal.Dirty() == 0 {
+		return nil, nil
+	}
+	detector, err := l.Mind.Detector.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("save the detector: %w", err)
+	}
+	seen, err := l.Mind.seen.MarshalBinary()
+	if err != nil {
+		return nil, fmt.Errorf("save the events seen: %w", err)
+	}
+	l.snapped = now
+	return &snapshot{place: now, normal: l.Mind.Normal.Snapshot(), detector: detector, seen: seen}, nil
+}
+
+func (s *snapshot) commit(folder *checkpoint.Folder) error {
+	normal, err := s.normal.Part()
+	if err != nil {
+		return err
+	}
+	at := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.place.activity), s.place.decisions)
+	return folder.Commit([]checkpoint.Part{
+		{Name: placePart, Data: at}, {Name: originPart, Data: []byte(s.place.origin)}, {Name: detectPart, Data: s.detector}, {Name: seenPart, Data: s.seen}, normal,
+	}, s.normal.Pages.Deltas(folder))
+}
+
+// relieve saves when so much changed that the next save would take long. It is
+// called before a batch is taken, and learning waits for it. When it fails,
+// learning goes on: to see a thief is worth more than a short save.
+func (l *Learner) relieve() {
+	if l.Mind.Normal.Dirty() < baseline.MaxDirty || l.held.Load() || time.Now().UnixNano() < l.again.Load() {
+		return
+	}
+	if err := l.Save(); err != nil {
+		l.again.Store(time.Now().Add(saveEvery).UnixNano())
+		slog.Warn("what was learned could not be saved; learning goes on, and it will be tried again", "error", err)
+	}
+}
+
+// Hold runs do while nothing is saved, so that what it copies of the folder is
+// of one save. Learning goes on meanwhile.
+func (l *Learner) Hold(do func() error) error {
+	l.saving.Lock()
+	defer l.saving.Unlock()
+	l.held.Store(true)
+	defer l.held.Store(false)
+	return do()
+}
+
+// Close closes the files, after Run has ended.
+func (l *Learner) Close() error {
+	l.saving.Lock()
+	defer l.saving.Unlock()
+	if l.folder == nil {
+		return nil
+	}
+	folder := l.folder
+	l.folder = nil
+	return folder.Close()
+}
+
+// Load opens what was learned and reads the risk on record. Where nothing was
+// saved the mind begins with the oldest activity that is kept; what the previous
+// release saved is taken over.
+func (l *Learner) Load(ctx context.Context) error {
+	if err := l.loadRisk(ctx); err != nil {
+		return err
+	}
+	if err := l.open(ctx); errors.Is(err, checkpoint.ErrDamaged) {
+		return fmt.Errorf("open what was learned: %w: bring the folder back from a backup, or move it away to learn again from what the stream still has", err)
+	} else if err != nil {
+		return fmt.Errorf("open what was learned: %w", err)
+	}
+	if err := l.rewindDecisions(ctx); err != nil {
+		return err
+	}
+	if err := l.findPlace(ctx); err != nil {
+		slog.Warn("the stream is away; learning goes on when it comes", "error", err)
+	}
+	return nil
+}
+
+func (l *Learner) open(ctx context.Context) error {
+	dir := filepath.Join(l.Dir, Folder)
+	if err := os.Mkdir(dir, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	folder, state, err := checkpoint.OpenFolder(checkpoint.Dir(dir), Specs...)
+	if err != nil {
+		return err
+	}
+	l.folder = folder
+	if err := l.Mind.Normal.Open(folder, state); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if state == nil {
+		return l.takeOver(ctx)
+	}
+	for name, into := range map[string]interface{ UnmarshalBinary([]byte) error }{detectPart: l.Mind.Detector, seenPart: l.Mind.seen} {
+		if err := into.UnmarshalBinary(state.Parts[name]); err != nil {
+			return fmt.Errorf("%s: %w: part %q: %w", filepath.Join(dir, checkpoint.File), checkpoint.ErrDamaged, name, err)
+		}
+	}
+	if err := l.setPlace(state.Parts[placePart], state.Parts[originPart]); err != nil {
+		return fmt.Errorf("%s: %w", filepath.Join(dir, checkpoint.File), err)
+	}
+	l.snapped, l.saved = place{l.origin, l.activity, l.decisions}, l.decisions
+	if err := l.Mind.Normal.Reconfigure(l.Save); err != nil {
+		slog.Warn("what was learned could not be saved with the new settings; it will be tried again", "error", err)
+	}
+	return removeOld(l.Dir)
+}
+
+func (l *Learner) setPlace(at, origin []byte) error {
+	if len(at) != 16 {
+		return fmt.Errorf("%w: the position in the stream is missing", checkpoint.ErrDamaged)
+	}
+	l.origin = string(origin)
+	l.activity, l.decisions = binary.BigEndian.Uint64(at), binary.BigEndian.Uint64(at[8:])
+	return nil
+}

@@ -1,0 +1,101 @@
+package pages
+
+import (
+	"os"
+	"slices"
+
+	"github.com/muster-id/muster/internal/checkpoint"
+	"github.com/muster-id/muster/internal/surprise"
+)
+
+// A Snapshot is what changed in a Book since the Snapshot before.
+type Snapshot struct {
+	count  int
+	places []uint32
+	pages  []byte
+	slots  []about
+	used   []bool
+}
+
+// Snapshot takes what changed, at most limit pages of it (0: all), and regards
+// it as saved from now on; whoever cannot save it calls Return. It is the
+// writer's, who waits for as long as it takes to copy the pages.
+func (b *Book) Snapshot(limit int) *Snapshot {
+	n := len(b.changed)
+	if limit > 0 {
+		n = min(n, limit)
+	}
+	taken := b.changed[:n:n]
+	b.changed = slices.Clone(b.changed[n:])
+	slices.Sort(taken)
+	s := &Snapshot{
+		count: b.count, places: make([]uint32, n), slots: make([]about, n), used: make([]bool, n),
+		pages: make([]byte, 0, n*surprise.PageSize),
+	}
+	for i, slot := range taken {
+		c, at := b.at(slot)
+		s.places[i], s.slots[i] = uint32(slot), c.about[at]
+		s.used[i] = c.state[at].And(^uint32(dirty))&used != 0
+		s.pages = c.pages[at].AppendRaw(s.pages)
+	}
+	return s
+}
+
+// Len returns how many pages a Snapshot has.
+func (s *Snapshot) Len() int { return len(s.places) }
+
+// Deltas returns what is to be given to the folder's next Commit or Spill.
+func (s *Snapshot) Deltas(folder *checkpoint.Folder) []checkpoint.Delta {
+	rows := make([]byte, 0, len(s.slots)*slotSize)
+	for i, a := range s.slots {
+		row := slotRow{about: a, history: folder.History(), commit: folder.Number() + 1}
+		row.sum = checkpoint.Sum(s.pages[i*surprise.PageSize+8 : (i+1)*surprise.PageSize])
+		if !s.used[i] {
+			row = slotRow{}
+		}
+		rows = row.append(rows)
+		checkpoint.Seal(rows[len(rows)-slotSize:])
+	}
+	return []checkpoint.Delta{
+		{Table: PagesTable, Count: s.count, Places: s.places, Rows: s.pages},
+		{Table: SlotsTable, Count: s.count, Places: s.places, Rows: rows},
+	}
+}
+
+// Return says that a Snapshot could not be saved: its pages are part of the next
+// one. It is the writer's.
+func (b *Book) Return(s *Snapshot) {
+	for _, place := range s.places {
+		b.touch(Slot(place))
+	}
+}
+
+// Settle gives the memory of a Snapshot's pages back to the system, of those that
+// did not change again. Call it when the Commit with its Deltas succeeded, and
+// before the next Snapshot. It goes on at from and returns where it stopped, a
+// thousand pages later, so that the writer need not wait; it is done when that is
+// s.Len(). It is the writer's.
+func (b *Book) Settle(s *Snapshot, from int) int {
+	const step = 1024
+	to, per := min(from+step, len(s.places)), max(1, os.Getpagesize()/surprise.PageSize)
+	for i := from; i < to; i++ {
+		slot := int(s.places[i])
+		c, at := b.at(Slot(slot))
+		first := at / per * per
+		if !c.mapped || i > from && int(s.places[i-1])/per == slot/per || !c.clean(first, per) {
+			continue
+		}
+		release(c.pages[first : first+per])
+	}
+	return to
+}
+
+// clean reports whether none of some pages changed since the last snapshot.
+func (c *chunk) clean(first, n int) bool {
+	for i := first; i < first+n; i++ {
+		if c.state[i].Load()&dirty != 0 {
+			return false
+		}
+	}
+	return true
+}
