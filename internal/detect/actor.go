@@ -14,7 +14,10 @@ type actor struct {
 	late    *windowState // of the past, while events of the past arrive
 	past    int          // events of the past since the actor was last ahead by an hour
 	stories []*story
-	listed  bool // in Detector.active
+	listed  bool   // in Detector.active
+	dirty   bool   // in Detector.changed
+	place   int32  // in the table of actors; -1 when the actor is forgotten
+	round   uint32 // of its generation
 }
 
 // A life is the part of an actor that lasts. It holds no pointers and is
@@ -266,10 +269,14 @@ func credentialType(ev *nhi.Event) credentialKind {
 type generations struct {
 	size       int
 	young, old map[uint64]*actor
+
+	round uint32  // number of the young generation; the old one's is less by one
+	count int     // of places in the table of actors
+	free  []int32 // places that nobody has
 }
 
 func newGenerations(size int) generations {
-	return generations{size: max(size/2, 1), young: map[uint64]*actor{}, old: map[uint64]*actor{}}
+	return generations{size: max(size/2, 1), young: map[uint64]*actor{}, old: map[uint64]*actor{}, round: firstRound}
 }
 
 // keyOf shortens an identity's id, which is a digest, to half of it.
@@ -285,15 +292,21 @@ func (g *generations) get(id nhi.ID) *actor {
 	if ok {
 		delete(g.old, key)
 	} else {
-		a = &actor{life: life{Key: key}}
+		a = &actor{life: life{Key: key}, place: -1}
 	}
 	g.put(a)
+	if !ok {
+		g.settle(a)
+	}
 	return a
 }
 
 func (g *generations) put(a *actor) {
 	if len(g.young) >= g.size {
+		g.leave(g.old)
 		g.old, g.young = g.young, make(map[uint64]*actor, len(g.young)/4)
+		g.round++
 	}
+	a.round = g.round
 	g.young[a.Key] = a
 }

@@ -130,6 +130,10 @@ type Detector struct {
 	tick   int64 // number of the latest window
 	actors generations
 	active []*actor // those with an open window or story
+	// What is to be saved: actors whose lives changed, and places in the table
+	// that were lost.
+	changed []*actor
+	rewrite []uint32
 
 	// Of the event at hand:
 	hits      []hit
@@ -169,6 +173,7 @@ func (d *Detector) Observe(ev *nhi.Event, score *surprise.Score) Verdict {
 	at := clock(ev)
 	d.advance(at)
 	a := d.actors.get(ev.Identity)
+	d.mark(a)
 	w := d.window(a, at)
 	d.hits, d.explained = d.hits[:0], nil
 	d.judgeSurprise(ev, score, a, w)
@@ -188,6 +193,7 @@ func (d *Detector) Flush() []nhi.Finding {
 	d.findings = d.findings[:0]
 	for _, a := range d.active {
 		d.endStories(a, 1<<62)
+		d.mark(a)
 		a.closeWindow(&a.late)
 		a.closeWindow(&a.win)
 		a.listed = false
@@ -230,6 +236,7 @@ func (d *Detector) advance(at int64) {
 	for _, a := range d.active {
 		d.endStories(a, at)
 		if a.win != nil && a.win.number+lateness < d.tick {
+			d.mark(a)
 			a.closeWindow(&a.late)
 			a.closeWindow(&a.win)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// The image of a Detector: a version, the length of a JSON head and the head,
+// The image of a Detector as a whole, which the previous release kept: a version, the length of a JSON head and the head,
 // which holds what is small, then the lives of all actors in a fixed layout.
 const imageVersion = 1
 
@@ -18,7 +18,8 @@ type imageHead struct {
 	Identity   map[nhi.ID][]Term
 	Credential map[nhi.CredentialID][]Term
 	Stories    []savedStory
-	Young, Old int // numbers of lives
+	Young, Old int    `json:",omitempty"` // numbers of lives
+	Round      uint32 `json:",omitempty"` // of the young, see [Detector.Image]
 }
 
 type savedStory struct {
@@ -29,10 +30,8 @@ type savedStory struct {
 // MarshalBinary returns all that the Detector remembers, except the windows
 // of the last minutes: after a restart they begin anew.
 func (d *Detector) MarshalBinary() ([]byte, error) {
-	head := imageHead{
-		Now: d.now, Identity: d.ledger.identity, Credential: d.ledger.credential,
-		Young: len(d.actors.young), Old: len(d.actors.old),
-	}
+	head := d.head()
+	head.Young, head.Old = len(d.actors.young), len(d.actors.old)
 	lives := make([]life, 0, head.Young+head.Old)
 	for _, generation := range []map[uint64]*actor{d.actors.young, d.actors.old} {
 		from := len(lives)
@@ -88,33 +87,19 @@ func (d *Detector) UnmarshalBinary(b []byte) error {
 }
 
 func (d *Detector) restore(head *imageHead, lives []life) {
-	d.now, d.tick, d.active = head.Now, head.Now/window, nil
-	d.ledger = NewLedger(d.set.HalfLife)
-	if head.Identity != nil {
-		d.ledger.identity = head.Identity
-	}
-	if head.Credential != nil {
-		d.ledger.credential = head.Credential
-	}
-	d.actors = newGenerations(d.set.Actors)
+	d.begin(head)
 	all := make(map[uint64]*actor, len(lives))
 	for i, l := range lives {
-		a := &actor{life: l}
-		if all[l.Key] = a; i < head.Young {
-			d.actors.young[l.Key] = a
-		} else {
-			d.actors.old[l.Key] = a
+		a := &actor{life: l, round: d.actors.round}
+		if i >= head.Young {
+			a.round--
 		}
-	}
-	for _, s := range head.Stories {
-		a := all[s.Actor]
-		if a == nil || s.Story == nil || d.rules.byID[s.Story.top().Rule] == nil || len(a.stories) >= maxStories {
+		if all[l.Key] != nil || !d.actors.take(a) {
 			continue
 		}
-		a.stories = append(a.stories, s.Story)
-		if !a.listed {
-			a.listed = true
-			d.active = append(d.active, a)
-		}
+		all[l.Key] = a
+		d.actors.settle(a)
+		d.mark(a)
 	}
+	d.resume(head.Stories, all)
 }

@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/muster-id/muster/internal/baseline"
 	"github.com/muster-id/muster/internal/checkpoint"
+	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/surprise/pages"
 )
 
@@ -25,11 +27,11 @@ const (
 	// OldFolder is that of the previous release.
 	OldFolder = "learned"
 
-	placePart, originPart, detectPart, seenPart = "position", "origin", "detector", "seen"
+	placePart, originPart, seenPart = "position", "origin", "seen"
 )
 
 // Specs are the tables of the folder.
-var Specs = pages.Specs
+var Specs = append(slices.Clone(pages.Specs), detect.Spec)
 
 // A Save is how the last save went.
 type Save struct {
@@ -66,6 +68,7 @@ func (l *Learner) save() error {
 	if err := s.commit(l.folder); err != nil {
 		l.Mind.Normal.Return(s.normal)
 		l.mu.Lock()
+		l.Mind.Detector.Return(s.detector)
 		l.snapped = place{}
 		l.mu.Unlock()
 		return fmt.Errorf("save what was learned: %w", err)
@@ -89,7 +92,7 @@ type place struct {
 type snapshot struct {
 	place    place
 	normal   *baseline.Snapshot
-	detector []byte
+	detector *detect.Image
 	seen     []byte
 }
 
@@ -101,13 +104,13 @@ func (l *Learner) snapshot() (*snapshot, error) {
 	if l.waiting > 0 || l.folder == nil || now == l.snapped && l.Mind.Normal.Dirty() == 0 {
 		return nil, nil
 	}
-	detector, err := l.Mind.Detector.MarshalBinary()
-	if err != nil {
-		return nil, fmt.Errorf("save the detector: %w", err)
-	}
 	seen, err := l.Mind.seen.MarshalBinary()
 	if err != nil {
 		return nil, fmt.Errorf("save the events seen: %w", err)
+	}
+	detector, err := l.Mind.Detector.Image()
+	if err != nil {
+		return nil, fmt.Errorf("save the detector: %w", err)
 	}
 	l.snapped = now
 	return &snapshot{place: now, normal: l.Mind.Normal.Snapshot(), detector: detector, seen: seen}, nil
@@ -118,10 +121,14 @@ func (s *snapshot) commit(folder *checkpoint.Folder) error {
 	if err != nil {
 		return err
 	}
+	actors, err := s.detector.Delta()
+	if err != nil {
+		return err
+	}
 	at := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.place.activity), s.place.decisions)
 	return folder.Commit([]checkpoint.Part{
-		{Name: placePart, Data: at}, {Name: originPart, Data: []byte(s.place.origin)}, {Name: detectPart, Data: s.detector}, {Name: seenPart, Data: s.seen}, normal,
-	}, s.normal.Pages.Deltas(folder))
+		{Name: placePart, Data: at}, {Name: originPart, Data: []byte(s.place.origin)}, {Name: seenPart, Data: s.seen}, s.detector.Part(), normal,
+	}, append(s.normal.Pages.Deltas(folder), actors))
 }
 
 // relieve saves when so much changed that the next save would take long. It is
@@ -196,10 +203,11 @@ func (l *Learner) open(ctx context.Context) error {
 	if state == nil {
 		return l.takeOver(ctx)
 	}
-	for name, into := range map[string]interface{ UnmarshalBinary([]byte) error }{detectPart: l.Mind.Detector, seenPart: l.Mind.seen} {
-		if err := into.UnmarshalBinary(state.Parts[name]); err != nil {
-			return fmt.Errorf("%s: %w: part %q: %w", filepath.Join(dir, checkpoint.File), checkpoint.ErrDamaged, name, err)
-		}
+	if err := l.Mind.Detector.Restore(folder, state); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	if err := l.Mind.seen.UnmarshalBinary(state.Parts[seenPart]); err != nil {
+		return fmt.Errorf("%s: %w: part %q: %w", filepath.Join(dir, checkpoint.File), checkpoint.ErrDamaged, seenPart, err)
 	}
 	if err := l.setPlace(state.Parts[placePart], state.Parts[originPart]); err != nil {
 		return fmt.Errorf("%s: %w", filepath.Join(dir, checkpoint.File), err)

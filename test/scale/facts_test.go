@@ -186,11 +186,14 @@ func TestAServerAtScale(t *testing.T) {
 	began, used := time.Now(), cpu()
 	imported(t, dir, 0, identities, "")
 	var text strings.Builder
-	fmt.Fprintf(&text, "%d identities, %d credentials in SQLite.\n\n| what | wall | processor | generation | heap | resident |\n|---|---|---|---|---|---|\n", identities, identities*perIdentity)
+	fmt.Fprintf(&text, "%d identities, each with its page, and %d credentials in SQLite.\n\n| what | wall | processor | generation | heap | resident |\n|---|---|---|---|---|---|\n", identities, identities*perIdentity)
 	row := func(what string, wall, cpu time.Duration, generation nhi.Generation) {
 		fmt.Fprintf(&text, "| %s | %v | %v | %d | %d MB | %d MB |\n", what, wall.Round(10*time.Millisecond), cpu.Round(10*time.Millisecond), generation, heap()>>20, resident(t)>>20)
 	}
 	row("import", time.Since(began), cpu()-used, 0)
+	began, used = time.Now(), cpu()
+	learned(t, dir)
+	row("a page for each identity", time.Since(began), cpu()-used, 0)
 	var reached nhi.Generation
 	start := func(what string) time.Duration {
 		at, used := time.Now(), cpu()
