@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io/fs"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -26,6 +27,10 @@ var specs = []checkpoint.Spec{{Name: "wide", Size: 64}, {Name: "narrow", Size: 1
 type model struct {
 	rows map[string][]string // by table
 	part string
+}
+
+func (m model) equal(o model) bool {
+	return m.part == o.part && maps.EqualFunc(m.rows, o.rows, slices.Equal[[]string])
 }
 
 func (m model) clone() model {
@@ -129,7 +134,7 @@ func TestACrashLeavesTheStateBeforeOrAfter(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			seeds := 1
 			if strings.Contains(how, "some") {
-				seeds = 3
+				seeds = 2
 			}
 			for seed := range seeds {
 				for left := 0; crashed(t, how, left, uint64(seed)); left++ {
@@ -167,8 +172,7 @@ func crashed(t *testing.T, how string, left int, seed uint64) bool {
 		if err != nil {
 			t.Fatalf("%s after %d operations, seed %d: %v", how, left, seed, err)
 		}
-		is := cmp.Equal(u.model, before, cmp.AllowUnexported(model{})) || cmp.Equal(u.model, after, cmp.AllowUnexported(model{}))
-		if !is {
+		if !u.model.equal(before) && !u.model.equal(after) {
 			t.Fatalf("%s after %d operations, seed %d: neither before nor after:\n%s", how, left, seed, cmp.Diff(after, u.model, cmp.AllowUnexported(model{})))
 		}
 		u.change(chance, "again")

@@ -67,6 +67,7 @@ type Learner struct {
 	failing  atomic.Pointer[error] // why something waits; nil when nothing does
 	lastSave atomic.Pointer[Save]
 	held     atomic.Bool  // somebody copies the folder
+	most     int          // changed pages after which to save; 0: baseline.MaxDirty
 	again    atomic.Int64 // Unix nanoseconds from which relieve may try again
 
 	saving sync.Mutex         // one save at a time; taken before mu

@@ -1,6 +1,7 @@
 package learning
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -135,7 +136,7 @@ func (s *snapshot) commit(folder *checkpoint.Folder) error {
 // called before a batch is taken, and learning waits for it. When it fails,
 // learning goes on: to see a thief is worth more than a short save.
 func (l *Learner) relieve() {
-	if l.Mind.Normal.Dirty() < baseline.MaxDirty || l.held.Load() || time.Now().UnixNano() < l.again.Load() {
+	if l.Mind.Normal.Dirty() < cmp.Or(l.most, baseline.MaxDirty) || l.held.Load() || time.Now().UnixNano() < l.again.Load() {
 		return
 	}
 	if err := l.Save(); err != nil {

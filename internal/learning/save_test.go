@@ -11,8 +11,6 @@ import (
 	"github.com/muster-id/muster/internal/baseline"
 	"github.com/muster-id/muster/internal/checkpoint"
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/surprise"
-	"github.com/muster-id/muster/internal/surprise/pages"
 )
 
 // bare is a Learner that only loads and saves.
@@ -146,23 +144,53 @@ func TestNobodySavesWhileTheFolderIsCopied(t *testing.T) {
 
 func TestLearningSavesByItselfWhenMuchHasChanged(t *testing.T) {
 	b := newBench(t)
-	l, stop := b.start()
-	b.until("the place to be found", func() bool { l.mu.Lock(); defer l.mu.Unlock(); return l.placed })
-	normal := l.Mind.Normal
-	for n := range baseline.MaxDirty {
-		ev := used("", time.Now())
+	l := b.bare(baseline.Settings{})
+	l.Inventory, l.Notices, l.Wake, l.most = b.inv, b.notices, func() {}, 50
+	if err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	take := func(n int, position uint64) {
+		t.Helper()
+		ev := used(fmt.Sprint(n), time.Now())
 		ev.Identity = nhi.IdentityID("aws", "1", fmt.Sprint(n))
-		normal.Observe(&ev, true)
+		if err := l.apply(t.Context(), batch{events: []nhi.Event{ev}}, "activity", position); err != nil {
+			t.Fatal(err)
+		}
 	}
-	b.publish(used("1", time.Now()))
-	b.until("the event", func() bool { return l.position() == 1 })
-	if got := l.LastSave().Pages; got < baseline.MaxDirty {
-		t.Errorf("the last save had %d pages, want %d", got, baseline.MaxDirty)
+	for n := range 50 {
+		take(n, uint64(n+1))
 	}
-	stop()
-	dir := filepath.Join(b.dir, Folder)
-	info, err := os.Stat(filepath.Join(dir, pages.PagesTable))
-	if err != nil || info.Size() < baseline.MaxDirty*surprise.PageSize {
-		t.Errorf("the pages are not in their table: %v, %v", info, err)
+	if got := l.LastSave().Pages; got != 0 {
+		t.Errorf("%d pages were saved before there were enough", got)
+	}
+	take(50, 51)
+	if got := l.LastSave().Pages; got != 50 {
+		t.Errorf("the last save had %d pages, want the 50 before the event", got)
+	}
+	if got := l.Mind.Normal.Dirty(); got != 1 {
+		t.Errorf("%d pages wait, want that of the event", got)
+	}
+}
+
+func TestLearningGoesOnWhenItCannotBeSaved(t *testing.T) {
+	b := newBench(t)
+	l := b.bare(baseline.Settings{})
+	l.Inventory, l.Notices, l.Wake, l.most = b.inv, b.notices, func() {}, 1
+	if err := l.Load(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.folder.Close(); err != nil { // every save fails from now on
+		t.Fatal(err)
+	}
+	for n := range 5 {
+		if err := l.apply(t.Context(), batch{events: []nhi.Event{used(fmt.Sprint(n), time.Now())}}, "activity", uint64(n+1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := l.Mind.Normal.Page(user).Count(); got != 5 {
+		t.Errorf("%d events were learned, want 5", got)
+	}
+	if l.Save() == nil || l.Mind.Normal.Dirty() != 1 || l.Saved() != 0 {
+		t.Errorf("what could not be saved counts as saved: %d pages wait", l.Mind.Normal.Dirty())
 	}
 }

@@ -37,6 +37,9 @@ func (b *backups) Backup(ctx context.Context, to io.Writer, recipients []string)
 		return nhi.Invalidf("recipients: %v", err)
 	}
 	s := b.server
+	if err := s.learner.Save(); err != nil { // what was saved before is as good, but older
+		slog.Warn("what was learned could not be saved before the backup", "error", err)
+	}
 	_, err := archive.Write(ctx, to, lock, archive.Source{Data: s.settings.Data, Store: s.db, Program: s.settings.Version, Hold: s.learner.Hold})
 	return err
 }

@@ -9,8 +9,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/audit"
@@ -101,6 +103,62 @@ func TestARestoredInstallationIsTheOneThatWasBackedUp(t *testing.T) {
 	again := start(t, data) // told once
 	if got := again.acts()["installation.restore"]; got != 1 {
 		t.Errorf("a second start told of the restore %d times", got)
+	}
+}
+
+func TestWhatIsNormalComesBackFromABackup(t *testing.T) {
+	id, err := agefile.Temporary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := start(t, t.TempDir())
+	point, cred := r.furnish()
+	who := nhi.ID(cred.Identity)
+	r.ask(point, "Bearer "+cred.Key, "GET", "/payments/1", "203.0.113.7")
+	r.until("the call to be learned", func() bool { return r.mind().Page(who) != nil })
+	token, err := os.ReadFile(filepath.Join(r.data, "admin.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var file bytes.Buffer
+	stop, saving := make(chan struct{}), make(chan error, 1)
+	go func() { // somebody learns and saves all the time
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				saving <- nil
+				return
+			default:
+			}
+			ev := nhi.Event{Time: time.Now(), Identity: nhi.IdentityID("aws", "1", strconv.Itoa(n)), Provider: "aws", Source: "src", Status: nhi.Success}
+			r.mind().Observe(&ev, true)
+			if err := r.learner.Save(); err != nil {
+				saving <- err
+				return
+			}
+		}
+	}()
+	_, err = r.api.Backup(t.Context(), client.BackupRequest{Recipients: id.Recipients()}, &file)
+	close(stop)
+	if err := errors.Join(err, <-saving); err != nil {
+		t.Fatal(err)
+	}
+	r.halt()
+	data := filepath.Join(t.TempDir(), "restored")
+	done, err := archive.Restore(t.Context(), &file, agefile.Key{Identity: id}, archive.Target{Data: data, Open: openStore})
+	if err != nil || !done.Learned {
+		t.Fatalf("restored %+v, %v", done, err)
+	}
+	write(t, filepath.Join(data, "admin.token"), string(token))
+	n := start(t, data)
+	page := n.mind().Page(who)
+	if page == nil || page.Count() != 1 {
+		t.Fatal("what was learned did not come back")
+	}
+	for i := range n.mind().Stats().Pages - 1 {
+		if n.mind().Page(nhi.IdentityID("aws", "1", strconv.Itoa(i))) == nil {
+			t.Errorf("page %d is damaged or gone", i)
+		}
 	}
 }
 

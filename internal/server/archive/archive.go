@@ -50,7 +50,7 @@ type Source struct {
 // folders hold files that are copied. Only such names are: a lock or a reserve
 // means nothing elsewhere.
 var folders = map[string]*regexp.Regexp{
-	normal:      regexp.MustCompile(`^(checkpoint|pages|slots|actors)$`),
+	normal:      regexp.MustCompile(`^(checkpoint|slots|actors|pages)(-[0-9]{4})?$`),
 	old:         regexp.MustCompile(`^(pages|detector|seen|position|origin)$`),
 	"audit":     regexp.MustCompile(`^([0-9]{20}\.[a-z]{1,8}|audit\.pub|checkpoint\.json)$`),
 	"decisions": regexp.MustCompile(`^[0-9]{20}\.[a-z]{1,8}$`),
@@ -78,7 +78,7 @@ func Write(ctx context.Context, to io.Writer, lock agefile.Lock, from Source) (W
 	if err != nil {
 		return Written{}, fmt.Errorf("back up: %w", err)
 	}
-	out := &output{ctx: ctx, w: w, from: from}
+	out := &output{ctx: ctx, w: w, from: from, piece: maxPiece}
 	for _, step := range []func() error{out.learned, out.keys, out.store, func() error { return out.folder("audit", "audit") }, func() error { return out.folder("decisions", "decisions") }} {
 		if err := errors.Join(ctx.Err(), step()); err != nil {
 			return out.done, fmt.Errorf("back up %s: %w", from.Data, err)
@@ -91,10 +91,11 @@ func Write(ctx context.Context, to io.Writer, lock agefile.Lock, from Source) (W
 }
 
 type output struct {
-	ctx  context.Context
-	w    *backup.Writer
-	from Source
-	done Written
+	ctx   context.Context
+	w     *backup.Writer
+	from  Source
+	piece int64 // of a file in one part
+	done  Written
 }
 
 // learned copies what was learned. Its files belong together, so nobody may save
@@ -209,11 +210,35 @@ func (o *output) files(folder string, files []*os.File) error {
 		if folder != "" {
 			name = folder + "/" + name
 		}
-		if err := errors.Join(o.ctx.Err(), o.w.Add(name, info.Size(), f)); err != nil {
+		if err := o.pieces(name, info.Size(), f); err != nil {
 			return err
 		}
-		o.done.Parts++
-		o.done.Bytes += info.Size()
 	}
 	return nil
+}
+
+// maxPiece is how much of a file goes into one part: no part of a backup may
+// have over 2 GB.
+const maxPiece = 1 << 30
+
+// pieces adds a file as one part, or a large one as several: name, name-0001,
+// name-0002, and so on.
+func (o *output) pieces(name string, size int64, from io.Reader) error {
+	for n := 0; n == 0 || size > 0; n++ {
+		piece := min(size, o.piece)
+		if err := errors.Join(o.ctx.Err(), o.w.Add(pieceName(name, n), piece, from)); err != nil {
+			return err
+		}
+		size -= piece
+		o.done.Parts++
+		o.done.Bytes += piece
+	}
+	return nil
+}
+
+func pieceName(name string, n int) string {
+	if n == 0 {
+		return name
+	}
+	return fmt.Sprintf("%s-%04d", name, n)
 }

@@ -148,6 +148,10 @@ type input struct {
 	to   Target
 	done Restored
 	seen map[string]bool
+	// whole is the file that the last part belongs to, if it may have another
+	// piece, and pieces is how many it has.
+	whole  string
+	pieces int
 }
 
 // unpack writes every part to where it belongs, inside of two folders of ours
@@ -201,12 +205,30 @@ func (in *input) file(name string, body io.Reader) error {
 		}
 	}
 	in.seen[folder] = true
-	f, err := os.OpenFile(filepath.Join(in.dir, filepath.FromSlash(name)), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	name, mode := in.place(name)
+	if strings.Contains(name, "-") {
+		return fmt.Errorf("%w: %q is out of order", backup.ErrDamaged, name)
+	}
+	f, err := os.OpenFile(filepath.Join(in.dir, filepath.FromSlash(name)), mode, 0o600)
 	if err != nil {
 		return fmt.Errorf("%w: %w", backup.ErrDamaged, err)
 	}
 	_, err = io.Copy(f, body)
 	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// place says which file a part belongs to: one of its own, which must not be
+// there, or the one before, when the part is its next piece.
+func (in *input) place(name string) (file string, mode int) {
+	if in.whole != "" && name == pieceName(in.whole, in.pieces) {
+		in.pieces++
+		return in.whole, os.O_APPEND | os.O_WRONLY
+	}
+	in.whole, in.pieces = "", 0
+	if strings.HasPrefix(name, normal+"/") && !strings.Contains(name, "-") {
+		in.whole, in.pieces = name, 1
+	}
+	return name, os.O_CREATE | os.O_EXCL | os.O_WRONLY
 }
 
 // verify proves what can be proven without the store.

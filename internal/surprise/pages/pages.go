@@ -384,14 +384,17 @@ func (b *Book) grow(count int) error {
 
 // place makes the next region: mapped if possible, and else in the heap.
 func (b *Book) place(from, to int) (err error) {
-	if b.folder == nil {
-		b.region = make([]surprise.Page, chunkPages)
+	var file checkpoint.Open
+	if b.folder != nil {
+		file = b.folder.Table(PagesTable)
+	}
+	if file == nil { // there is none, or it is closed
+		b.region, b.mapped = make([]surprise.Page, chunkPages), false
 		return nil
 	}
 	// A region is as large as all before it, within bounds, or what is needed.
 	count := min(max(from, chunkPages), regionPages)
 	count = max(count, (to-from+chunkPages-1)/chunkPages*chunkPages)
-	file := b.folder.Table(PagesTable)
 	b.mapped = true
 	if b.region, err = mapPages(file, from, count); err != nil {
 		b.mapped = false

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -105,8 +106,8 @@ func TestACrashLeavesThePagesBeforeOrAfter(t *testing.T) {
 			disk := checkpointtest.New(t, dir, left)
 			before, after := map[nhi.Number]string{}, map[nhi.Number]string{}
 			b, folder, err := open(disk)
-			for n := 0; err == nil && n < 4; n++ {
-				for range 6 {
+			for n := 0; err == nil && n < 3; n++ {
+				for range 4 {
 					learn(t, b, chance.IntN(300), chance.Uint64N(1000))
 				}
 				after = content(b)
@@ -123,7 +124,7 @@ func TestACrashLeavesThePagesBeforeOrAfter(t *testing.T) {
 			disk.Crash(power, left%2 == 0, chance)
 			back, folder := mustOpen(t, dir)
 			got := content(back)
-			if !cmp.Equal(got, before) && !cmp.Equal(got, after) {
+			if !maps.Equal(got, before) && !maps.Equal(got, after) {
 				t.Fatalf("power lost %v after %d operations: neither before nor after:\n%s", power, left, cmp.Diff(after, got))
 			}
 			learn(t, back, 1, 5)
@@ -143,10 +144,10 @@ func TestACrashLeavesThePagesBeforeOrAfter(t *testing.T) {
 func TestPagesComeBackFromTheirFile(t *testing.T) {
 	dir := t.TempDir()
 	b, folder := mustOpen(t, dir)
-	const many = 3 * regionPages / 2
+	const many = 3*chunkPages + 9
 	for n := range many {
 		learn(t, b, n, uint64(n))
-		if n%1000 == 0 {
+		if n%200 == 0 {
 			mustSave(t, b, folder)
 		}
 	}
@@ -159,7 +160,7 @@ func TestPagesComeBackFromTheirFile(t *testing.T) {
 		}
 	}
 	back, _ := mustOpen(t, dir)
-	if back.Len() != many || !cmp.Equal(want, content(back)) {
+	if back.Len() != many || !maps.Equal(want, content(back)) {
 		t.Errorf("%d of %d pages came back as they were", back.Len(), many)
 	}
 	if _, ok := back.Find(number(many)); ok {
@@ -325,14 +326,14 @@ func FuzzHostileSlots(f *testing.F) {
 func TestReadersNeverWaitForTheWriterNorTheSaver(t *testing.T) {
 	dir := t.TempDir()
 	first, folder := mustOpen(t, dir)
-	for n := range 600 {
+	for n := range 300 {
 		learn(t, first, n, 1)
 	}
 	mustSave(t, first, folder)
 	b, folder := mustOpen(t, dir) // nothing is checked yet
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
-	for r := range 3 {
+	for r := range 2 {
 		readers.Go(func() {
 			chance := rand.New(rand.NewPCG(uint64(r), 1))
 			for {
@@ -341,7 +342,7 @@ func TestReadersNeverWaitForTheWriterNorTheSaver(t *testing.T) {
 					return
 				default:
 				}
-				n := chance.IntN(1000)
+				n := chance.IntN(400)
 				slot, ok := b.Find(number(n))
 				if !ok {
 					continue
@@ -356,9 +357,9 @@ func TestReadersNeverWaitForTheWriterNorTheSaver(t *testing.T) {
 		})
 	}
 	chance := rand.New(rand.NewPCG(9, 9))
-	for round := range 30 {
-		for range 50 {
-			learn(t, b, chance.IntN(1000), uint64(round))
+	for round := range 8 {
+		for range 30 {
+			learn(t, b, chance.IntN(400), uint64(round))
 		}
 		mustSave(t, b, folder)
 	}
@@ -378,7 +379,7 @@ func TestASnapshotCostsWhatChangedNotWhatThereIs(t *testing.T) {
 			}
 		}
 		b.Snapshot(0)
-		return testing.AllocsPerRun(20, func() {
+		return testing.AllocsPerRun(10, func() {
 			for n := range 100 {
 				b.Write(Slot(n * (total / 100)))
 			}
@@ -387,8 +388,8 @@ func TestASnapshotCostsWhatChangedNotWhatThereIs(t *testing.T) {
 			}
 		})
 	}
-	if few, many := cost(1000), cost(50_000); many > few+1 {
-		t.Errorf("a snapshot of 100 pages allocates %v times among 1,000 and %v among 50,000", few, many)
+	if few, many := cost(500), cost(4000); many > few+1 {
+		t.Errorf("a snapshot of 100 pages allocates %v times among 500 and %v among 4,000", few, many)
 	}
 }
 
@@ -418,12 +419,12 @@ func TestTheHeapHoldsLittleForEachPage(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := heap()
-	const many = 40_000
+	const many = 4000
 	for n := range many {
 		if _, err := b.Add(nhi.Number{Hi: uint64(n), Lo: 1}, 0); err != nil {
 			t.Fatal(err)
 		}
-		if b.Dirty() == 4000 {
+		if b.Dirty() == 1000 {
 			mustSave(t, b, folder)
 		}
 	}
