@@ -138,7 +138,7 @@ func TestWhatIsNormalComesBackFromABackup(t *testing.T) {
 			}
 		}
 	}()
-	_, err = r.api.Backup(t.Context(), client.BackupRequest{Recipients: id.Recipients()}, &file)
+	_, err = r.api.MakeBackup(t.Context(), client.BackupRequest{Recipients: id.Recipients()}, &file)
 	close(stop)
 	if err := errors.Join(err, <-saving); err != nil {
 		t.Fatal(err)
