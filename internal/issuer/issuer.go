@@ -167,7 +167,7 @@ type Config struct {
 	Points      Points
 	// Admin names the administrator who sends a request, if one does. Nil:
 	// nobody revokes but holders.
-	Admin    func(*http.Request) (name string, ok bool)
+	Admin func(*http.Request) (name string, ok bool)
 	// Unproven is told of a request whose sender did not prove what was
 	// claimed, with the OAuth error code that is the answer. It must not block.
 	// Nil: nobody is told.

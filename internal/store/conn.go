@@ -53,6 +53,31 @@ func (c *conn) done(query string, s *statement) {
 	s.Close() // a spare: nothing depends on how its closing goes
 }
 
+// A Deferrer is a driver's connection that can hold a statement back until the
+// next one and send both in one trip. When one that was held back fails, the
+// connection must refuse everything after it: nobody waited for its answer.
+type Deferrer interface {
+	// Defer holds a statement back, or sends it with those before it.
+	Defer(ctx context.Context, query string, args []any) error
+}
+
+// queue runs a statement whose result nobody needs, at the latest with the next
+// one. Its error may be that one's, and ends the transaction.
+func (c *conn) queue(ctx context.Context, query string, args ...any) error {
+	deferred := false
+	err := c.c.Raw(func(driver any) error {
+		d, ok := driver.(Deferrer)
+		if deferred = ok; !ok {
+			return nil
+		}
+		return d.Defer(ctx, query, args)
+	})
+	if err != nil || deferred {
+		return err
+	}
+	return c.exec(ctx, query, args...)
+}
+
 func (c *conn) exec(ctx context.Context, query string, args ...any) error {
 	s, err := c.prepare(ctx, query)
 	if err != nil {

@@ -244,8 +244,11 @@ func (tx *Tx) number(ctx context.Context) error {
 	for i := range tx.pending {
 		c := &tx.pending[i]
 		c.Seq = nhi.Generation(tx.generation + int64(i) + 1)
-		_, err := tx.Exec(ctx, insert, int64(c.Seq), string(c.Subject), c.Key, c.Version, c.At.UnixMicro(), string(c.Payload))
-		if err != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		args := []any{int64(c.Seq), string(c.Subject), c.Key, int64(c.Version), c.At.UnixMicro(), string(c.Payload)}
+		if err := tx.conn.queue(context.WithoutCancel(ctx), insert, legible(args)...); err != nil {
 			return fmt.Errorf("write change %d: %w", c.Seq, err)
 		}
 	}

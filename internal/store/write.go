@@ -175,7 +175,7 @@ func (db *DB) run(ctx context.Context, w *write) error {
 	if w.err = w.ctx.Err(); w.err != nil {
 		return nil
 	}
-	if err := db.writer.exec(ctx, "SAVEPOINT one"); err != nil {
+	if err := db.writer.queue(ctx, "SAVEPOINT one"); err != nil {
 		return fmt.Errorf("savepoint: %w", db.explain(err))
 	}
 	tx := &Tx{conn: db.writer, writes: true, generation: db.at.seq, pruned: db.at.pruned}
@@ -186,7 +186,7 @@ func (db *DB) run(ctx context.Context, w *write) error {
 			return fmt.Errorf("the transaction is lost: %w", db.explain(err))
 		}
 	}
-	if err := db.writer.exec(ctx, "RELEASE SAVEPOINT one"); err != nil {
+	if err := db.writer.queue(ctx, "RELEASE SAVEPOINT one"); err != nil {
 		return fmt.Errorf("release: %w", db.explain(err))
 	}
 	if w.err == nil && w.panicked == nil {
@@ -216,7 +216,7 @@ func (db *DB) call(w *write, tx *Tx) error {
 // commit writes how far the sequence has come and commits.
 func (db *DB) commit(ctx context.Context) error {
 	if db.at.seq != db.from {
-		if err := db.writer.exec(ctx, `UPDATE generation SET seq = $1 WHERE id = 1`, db.at.seq); err != nil {
+		if err := db.writer.queue(ctx, `UPDATE generation SET seq = $1 WHERE id = 1`, db.at.seq); err != nil {
 			return fmt.Errorf("write the sequence: %w", db.explain(err))
 		}
 	}

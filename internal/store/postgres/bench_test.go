@@ -1,7 +1,9 @@
 package postgres_test
 
 import (
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/muster-id/muster/internal/store"
 	"github.com/muster-id/muster/internal/store/postgres/pgtest"
@@ -14,6 +16,18 @@ func BenchmarkWrite(b *testing.B) {
 	cluster.Create(b, "m")
 	db := open(b, cluster.URL("m"))
 	b.ReportAllocs()
+	own := func() time.Duration {
+		var u syscall.Rusage
+		if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+			b.Fatal(err)
+		}
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	}
+	before, theirs := own(), cluster.CPU()
+	defer func() {
+		b.ReportMetric(float64((own()-before).Microseconds())/float64(b.N), "own-cpu-us/op")
+		b.ReportMetric(float64((cluster.CPU()-theirs).Microseconds())/float64(b.N), "server-cpu-us/op")
+	}()
 	b.SetParallelism(32)
 	b.ResetTimer()
 	b.RunParallel(func(pb *testing.PB) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -40,16 +41,79 @@ func (c connector) Connect(ctx context.Context) (driver.Conn, error) {
 // rows are open, the rest of them is read into memory first.
 type connection struct {
 	*stdlib.Conn
-	limit time.Duration
-	open  *rows // whose rest is still with the server
+	limit  time.Duration
+	open   *rows      // whose rest is still with the server
+	held   *pgx.Batch // statements for the next trip; nil: none
+	failed error      // of a statement that was held back
 }
 
+// mostHeld is how many statements are held back.
+const mostHeld = 500
+
 // settle makes the connection free for the next statement.
-func (c *connection) settle() error {
-	if c.open == nil {
+func (c *connection) settle(ctx context.Context) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	if c.held == nil {
 		return nil
 	}
-	return c.open.keep()
+	_, err := c.send(ctx)
+	return err
+}
+
+// ready is settle for a statement that goes with those held back.
+func (c *connection) ready() error {
+	switch {
+	case c.failed != nil:
+		return c.failed
+	case c.open != nil:
+		return c.open.keep()
+	}
+	return nil
+}
+
+// Defer implements store.Deferrer. A statement that was held back and fails
+// ends the connection's use: what came after it was never run.
+func (c *connection) Defer(ctx context.Context, query string, args []any) error {
+	if err := c.ready(); err != nil {
+		return err
+	}
+	if c.held == nil {
+		c.held = &pgx.Batch{}
+	}
+	c.held.Queue(query, args...)
+	if c.held.Len() < mostHeld {
+		return nil
+	}
+	return c.settle(ctx)
+}
+
+// send sends what is held back and then the given statements, in one trip, and
+// returns how many rows the last of all touched.
+func (c *connection) send(ctx context.Context, last ...*pgx.QueuedQuery) (touched int64, err error) {
+	batch := c.held
+	c.held = nil
+	before := batch.Len()
+	for _, q := range last {
+		batch.Queue(q.SQL, q.Arguments...)
+	}
+	ctx, cancel := c.context(ctx)
+	defer cancel()
+	results := c.Conn.Conn().SendBatch(ctx, batch)
+	for i := range batch.Len() {
+		tag, failed := results.Exec()
+		if failed != nil {
+			if i < before {
+				c.failed = fmt.Errorf("a statement before it: %w", failed)
+				failed = c.failed
+			}
+			_ = results.Close() // it has nothing to add
+			return 0, failed
+		}
+		touched = tag.RowsAffected()
+	}
+	return touched, results.Close()
 }
 
 func (c *connection) context(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -61,7 +125,7 @@ func (c *connection) context(ctx context.Context) (context.Context, context.Canc
 
 // PrepareContext implements driver.ConnPrepareContext.
 func (c *connection) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
-	if err := c.settle(); err != nil {
+	if err := c.ready(); err != nil {
 		return nil, err
 	}
 	ctx, cancel := c.context(ctx)
@@ -76,7 +140,7 @@ func (c *connection) PrepareContext(ctx context.Context, query string) (driver.S
 // ExecContext implements driver.ExecerContext. Without arguments the text may
 // hold many statements, as migrations do, and may take its time.
 func (c *connection) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
-	if err := c.settle(); err != nil {
+	if err := c.settle(ctx); err != nil {
 		return nil, err
 	}
 	if len(args) > 0 {
@@ -93,7 +157,7 @@ func (c *connection) ExecContext(ctx context.Context, query string, args []drive
 
 // QueryContext implements driver.QueryerContext.
 func (c *connection) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
-	if err := c.settle(); err != nil {
+	if err := c.settle(ctx); err != nil {
 		return nil, err
 	}
 	ctx, cancel := c.context(ctx)
@@ -114,7 +178,7 @@ type statement struct {
 }
 
 func (s *statement) Close() error {
-	if err := s.c.settle(); err != nil {
+	if err := s.c.ready(); err != nil {
 		return err
 	}
 	return s.inner.Close()
@@ -129,7 +193,7 @@ func (s *statement) Exec([]driver.Value) (driver.Result, error) { return nil, er
 func (s *statement) Query([]driver.Value) (driver.Rows, error) { return nil, errNoContext }
 
 func (s *statement) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
-	if err := s.c.settle(); err != nil {
+	if err := s.c.settle(ctx); err != nil {
 		return nil, err
 	}
 	ctx, cancel := s.c.context(ctx)

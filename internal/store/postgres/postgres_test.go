@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -379,5 +380,62 @@ func TestAPasswordFileThatOthersCanReadIsRefused(t *testing.T) {
 	_, err := postgres.Open(t.Context(), postgres.Settings{URL: pgtest.Database(t), PasswordFile: file})
 	if !errors.Is(err, nhi.ErrInvalid) || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("err = %v", err)
+	}
+}
+
+// TestAChangeThatCannotBeWrittenTakesNobodyElsesWriteForDone has PostgreSQL
+// refuse some changes, whose statements travel with those of the next write:
+// whoever is told that it is done finds it there, and nobody else.
+func TestAChangeThatCannotBeWrittenTakesNobodyElsesWriteForDone(t *testing.T) {
+	at := pgtest.Database(t)
+	db := open(t, at)
+	raw, err := sql.Open("pgx", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	if _, err := raw.ExecContext(t.Context(), `ALTER TABLE change ADD CONSTRAINT no_bad CHECK (key <> 'bad')`); err != nil {
+		t.Fatal(err)
+	}
+	const writers = 60
+	errs := make([]error, writers)
+	var wg sync.WaitGroup
+	for i := range writers {
+		wg.Go(func() {
+			_, errs[i] = db.Write(t.Context(), func(tx *store.Tx) error {
+				if err := tx.SetPosition(t.Context(), fmt.Sprint("p", i), 7); err != nil {
+					return err
+				}
+				if i%7 == 3 {
+					return tx.Change("test", "bad", i)
+				}
+				return tx.Change("test", fmt.Sprint("k", i), i)
+			})
+		})
+	}
+	wg.Wait()
+	for i, failed := range errs {
+		if i%7 == 3 && failed == nil {
+			t.Errorf("write %d, whose change was refused, is told that it is done", i)
+		}
+		var there int
+		if err := raw.QueryRowContext(t.Context(), `SELECT COUNT(*) FROM position WHERE consumer = $1`, fmt.Sprint("p", i)).Scan(&there); err != nil {
+			t.Fatal(err)
+		}
+		if (failed == nil) != (there == 1) {
+			t.Errorf("write %d was told %v, and %d of its rows are there", i, failed, there)
+		}
+	}
+	if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return tx.Change("test", "good", 1) }); err != nil {
+		t.Errorf("the next write: %v", err)
+	}
+	changes, err := db.Changes(t.Context(), 0, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range changes {
+		if c.Seq != nhi.Generation(i+1) {
+			t.Fatalf("change %d has the number %d", i+1, c.Seq)
+		}
 	}
 }

@@ -375,18 +375,24 @@ func (c *Cluster) signal(sig syscall.Signal) {
 	}
 }
 
-// CPU is how much processor time the shared server has used, to a hundredth of
-// a second; 0 while there is none, and where the system does not tell.
+// CPU is how much processor time the shared server has used; 0 while there is
+// none.
 func CPU() time.Duration {
 	if shared.cluster == nil {
 		return 0
 	}
-	shared.cluster.mu.Lock()
-	defer shared.cluster.mu.Unlock()
-	if shared.cluster.cmd == nil {
+	return shared.cluster.CPU()
+}
+
+// CPU is how much processor time the server has used, to a hundredth of a
+// second; 0 while it is down, and where the system does not tell.
+func (c *Cluster) CPU() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.cmd == nil {
 		return 0
 	}
-	main := strconv.Itoa(shared.cluster.cmd.Process.Pid)
+	main := strconv.Itoa(c.cmd.Process.Pid)
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	var ticks int64
 	for _, file := range stats {
