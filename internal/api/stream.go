@@ -39,9 +39,8 @@ var topics = []string{"decision", "finding", "action"}
 
 // tails counts the live streams of each caller.
 type tails struct {
-	mu   sync.Mutex // guards open and slow
+	mu   sync.Mutex // guards open
 	open map[string]int
-	slow uint64 // readers that were cut off
 }
 
 // The limits of live streams.
@@ -63,12 +62,9 @@ func (t *tails) begin(who string) error {
 	return nil
 }
 
-func (t *tails) end(who string, slow bool) {
+func (t *tails) end(who string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if slow {
-		t.slow++
-	}
 	if t.open[who]--; t.open[who] == 0 {
 		delete(t.open, who)
 	}
@@ -134,11 +130,14 @@ func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	_ = e.control.SetReadDeadline(time.Time{}) // the request was read; its limit would end the stream
 	err = s.pump(e, l)                         // the reader is gone, too slow, or may read no longer
 	slow := errors.Is(err, os.ErrDeadlineExceeded)
-	s.tails.end(who, slow)
+	s.tails.end(who)
 	switch {
 	case errors.Is(err, nhi.ErrDenied):
 		slog.Info("a live stream was ended: its reader may read no longer", "reader", who)
 	case slow:
+		if s.CutOff != nil {
+			s.CutOff()
+		}
 		slog.Debug("a reader of the live stream was too slow and was cut off", "reader", who)
 	}
 }

@@ -95,6 +95,8 @@ type readership struct {
 	store  *tables.Store
 	api    http.Handler
 	feed   feed
+
+	inventory *inventory.Service // with nobody in it
 }
 
 func newReadership(t *testing.T) *readership {
@@ -109,7 +111,8 @@ func newReadership(t *testing.T) *readership {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.api, _, err = New(frame.Deps{Gate: asked{r.people}, Clean: same, State: quiet{}, Decisions: r.feed, Known: owned{}, Access: pointless{}, Inventory: emptyInventory(t, db)})
+	r.inventory = emptyInventory(t, db)
+	r.api, _, err = New(frame.Deps{Gate: asked{r.people}, Clean: same, State: quiet{}, Decisions: r.feed, Known: owned{}, Access: pointless{}, Inventory: r.inventory})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,6 +65,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("tls_reload_failures_total", "Certificates that were found unusable, so that the one of before stayed.", s.reloadFailures)
 	gauge("geo_age_seconds", "Age of the table of networks.", s.geoAge)
 	counter("decisions_unlogged_total", "Decisions that could not be recorded. Should stay 0.", func() float64 { return float64(s.log.Unlogged()) })
+	counter("stream_readers_cut_off_total", "Readers of the live stream that took nothing for 5 seconds and were cut off.", func() float64 { return float64(s.cutOff.Load()) })
 	counter("decisions_panics_total", "Decisions that ended in a panic and denied. Should stay 0.", func() float64 { return float64(s.decider.Panics()) })
 	counter("policy_errors_total", "Policies that erred while they were evaluated. Should stay 0.", func() float64 { return float64(s.decider.PolicyErrors()) })
 	counter("events_total", "Events taken in.", func() float64 { return float64(s.intake.Events()) })

@@ -136,7 +136,8 @@ type Server struct {
 	router     *notify.Router
 	health     *health.Register
 	reloader   *reload.Reloader
-	answered   atomic.Int64 // nanoseconds that the store took at the last heartbeat
+	cutOff     atomic.Uint64 // readers of the live stream that were too slow
+	answered   atomic.Int64  // nanoseconds that the store took at the last heartbeat
 	clock      health.Clock
 	appends    measure.Appends
 	refusals   measure.Refusals
@@ -403,7 +404,8 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	reported := view.NewReporters(s.intake)
 	s.book = view.NewDoorbook(s.db, s.scanner.RedactString)
 	management, _, err := api.New(frame.Deps{
-		Gate: gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: view.Decisions{Log: s.log}, Findings: view.Findings{Store: found}, Known: s.facts,
+		CutOff: func() { s.cutOff.Add(1) },
+		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: view.Decisions{Log: s.log}, Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups,
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),

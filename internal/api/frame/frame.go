@@ -208,6 +208,10 @@ type Deps struct {
 	// 0 when there is no other process.
 	Stale time.Duration
 
+	// CutOff is told of each reader of the live stream that was too slow; may be
+	// nil.
+	CutOff func()
+
 	Version string
 	Demo    bool
 }
