@@ -76,7 +76,11 @@ const seenVersion = 1
 
 // MarshalBinary writes everything that is remembered.
 func (s *Seen) MarshalBinary() ([]byte, error) {
-	b := make([]byte, 0, 1+len(s.key)+3*8+8*s.Len())
+	return s.AppendBinary(make([]byte, 0, 1+len(s.key)+3*8+8*s.Len()))
+}
+
+// AppendBinary appends what MarshalBinary returns to b.
+func (s *Seen) AppendBinary(b []byte) ([]byte, error) {
 	b = append(b, seenVersion)
 	b = append(b, s.key[:]...)
 	for _, n := range [...]int{s.size, s.young.n, s.old.n} {

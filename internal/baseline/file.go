@@ -86,13 +86,20 @@ type Snapshot struct {
 	names  *names
 }
 
+// Room finds memory for a Snapshot of what has changed so far, and a little more.
+func (l *Learner) Room() *pages.Snapshot {
+	n := l.Dirty()
+	return pages.Room(n + n/8 + 16)
+}
+
 // Snapshot takes what changed since the Snapshot before, which from now on
 // counts as saved: whoever cannot save it calls Return, and who could, Settle.
-// Learning waits while the changed pages are copied; deciding does not.
-func (l *Learner) Snapshot() *Snapshot {
+// Learning waits while the changed pages are copied, into room or, if that is
+// nil, into memory that must be found first; deciding does not.
+func (l *Learner) Snapshot(room *pages.Snapshot) *Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := &Snapshot{Pages: l.book.Snapshot(0), priors: l.priors.Copy(), names: &l.names}
+	s := &Snapshot{Pages: l.book.Snapshot(room), priors: l.priors.Copy(), names: &l.names}
 	if names := l.groups.names.Load(); names != nil {
 		s.groups = *names
 	}

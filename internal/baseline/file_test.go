@@ -36,7 +36,7 @@ func open(t testing.TB, dir string, s Settings) (*Learner, *checkpoint.Folder) {
 
 func save(t testing.TB, l *Learner, folder *checkpoint.Folder) {
 	t.Helper()
-	s := l.Snapshot()
+	s := l.Snapshot(nil)
 	part, err := s.Part()
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func play(l *Learner, from, to int) {
 // everything is all that a Learner knows and keeps, in words.
 func everything(t testing.TB, l *Learner) map[string]string {
 	t.Helper()
-	s := l.Snapshot()
+	s := l.Snapshot(nil)
 	defer l.Return(s)
 	priors, err := s.priors.MarshalBinary()
 	if err != nil {
@@ -116,7 +116,7 @@ func TestASaveTakesOnlyWhatChanged(t *testing.T) {
 	for n := range few {
 		l.Observe(someone(n*many/few), true)
 	}
-	s := l.Snapshot()
+	s := l.Snapshot(nil)
 	if got := s.Pages.Len(); got != few {
 		t.Errorf("a save of %d changes among %d takes %d pages", few, many, got)
 	}
@@ -249,7 +249,7 @@ func TestWhatIsWithheldIsBounded(t *testing.T) {
 func FuzzReadPart(f *testing.F) {
 	l := taught(f, Settings{})
 	l.Observe(thief(history), true)
-	part, err := l.Snapshot().Part()
+	part, err := l.Snapshot(nil).Part()
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func FuzzReadPart(f *testing.F) {
 		if err := l.readPart(data); err != nil {
 			return
 		}
-		again, err := l.Snapshot().Part()
+		again, err := l.Snapshot(nil).Part()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -273,7 +273,7 @@ func FuzzReadPart(f *testing.F) {
 func TestAPartThatIsCutOffIsRefused(t *testing.T) {
 	l := taught(t, Settings{})
 	l.Observe(thief(history), true)
-	part, err := l.Snapshot().Part()
+	part, err := l.Snapshot(nil).Part()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,8 +70,9 @@ type Learner struct {
 	most     int          // changed pages after which to save; 0: baseline.MaxDirty
 	again    atomic.Int64 // Unix nanoseconds from which relieve may try again
 
-	saving sync.Mutex         // one save at a time; taken before mu
-	folder *checkpoint.Folder // nil before Load; guarded by saving
+	saving   sync.Mutex         // one save at a time; taken before mu
+	folder   *checkpoint.Folder // nil before Load; guarded by saving
+	seenSize int                // bytes that the events seen will take; guarded by saving
 
 	mu        sync.Mutex      // guards the Mind and what follows
 	activity  uint64          // position in the stream

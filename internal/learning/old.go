@@ -88,7 +88,7 @@ func (l *Learner) readOld(dir string) error {
 // spill writes pages to the folder before its first commit. Where that fails
 // they stay in memory, and the first commit has them.
 func (l *Learner) spill() {
-	s := l.Mind.Normal.Snapshot()
+	s := l.Mind.Normal.Snapshot(nil)
 	for _, d := range s.Pages.Deltas(l.folder) {
 		if err := l.folder.Spill(d); err != nil {
 			slog.Warn("pages stay in memory until they can be saved", "error", err)

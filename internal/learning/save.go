@@ -61,11 +61,16 @@ func (l *Learner) Save() error {
 // save is Save for who holds l.saving.
 func (l *Learner) save() error {
 	began := time.Now()
-	s, err := l.snapshot()
+	room, seen := l.Mind.Normal.Room(), make([]byte, 0, l.seenSize)
+	for memory := seen[:cap(seen)]; len(memory) > 0; memory = memory[min(len(memory), 4096):] {
+		memory[0] = 0 // now the system gives it, and nobody waits for it below
+	}
+	s, err := l.snapshot(room, seen)
 	if s == nil || err != nil {
 		return err
 	}
-	done := Save{Pages: s.normal.Pages.Len(), Locked: time.Since(began)}
+	l.seenSize = len(s.seen) + len(s.seen)/8
+	done := Save{Pages: s.normal.Pages.Len(), Locked: s.locked}
 	if err := s.commit(l.folder); err != nil {
 		l.Mind.Normal.Return(s.normal)
 		l.mu.Lock()
@@ -95,17 +100,20 @@ type snapshot struct {
 	normal   *baseline.Snapshot
 	detector *detect.Image
 	seen     []byte
+	locked   time.Duration
 }
 
 // snapshot takes what there is to save, or returns nil.
-func (l *Learner) snapshot() (*snapshot, error) {
+// What it copies goes into room and seen, as far as there is place.
+func (l *Learner) snapshot(room *pages.Snapshot, seen []byte) (*snapshot, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	began := time.Now()
 	now := place{l.origin, l.activity, l.decisions}
 	if l.waiting > 0 || l.folder == nil || now == l.snapped && l.Mind.Normal.Dirty() == 0 {
 		return nil, nil
 	}
-	seen, err := l.Mind.seen.MarshalBinary()
+	seen, err := l.Mind.seen.AppendBinary(seen)
 	if err != nil {
 		return nil, fmt.Errorf("save the events seen: %w", err)
 	}
@@ -114,7 +122,9 @@ func (l *Learner) snapshot() (*snapshot, error) {
 		return nil, fmt.Errorf("save the detector: %w", err)
 	}
 	l.snapped = now
-	return &snapshot{place: now, normal: l.Mind.Normal.Snapshot(), detector: detector, seen: seen}, nil
+	out := &snapshot{place: now, normal: l.Mind.Normal.Snapshot(room), detector: detector, seen: seen}
+	out.locked = time.Since(began)
+	return out, nil
 }
 
 func (s *snapshot) commit(folder *checkpoint.Folder) error {

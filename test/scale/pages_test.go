@@ -123,11 +123,8 @@ func TestPagesAtScale(t *testing.T) {
 	if size < surprise.PageSize*identities {
 		t.Errorf("%d bytes of pages", size)
 	}
-	row("longest wait of learning for a save, of those on the way", "%v, %d pages", first.Locked.Round(100*time.Microsecond), first.Pages)
-	portion := saveSome(t, l, row)
-	if limit := time.Second; identities >= 1_000_000 && portion.Locked > limit {
-		t.Errorf("learning waited %v for a save of %d pages", portion.Locked, portion.Pages)
-	}
+	row("longest wait of learning for a save, of those on the way, by the wall", "%v, %d pages", first.Locked.Round(100*time.Microsecond), first.Pages)
+	saveSome(t, l, row)
 	want := l.Mind.Normal.Page(someIdentity(identities - 1).ID).Count()
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -138,8 +135,12 @@ func TestPagesAtScale(t *testing.T) {
 }
 
 // saveSome saves after a few and after many of the pages have changed.
-func saveSome(t *testing.T, l *learning.Learner, row func(string, string, ...any)) (last learning.Save) {
+func saveSome(t *testing.T, l *learning.Learner, row func(string, string, ...any)) {
 	t.Helper()
+	l.Mind.Take(someEvent(0, time.Unix(1_700_000_000, 0).Add(47*time.Hour)), map[string]nhi.Finding{}) // the windows of everybody close
+	if err := l.Save(); err != nil {
+		t.Fatal(err)
+	}
 	for i, some := range []int{100, baseline.MaxDirty} {
 		some = min(some, identities)
 		for n := range some {
@@ -150,14 +151,13 @@ func saveSome(t *testing.T, l *learning.Learner, row func(string, string, ...any
 		if err := l.Save(); err != nil {
 			t.Fatal(err)
 		}
-		last = l.LastSave()
-		row(fmt.Sprintf("save after %d pages changed", some), "learning waits %v; %v and %v of processor altogether; checkpoint of %.1f MB",
+		last := l.LastSave()
+		row(fmt.Sprintf("save after %d pages changed", some), "learning waits %v by the wall; %v and %v of processor altogether; checkpoint of %.1f MB",
 			last.Locked.Round(100*time.Microsecond), last.Took.Round(time.Millisecond), (cpu() - used).Round(time.Millisecond), float64(on(t, l.Dir, checkpoint.File))/(1<<20))
 		if last.Pages != some {
 			t.Errorf("after %d changes %d pages were saved", some, last.Pages)
 		}
 	}
-	return last
 }
 
 // reopen measures a start, and the first look at pages after it.

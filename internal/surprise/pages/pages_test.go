@@ -48,7 +48,7 @@ func mustOpen(t testing.TB, dir string) (*Book, *checkpoint.Folder) {
 }
 
 func save(b *Book, folder *checkpoint.Folder) error {
-	s := b.Snapshot(0)
+	s := b.Snapshot(nil)
 	if err := folder.Commit(nil, s.Deltas(folder)); err != nil {
 		b.Return(s)
 		return err
@@ -183,7 +183,7 @@ func TestAPageThatChangesWhileItIsSavedIsSavedAgain(t *testing.T) {
 	b, folder := mustOpen(t, dir)
 	learn(t, b, 1, 1)
 	learn(t, b, 2, 1)
-	s := b.Snapshot(0)
+	s := b.Snapshot(nil)
 	learn(t, b, 1, 2)
 	if err := folder.Commit(nil, s.Deltas(folder)); err != nil {
 		t.Fatal(err)
@@ -378,12 +378,12 @@ func TestASnapshotCostsWhatChangedNotWhatThereIs(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		b.Snapshot(0)
+		b.Snapshot(nil)
 		return testing.AllocsPerRun(10, func() {
 			for n := range 100 {
 				b.Write(Slot(n * (total / 100)))
 			}
-			if s := b.Snapshot(0); s.Len() != 100 || len(s.pages) != 100*surprise.PageSize || cap(s.pages) > 101*surprise.PageSize {
+			if s := b.Snapshot(nil); s.Len() != 100 || len(s.pages) != 100*surprise.PageSize || cap(s.pages) > 101*surprise.PageSize {
 				t.Fatalf("%d pages in %d bytes", s.Len(), cap(s.pages))
 			}
 		})

@@ -17,27 +17,33 @@ type Snapshot struct {
 	used   []bool
 }
 
-// Snapshot takes what changed, at most limit pages of it (0: all), and regards
-// it as saved from now on; whoever cannot save it calls Return. It is the
-// writer's, who waits for as long as it takes to copy the pages.
-func (b *Book) Snapshot(limit int) *Snapshot {
-	n := len(b.changed)
-	if limit > 0 {
-		n = min(n, limit)
+// Room returns an empty Snapshot with room for n pages, so that the writer need
+// not wait until memory was found for it.
+func Room(n int) *Snapshot {
+	s := &Snapshot{places: make([]uint32, 0, n), slots: make([]about, 0, n), used: make([]bool, 0, n), pages: make([]byte, 0, n*surprise.PageSize)}
+	for memory := s.pages[:cap(s.pages)]; len(memory) > 0; memory = memory[min(len(memory), 4096):] {
+		memory[0] = 0 // now the system gives it, not later
 	}
-	taken := b.changed[:n:n]
-	b.changed = slices.Clone(b.changed[n:])
-	slices.Sort(taken)
-	s := &Snapshot{
-		count: b.count, places: make([]uint32, n), slots: make([]about, n), used: make([]bool, n),
-		pages: make([]byte, 0, n*surprise.PageSize),
+	return s
+}
+
+// Snapshot takes what changed, and regards it as saved from now on; whoever
+// cannot save it calls Return. It is the writer's, who waits for as long as it
+// takes to copy the pages into room, which may be nil.
+func (b *Book) Snapshot(room *Snapshot) *Snapshot {
+	s := room
+	if s == nil {
+		s = Room(len(b.changed))
 	}
-	for i, slot := range taken {
+	s.count = b.count
+	slices.Sort(b.changed)
+	for _, slot := range b.changed {
 		c, at := b.at(slot)
-		s.places[i], s.slots[i] = uint32(slot), c.about[at]
-		s.used[i] = c.state[at].And(^uint32(dirty))&used != 0
+		s.places, s.slots = append(s.places, uint32(slot)), append(s.slots, c.about[at])
+		s.used = append(s.used, c.state[at].And(^uint32(dirty))&used != 0)
 		s.pages = c.pages[at].AppendRaw(s.pages)
 	}
+	b.changed = b.changed[:0]
 	return s
 }
 
