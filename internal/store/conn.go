@@ -28,19 +28,21 @@ func open(ctx context.Context, from *sql.DB) (*conn, error) {
 	return &conn{c: c, statements: make(map[string]*statement)}, nil
 }
 
+// prepare returns the statement that is kept of a text, or one that its user
+// closes with done.
 func (c *conn) prepare(ctx context.Context, query string) (*statement, error) {
-	if s, ok := c.statements[query]; ok && !s.busy {
-		return s, nil
-	} else if ok {
-		st, err := c.c.PrepareContext(ctx, query)
-		return &statement{Stmt: st}, err
+	kept, ok := c.statements[query]
+	if ok && !kept.busy {
+		return kept, nil
 	}
 	st, err := c.c.PrepareContext(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	s := &statement{Stmt: st}
-	c.statements[query] = s
+	if !ok {
+		c.statements[query] = s
+	}
 	return s, nil
 }
 

@@ -9,12 +9,9 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// How long to wait between attempts to reach a database that is away, and how
-// often Watch looks at it.
-const (
-	retryEvery = 50 * time.Millisecond
-	watchEvery = time.Second
-)
+// retryEvery is how long to wait between attempts to reach a database that is
+// away.
+const retryEvery = 50 * time.Millisecond
 
 // connect opens the writer's connection and claims the database with it. Only
 // the leader calls it.
@@ -128,7 +125,7 @@ func (db *DB) begin(ctx context.Context) error {
 	until := time.Now().Add(db.patience)
 	for {
 		err := db.tryBegin(ctx)
-		if err == nil || !db.lost(err) || db.isDown() || !time.Now().Before(until) || !pause(ctx) {
+		if err == nil || !db.lost(err) || db.isDown() || !again(ctx, until) {
 			return db.note(err)
 		}
 	}
@@ -168,7 +165,7 @@ func (db *DB) settle(ctx context.Context, cause error) error {
 			return nil // only this transaction moved it there
 		case err == nil:
 			return cause
-		case !db.lost(err) || !time.Now().Before(until) || !pause(ctx):
+		case !db.lost(err) || !again(ctx, until):
 			return errors.Join(cause, db.note(err), ErrUncertain, nhi.ErrUnavailable)
 		}
 	}
@@ -181,53 +178,12 @@ func (db *DB) dropWriter() {
 	}
 }
 
-// note keeps why the database cannot be written, for Health, and returns the
-// error for the writer. An error that is the database's own answer, such as a
-// full disk, passes.
-func (db *DB) note(err error) error {
-	away := db.lost(err)
-	if away {
-		err = db.explain(err)
+// again waits a moment before another attempt. It reports false when there is to
+// be none: at until, or when ctx has ended.
+func again(ctx context.Context, until time.Time) bool {
+	if !time.Now().Before(until) {
+		return false
 	}
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.down = nil
-	if away {
-		db.down = err
-	}
-	return err
-}
-
-// explain marks an error that means that the database is away, or full.
-func (db *DB) explain(err error) error {
-	err = db.full(err)
-	if !db.lost(err) || errors.Is(err, nhi.ErrUnavailable) {
-		return err
-	}
-	return fmt.Errorf("%s cannot be reached: %w: %w", db.engine.Place, err, nhi.ErrUnavailable)
-}
-
-// full marks an error that means that the disk of the database is full, and
-// says what to do.
-func (db *DB) full(err error) error {
-	if err == nil || db.engine.Full == nil || !db.engine.Full(err) || errors.Is(err, nhi.ErrUnavailable) {
-		return err
-	}
-	return fmt.Errorf("the disk of the database (%s) is full; make room there, nothing needs a restart: %w: %w", db.engine.Place, err, nhi.ErrUnavailable)
-}
-
-func (db *DB) lost(err error) bool {
-	return err != nil && db.engine.Lost != nil && db.engine.Lost(err)
-}
-
-func (db *DB) isDown() bool {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.down != nil || db.dead != nil
-}
-
-// pause waits a moment and reports whether ctx is still alive.
-func pause(ctx context.Context) bool {
 	t := time.NewTimer(retryEvery)
 	defer t.Stop()
 	select {
@@ -235,88 +191,5 @@ func pause(ctx context.Context) bool {
 		return false
 	case <-t.C:
 		return true
-	}
-}
-
-// Health is how the store is doing. The zero value is well.
-type Health struct {
-	// Err says why nothing can be written, and what to do. It wraps
-	// nhi.ErrConflict when only a restart helps.
-	Err error
-	// Warning says what is not as it should be although writes go through.
-	Warning string
-}
-
-// Health returns how the store is doing, as last seen. It does not block.
-func (db *DB) Health() Health {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	switch {
-	case db.dead != nil:
-		return Health{Err: db.dead}
-	case db.down != nil:
-		return Health{Err: fmt.Errorf("%w; decisions go on, and it is tried again every second", db.down)}
-	}
-	return Health{Warning: db.warning}
-}
-
-// Watch looks at the database every second while nobody writes, so that
-// Health is true and a database that went away is opened again as soon as it
-// is back. It blocks until ctx ends. While it runs, writes to a database that
-// is away fail at once.
-func (db *DB) Watch(ctx context.Context) error {
-	db.setWatched(true)
-	defer db.setWatched(false)
-	tick := time.NewTicker(watchEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-		select {
-		case db.lead <- struct{}{}:
-			db.look(ctx)
-			<-db.lead
-		default: // a write is looking
-		}
-	}
-}
-
-func (db *DB) setWatched(on bool) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.watched = on
-}
-
-// look checks that the writer still has the database. Only the leader calls
-// it.
-func (db *DB) look(ctx context.Context) {
-	db.mu.Lock()
-	over := db.closed || db.dead != nil
-	db.mu.Unlock()
-	if over {
-		return
-	}
-	for {
-		fresh := db.writer == nil
-		var err error
-		if fresh {
-			_, err = db.resume(ctx)
-		} else if now, failed := db.writer.state(ctx); failed != nil {
-			err = failed
-		} else {
-			err = db.verify(now)
-		}
-		if err != nil {
-			db.dropWriter()
-		}
-		if err == nil || fresh || ctx.Err() != nil {
-			if ctx.Err() == nil {
-				_ = db.note(err) // Health tells
-			}
-			return
-		}
 	}
 }

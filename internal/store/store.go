@@ -251,7 +251,7 @@ func (db *DB) beginRead(ctx context.Context) (*conn, error) {
 		if c != nil && !fresh {
 			continue // it died while it waited, which says nothing about the database now
 		}
-		if db.isDown() || !time.Now().Before(until) || !pause(ctx) {
+		if db.isDown() || !again(ctx, until) {
 			return nil, fmt.Errorf("%w: %w", err, nhi.ErrUnavailable)
 		}
 	}

@@ -22,9 +22,9 @@ import (
 // it. Each field and each order of the language is among the questions.
 func TestEveryListIsReadAlongAnIndex(t *testing.T) {
 	_, db := opened(t, inventory.DefaultSettings())
-	fill(t, db, 3000)
+	fill(t, db, 1000)
 	defer func(n int) { *tables.Few = n }(*tables.Few)
-	*tables.Few = 100 // of these few rows
+	*tables.Few = 30 // of these few rows
 	asked := map[string]bool{}
 	for _, q := range questions {
 		t.Run(q.name, func(t *testing.T) {
@@ -129,7 +129,7 @@ func planOf(ctx context.Context, tx *store.Tx, query string, args []any) ([]stri
 // and compares every answer with one that a walk through all of them gives.
 func TestTheTallyIsWhatTheRowsSay(t *testing.T) {
 	s, db := opened(t, inventory.DefaultSettings())
-	fill(t, db, 600)
+	fill(t, db, 300)
 	ids := []nhi.ID{}
 	if err := db.Read(t.Context(), func(tx *store.Tx) error {
 		for i, err := range tables.EachIdentity(t.Context(), tx) {
