@@ -32,7 +32,9 @@ type Refusal struct {
 	Kind      string    `json:"kind" doc:"failed_authentication, unknown_principal, denied or step_up"`
 	Identity  string    `json:"identity,omitempty" doc:"proven; empty when nobody was"`
 	Claimed   string    `json:"claimed,omitempty" doc:"who the caller says to be: the public part of a key, or an asserted identity"`
+	Name      string    `json:"name,omitempty" doc:"of the identity, or of the asserted one; empty when it is in no inventory"`
 	Point     string    `json:"point,omitempty" doc:"empty: the management interface"`
+	PointName string    `json:"point_name,omitempty"`
 	Address   string    `json:"address,omitempty"`
 	Operation string    `json:"operation,omitempty"`
 	Resource  string    `json:"resource,omitempty"`

@@ -86,7 +86,32 @@ func (s *server) listRefusals(ctx context.Context, in *OnlyList) (*pageOf[client
 	q, err := s.Read(list.Refusals.Language, in.ListQuery)
 	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, list.Refusals, func(ctx context.Context, p frame.Place) ([]usage.Refusal, error) {
 		return s.Usage.Refusals(ctx, p.Number, p.ID, 500)
-	}), toRefusal)
+	}), s.refusals(ctx))
+}
+
+// refusals returns what writes the refusals of one answer: with the names of
+// who was refused and where. An id that is in no inventory has none.
+func (s *server) refusals(ctx context.Context) func(usage.Refusal) client.Refusal {
+	names := map[nhi.ID]string{}
+	name := func(id nhi.ID) string {
+		known, ok := names[id]
+		if !ok && id != "" {
+			if i, err := s.Inventory.Identity(ctx, id); err == nil {
+				known = i.Name
+			}
+			names[id] = known
+		}
+		return known
+	}
+	return func(r usage.Refusal) client.Refusal {
+		who := r.Identity
+		if who == "" && strings.HasPrefix(r.Claimed, "nhi_") {
+			who = nhi.ID(r.Claimed)
+		}
+		out := toRefusal(r)
+		out.Name, out.PointName = name(who), name(r.Point)
+		return out
+	}
 }
 
 func toRefusal(r usage.Refusal) client.Refusal {

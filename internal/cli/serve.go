@@ -149,6 +149,7 @@ muster demo --story --json      one story, measured; exit status 1 if the thief 
 			if err := a.logging(); err != nil {
 				return err
 			}
+			set.Version = a.Version
 			if !story {
 				set.Out = a.Std.Out
 				return demo.Run(ctx, set)

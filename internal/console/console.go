@@ -9,8 +9,8 @@
 // that no path can lead outside. Files below /assets/ carry a hash of their
 // content in their name and may be kept for ever; everything else is asked for
 // again with its ETag. The addresses of the console's pages all answer with
-// index.html, and the script in it takes over; an address that no page has is
-// 404.
+// index.html, and the script in it takes over; at an address that no page has
+// it says so to a person, with status 404.
 //
 // The content security policy has no exceptions: no inline script or style, no
 // other origin, no frame, and the sinks that turn text into script are closed
@@ -36,7 +36,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // pages are the addresses that the console's own router knows. One more
 // segment is allowed below those that end in a slash. web/src/router.tsx is
 // the other half of this list.
-var pages = []string{"/", "/activity", "/findings", "/identities", "/identities/", "/points", "/settings", "/sources"}
+var pages = []string{"/", "/activity", "/findings", "/identities", "/identities/", "/points", "/refusals", "/settings", "/sources"}
 
 // types are the media types of what the console consists of. They are written
 // here because the tables of the host differ.
@@ -153,10 +153,14 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-cache")
 	default:
 		w.Header().Set("Cache-Control", "no-store")
-		http.Error(w, "there is no such page", http.StatusNotFound)
+		if !navigates(r) {
+			http.Error(w, "there is no such page", http.StatusNotFound)
+			return
+		}
+		s.index.serve(w, r, http.StatusNotFound)
 		return
 	}
-	f.serve(w, r)
+	f.serve(w, r, http.StatusOK)
 }
 
 // isPage reports whether the console's router knows an address.
@@ -172,8 +176,15 @@ func isPage(url string) bool {
 	return false
 }
 
-// serve writes the best form that the reader accepts.
-func (f file) serve(w http.ResponseWriter, r *http.Request) {
+// navigates reports whether a person opens the address in a browser (W3C Fetch
+// Metadata), rather than a page or a program that asks for a file.
+func navigates(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
+}
+
+// serve writes the best form that the reader accepts. Only what was found can
+// be what the reader holds already.
+func (f file) serve(w http.ResponseWriter, r *http.Request, status int) {
 	coding := choose(r.Header.Values("Accept-Encoding"), f.forms)
 	form := f.forms[coding]
 	h := w.Header()
@@ -182,7 +193,7 @@ func (f file) serve(w http.ResponseWriter, r *http.Request) {
 	if len(f.forms) > 1 {
 		h.Set("Vary", "Accept-Encoding")
 	}
-	if matches(r.Header.Values("If-None-Match"), form.etag) {
+	if status == http.StatusOK && matches(r.Header.Values("If-None-Match"), form.etag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
@@ -190,7 +201,7 @@ func (f file) serve(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Encoding", coding)
 	}
 	h.Set("Content-Length", strconv.Itoa(len(form.body)))
-	w.WriteHeader(http.StatusOK)
+	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(form.body) // the reader may be gone
 	}

@@ -140,7 +140,7 @@ func TestReadersAreToldHowLongToKeep(t *testing.T) {
 
 func TestOnlyTheAddressesOfPagesAnswerWithThePage(t *testing.T) {
 	for target, want := range map[string]int{
-		"/": 200, "/activity": 200, "/findings": 200, "/identities": 200, "/points": 200, "/settings": 200, "/sources": 200,
+		"/": 200, "/activity": 200, "/findings": 200, "/identities": 200, "/points": 200, "/refusals": 200, "/settings": 200, "/sources": 200,
 		"/identities/nhi_mzxw6ytboi": 200,
 		"/identities/":               404,
 		"/identities/a/b":            404,
@@ -160,6 +160,18 @@ func TestOnlyTheAddressesOfPagesAnswerWithThePage(t *testing.T) {
 				t.Errorf("GET %q = %d, want %d", target, got, want)
 			}
 		})
+	}
+}
+
+func TestAPersonAtAnAddressThatNoPageHasIsToldSoByThePage(t *testing.T) {
+	r := httptest.NewRequest(http.MethodGet, "/nowhere", nil)
+	r.Header.Set("Sec-Fetch-Mode", "navigate")
+	r.Header.Set("Sec-Fetch-Dest", "document")
+	r.Header.Set("If-None-Match", "*")
+	w := httptest.NewRecorder()
+	Handler().ServeHTTP(w, r)
+	if got := w.Result(); got.StatusCode != http.StatusNotFound || got.Header.Get("Content-Type") != "text/html; charset=utf-8" || got.Header.Get("Cache-Control") != "no-store" {
+		t.Errorf("status %d, type %q, cache %q; want a page with 404 that is not kept", got.StatusCode, got.Header.Get("Content-Type"), got.Header.Get("Cache-Control"))
 	}
 }
 

@@ -18,7 +18,7 @@ const status = oneOf<FindingStatus | "all">("open", "acknowledged", "resolved", 
 // The first tab needs no name: one page has one address.
 const tab = oneOf<IdentityTab>("normal", "credentials", "decisions", "changes");
 const days = oneOf<"7" | "28" | "90">("7", "28", "90");
-const part = oneOf<SettingsPart>("people", "tokens", "health", "about");
+const part = oneOf<SettingsPart>("people", "tokens", "audit", "health", "about");
 
 export type ActivitySearch = {
   outcome?: "allow" | "step-up" | "deny";
@@ -27,11 +27,12 @@ export type ActivitySearch = {
   point?: string;
   decision?: string;
 };
+export type RefusalsSearch = { filter?: string; id?: string };
 export type IdentitiesSearch = { filter?: string; order?: string };
 export type IdentityTab = "activity" | "normal" | "credentials" | "decisions" | "changes";
 export type IdentitySearch = { tab?: IdentityTab; days?: "7" | "28" | "90" };
 export type PointsSearch = { point?: string };
-export type SettingsPart = "you" | "people" | "tokens" | "health" | "about";
+export type SettingsPart = "you" | "people" | "tokens" | "audit" | "health" | "about";
 export type SettingsSearch = { part?: SettingsPart };
 export type FindingsSearch = { status?: FindingStatus | "all"; view?: "actions"; id?: string };
 
@@ -53,6 +54,12 @@ const activity = createRoute({
     decision: text(s.decision),
   }),
   component: lazyRouteComponent(() => import("./activity/ActivityPage"), "ActivityPage"),
+});
+const refusals = createRoute({
+  getParentRoute: () => root,
+  path: "/refusals",
+  validateSearch: (s: Raw): RefusalsSearch => ({ filter: text(s.filter), id: text(s.id) }),
+  component: lazyRouteComponent(() => import("./refusals/RefusalsPage"), "RefusalsPage"),
 });
 const findings = createRoute({
   getParentRoute: () => root,
@@ -104,7 +111,17 @@ const stringifySearch = (s: Raw): string => {
 };
 
 export const router = createRouter({
-  routeTree: root.addChildren([overview, activity, findings, identities, identity, points, sources, settings]),
+  routeTree: root.addChildren([
+    overview,
+    activity,
+    refusals,
+    findings,
+    identities,
+    identity,
+    points,
+    sources,
+    settings,
+  ]),
   parseSearch,
   stringifySearch,
   defaultPreload: "intent",

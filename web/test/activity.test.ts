@@ -3,7 +3,7 @@ import { act, renderHook } from "@testing-library/react";
 import { describe, expect, it } from "vitest";
 import { matches } from "../src/activity/filter";
 import { sentence } from "../src/activity/sentence";
-import { useHeld } from "../src/activity/useHeld";
+import { useHeld } from "../src/parts/useHeld";
 import { decision } from "./decision";
 
 describe("the filter", () => {

@@ -1,6 +1,8 @@
+import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { complete } from "../src/filter/complete";
 import { identityFields } from "../src/filter/identityFields";
+import { refusalFields } from "../src/filter/refusalFields";
 import { errorColumn, holds, terms, toggle, written } from "../src/filter/terms";
 
 describe("the terms of a filter", () => {
@@ -108,4 +110,17 @@ describe("the completion", () => {
 it("the place of an error is read from what the server says", () => {
   expect(errorColumn('filter, column 12: there is no field "ownr"')).toBe(12);
   expect(errorColumn("something else")).toBeUndefined();
+});
+
+it("the fields that are offered are those of the manual", () => {
+  const manual = readFileSync("../docs/reference/filter.md", "utf8");
+  for (const [list, fields] of [
+    ["Identities", identityFields],
+    ["Refusals", refusalFields],
+  ] as const) {
+    const section = manual.split(`\n## ${list}\n`)[1]?.split("\n## ")[0] ?? "";
+    const documented = [...section.matchAll(/^\| `(\w+)`/gm)].map((m) => m[1]);
+    expect(documented.length, list).toBeGreaterThan(5);
+    expect(fields.map((f) => f.name).sort(), list).toEqual(documented.sort());
+  }
 });

@@ -12,14 +12,16 @@ import { Command } from "../parts/Command";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
 import { FilterField } from "../parts/FilterField";
+import { filled } from "../parts/filled";
 import { IdentityLink } from "../parts/IdentityLink";
 import { Shape } from "../parts/Shape";
+import { NewRows, useReading } from "../parts/Still";
 import { typing } from "../parts/typing";
+import { useHeld } from "../parts/useHeld";
 import { count } from "../text/format";
 import { outcomes } from "../text/words";
 import { DecisionTable } from "./DecisionTable";
 import { matches } from "./filter";
-import { useHeld } from "./useHeld";
 import { Why } from "./Why";
 
 const route = getRouteApi("/activity");
@@ -34,12 +36,9 @@ export function ActivityPage() {
     [navigate],
   );
   const [paused, setPaused] = useState(false);
-  const [reading, setReading] = useState({ pointer: false, focus: false });
+  const { reading, place } = useReading();
   const { rows, error, refetch } = useDecisions(search);
-  const { shown, waiting, release } = useHeld(
-    rows,
-    paused || reading.pointer || reading.focus || search.decision !== undefined,
-  );
+  const { shown, waiting, release } = useHeld(rows, paused || reading || search.decision !== undefined);
   useSpace(() => setPaused((p) => !p));
   const table = useRef<HTMLDivElement>(null);
 
@@ -54,27 +53,11 @@ export function ActivityPage() {
   }, [search.decision, set]);
 
   return (
-    <div className="flex h-[calc(100dvh-48px-56px)] min-h-[420px] flex-col md:h-[calc(100dvh-48px)]">
+    <div className={filled}>
       <Toolbar search={search} set={set} paused={paused} setPaused={setPaused} rows={shown.length} />
       <div className="flex min-h-0 min-w-0 flex-1">
-        {/* biome-ignore lint/a11y/noStaticElementInteractions: nothing is pressed here; rows stand still while pointer or focus is inside */}
-        <div
-          ref={table}
-          className="relative flex min-w-0 flex-1 flex-col"
-          onPointerEnter={() => setReading((r) => ({ ...r, pointer: true }))}
-          onPointerLeave={() => setReading((r) => ({ ...r, pointer: false }))}
-          onFocus={() => setReading((r) => ({ ...r, focus: true }))}
-          onBlur={(e) => {
-            if (!e.currentTarget.contains(e.relatedTarget)) setReading((r) => ({ ...r, focus: false }));
-          }}
-        >
-          {waiting > 0 && (
-            <div className="pointer-events-none absolute inset-x-0 top-1 z-10 flex justify-center">
-              <Button look="main" onClick={release} className="pointer-events-auto h-7 shadow-overlay">
-                {count(waiting)} new
-              </Button>
-            </div>
-          )}
+        <div ref={table} className="relative flex min-w-0 flex-1 flex-col" {...place}>
+          <NewRows waiting={waiting} onShow={release} />
           {rows.length === 0 && error ? (
             <Failure what="The decisions" error={error} again={refetch} />
           ) : shown.length === 0 ? (

@@ -1,13 +1,11 @@
-import { X } from "lucide-react";
-import { type ReactNode, useEffect, useId, useRef } from "react";
 import type { Decision } from "../api/client";
-import { Button } from "../parts/Button";
 import { Copy } from "../parts/Copy";
 import { Features } from "../parts/Features";
 import { Hostile } from "../parts/Hostile";
 import { IdentityLink } from "../parts/IdentityLink";
 import { OutcomeWord } from "../parts/OutcomeWord";
 import { Pair, Pairs } from "../parts/Pairs";
+import { Part, SidePanel } from "../parts/SidePanel";
 import { Skeleton } from "../parts/Skeleton";
 import { Clock } from "../parts/Time";
 import { bits, count, duration, short } from "../text/format";
@@ -15,7 +13,7 @@ import { quote } from "../text/hostile";
 import { assurances, countryName, obligations } from "../text/words";
 import { sentence } from "./sentence";
 
-/** Why explains one decision beside the list it was chosen from. Escape closes it. */
+/** Why explains one decision beside the list it was chosen from. */
 export function Why({
   decision: d,
   error,
@@ -25,33 +23,8 @@ export function Why({
   error: Error | null;
   onClose: () => void;
 }) {
-  const heading = useId();
-  const panel = useRef<HTMLElement>(null);
-  useEffect(() => {
-    // Opened by a row or an address, the explanation is what is read next. While
-    // the arrow keys walk through the rows, the focus stays with them.
-    if (!document.activeElement?.closest('[role="grid"]')) panel.current?.focus();
-  }, []);
-  useEffect(() => {
-    const onKey = (e: KeyboardEvent) => {
-      if (e.key === "Escape" && !document.querySelector("dialog[open]")) onClose();
-    };
-    window.addEventListener("keydown", onKey);
-    return () => window.removeEventListener("keydown", onKey);
-  }, [onClose]);
   return (
-    <aside
-      ref={panel}
-      tabIndex={-1}
-      aria-labelledby={heading}
-      className="slide-in fixed inset-0 z-40 overflow-y-auto border-l border-hair bg-panel outline-none lg:static lg:z-auto lg:w-[440px] lg:shrink-0"
-    >
-      <div className="sticky top-0 flex items-center justify-between gap-3 border-b border-hair bg-panel px-4 py-2">
-        <h2 id={heading}>Why was this decided?</h2>
-        <Button look="quiet" icon className="-mr-2" onClick={onClose} aria-label="Close (Esc)">
-          <X size={16} aria-hidden />
-        </Button>
-      </div>
+    <SidePanel title="Why was this decided?" onClose={onClose}>
       {d ? (
         <Explanation d={d} />
       ) : error ? (
@@ -61,16 +34,7 @@ export function Why({
       ) : (
         <Skeleton />
       )}
-    </aside>
-  );
-}
-
-function Part({ title, children }: { title: string; children: ReactNode }) {
-  return (
-    <section className="flex flex-col gap-1.5 border-t border-hair px-4 py-3">
-      <h3>{title}</h3>
-      {children}
-    </section>
+    </SidePanel>
   );
 }
 

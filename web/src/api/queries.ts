@@ -55,9 +55,33 @@ export const decision = (id: string) =>
     staleTime: Number.POSITIVE_INFINITY,
   });
 
+/** refusals are those who were not let in, the newest first. */
+export const refusals = (filter: string) =>
+  infiniteQueryOptions({
+    queryKey: ["refusal", "list", filter],
+    queryFn: ({ pageParam }) =>
+      answer(
+        api.GET("/v1/refusals", {
+          params: { query: { filter: filter || undefined, limit: 100, page_token: pageParam || undefined } },
+        }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next || undefined,
+    // While only the newest are here they come by themselves; further back the list stands still.
+    refetchInterval: ({ state }) => (state.status === "success" && state.data?.pages.length === 1 ? 5_000 : false),
+  });
+
+export const auditLog = infiniteQueryOptions({
+  queryKey: ["audit", "list"],
+  queryFn: ({ pageParam }) =>
+    answer(api.GET("/v1/audit", { params: { query: { limit: 50, page_token: pageParam || undefined } } })),
+  initialPageParam: "",
+  getNextPageParam: (page) => page.next || undefined,
+});
+
 export type FindingStatus = "open" | "acknowledged" | "resolved" | "dismissed";
 
-export const findings = (filter: { status?: FindingStatus; identity?: string }) =>
+export const findings = (filter: { status?: FindingStatus; identity?: string; filter?: string }) =>
   infiniteQueryOptions({
     queryKey: ["finding", "list", filter],
     queryFn: ({ pageParam }) =>
@@ -111,6 +135,12 @@ export const identity = (id: string) =>
     queryKey: ["identity", "one", id],
     queryFn: () => answer(api.GET("/v1/identities/{id}", { params: { path: { id } } })),
     staleTime: 30_000,
+  });
+
+export const credential = (id: string) =>
+  queryOptions({
+    queryKey: ["identity", "credential", id],
+    queryFn: () => answer(api.GET("/v1/credentials/{id}", { params: { path: { id } } })),
   });
 
 const about = (id: string) => ({ params: { path: { id } } });

@@ -1876,9 +1876,12 @@ export interface components {
             identity?: string;
             /** @description failed_authentication, unknown_principal, denied or step_up */
             kind: string;
+            /** @description of the identity, or of the asserted one; empty when it is in no inventory */
+            name?: string;
             operation?: string;
             /** @description empty: the management interface */
             point?: string;
+            point_name?: string;
             reason?: string;
             resource?: string;
         };

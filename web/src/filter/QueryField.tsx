@@ -10,6 +10,7 @@ import { errorColumn } from "./terms";
  */
 export function QueryField({
   label,
+  placeholder,
   value,
   fields,
   known,
@@ -17,6 +18,7 @@ export function QueryField({
   onApply,
 }: {
   label: string;
+  placeholder: string;
   /** The filter in force. */
   value: string;
   fields: readonly Field[];
@@ -63,7 +65,7 @@ export function QueryField({
         aria-autocomplete="list"
         aria-invalid={error ? true : undefined}
         aria-describedby={error ? `${id}-error` : undefined}
-        placeholder="kind:iam-user -owner:* risk>=50, or a name"
+        placeholder={placeholder}
         maxLength={2048}
         autoComplete="off"
         autoCapitalize="none"

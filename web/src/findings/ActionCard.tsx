@@ -2,7 +2,8 @@ import { ShieldCheck, ShieldQuestion, Undo2 } from "lucide-react";
 import { useState } from "react";
 import type { Action } from "../api/client";
 import { Button } from "../parts/Button";
-import { Dialog } from "../parts/Dialog";
+import { TextField } from "../parts/Field";
+import { FormDialog } from "../parts/FormDialog";
 import { Hostile } from "../parts/Hostile";
 import { Time } from "../parts/Time";
 import { quote } from "../text/hostile";
@@ -52,7 +53,7 @@ export function ActionCard({ action: a, name }: { action: Action; name: string |
           <Undo2 size={14} aria-hidden /> Undo
         </Button>
       )}
-      <UndoDialog action={a} name={name} open={asking} onClose={() => setAsking(false)} />
+      {asking && <UndoDialog action={a} name={name} onClose={() => setAsking(false)} />}
     </section>
   );
 }
@@ -75,55 +76,45 @@ function heading(a: Action): string {
 export function UndoDialog({
   action,
   name,
-  open,
   onClose,
 }: {
   action: Action;
   name: string | undefined;
-  open: boolean;
   onClose: () => void;
 }) {
   const { undo } = useActs();
   const [reason, setReason] = useState("");
   return (
-    <Dialog title="Undo this?" open={open} onClose={onClose}>
-      <form
-        className="flex flex-col gap-3"
-        onSubmit={(e) => {
-          e.preventDefault();
-          undo.mutate({ action, reason: reason.trim() }, { onSuccess: onClose });
-        }}
-      >
-        <p>
-          Then {measures[action.measure].again}
-          {name && (
-            <>
-              {" "}
-              as <Hostile text={name} className="font-[600]" />
-            </>
-          )}
-          . The finding counts as resolved, and the audit log keeps both acts.
-        </p>
-        <label className="flex flex-col gap-1 text-13">
-          Why (kept in the audit log)
-          <input
-            className="field"
-            maxLength={1000}
-            value={reason}
-            onChange={(e) => setReason(e.target.value)}
-            placeholder="the key was rotated"
-          />
-        </label>
-        <p className="text-12 text-muted">
-          In a terminal: <span className="mono break-all">muster action undo {quote(action.id)}</span>
-        </p>
-        <div className="flex justify-end gap-2">
-          <Button onClick={onClose}>Keep it</Button>
-          <Button look="danger" type="submit" disabled={undo.isPending}>
-            Undo
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="Undo this?"
+      verb="Undo"
+      keep="Keep it"
+      danger
+      failed="Not undone"
+      act={undo}
+      onSubmit={() => undo.mutate({ action, reason: reason.trim() }, { onSuccess: onClose })}
+      onClose={onClose}
+    >
+      <p>
+        Then {measures[action.measure].again}
+        {name && (
+          <>
+            {" "}
+            as <Hostile text={name} className="font-[600]" />
+          </>
+        )}
+        . The finding counts as resolved, and the audit log keeps both acts.
+      </p>
+      <TextField
+        label="Why (kept in the audit log)"
+        maxLength={1000}
+        value={reason}
+        onText={setReason}
+        placeholder="the key was rotated"
+      />
+      <p className="text-12 text-muted">
+        In a terminal: <span className="mono break-all">muster action undo {quote(action.id)}</span>
+      </p>
+    </FormDialog>
   );
 }

@@ -5,10 +5,9 @@ import type { Action } from "../api/client";
 import { actions } from "../api/queries";
 import { Button } from "../parts/Button";
 import { Empty } from "../parts/Empty";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
 import { IdentityLink } from "../parts/IdentityLink";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
 import { Time } from "../parts/Time";
 import { actionStatuses, measures } from "../text/words";
 import { UndoDialog } from "./ActionCard";
@@ -19,7 +18,7 @@ export function ActionsList() {
   const { data, error, refetch } = useQuery(actions);
   const [undoing, setUndoing] = useState<Action>();
   const { approve } = useActs();
-  if (!data) return error ? <Failure what="What was done" error={error} again={refetch} /> : <Skeleton />;
+  if (!data) return <Pending what="What was done" error={error} again={refetch} />;
   const done = data.items ?? [];
   if (done.length === 0)
     return (
@@ -67,7 +66,7 @@ export function ActionsList() {
           </li>
         ))}
       </ul>
-      {undoing && <UndoDialog action={undoing} name={undefined} open onClose={() => setUndoing(undefined)} />}
+      {undoing && <UndoDialog action={undoing} name={undefined} onClose={() => setUndoing(undefined)} />}
     </>
   );
 }

@@ -1,18 +1,18 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { ArrowLeft } from "lucide-react";
-import type { ReactNode } from "react";
 import type { Finding } from "../api/client";
-import { finding } from "../api/queries";
+import { credential, finding } from "../api/queries";
 import { Button } from "../parts/Button";
 import { Copy } from "../parts/Copy";
-import { Failure } from "../parts/Failure";
+import { CredentialState } from "../parts/CredentialState";
 import { Features } from "../parts/Features";
 import { Hostile } from "../parts/Hostile";
 import { IdentityLink } from "../parts/IdentityLink";
 import { Pair, Pairs } from "../parts/Pairs";
+import { Pending } from "../parts/Pending";
 import { Severity } from "../parts/Severity";
-import { Skeleton } from "../parts/Skeleton";
+import { Part } from "../parts/SidePanel";
 import { Time } from "../parts/Time";
 import { count, plural } from "../text/format";
 import { quote } from "../text/hostile";
@@ -24,7 +24,7 @@ import { useActs } from "./useActs";
 export function FindingDetail({ id }: { id: string }) {
   const { data: f, error, refetch } = useQuery(finding(id));
   const { judge } = useActs();
-  if (!f) return error ? <Failure what="This finding" error={error} again={refetch} /> : <Skeleton />;
+  if (!f) return <Pending what="This finding" error={error} again={refetch} />;
   return (
     <article aria-label={`Finding: ${f.title}`} className="flex min-w-0 flex-col gap-4 p-4 lg:p-6">
       <Link
@@ -55,11 +55,11 @@ export function FindingDetail({ id }: { id: string }) {
       <div className="flex flex-wrap gap-2">
         <Judgements f={f} judge={(status) => judge.mutate({ finding: f, status })} busy={judge.isPending} />
       </div>
-      <Part title="Who and where">
+      <Part flush title="Who and where">
         <Facts f={f} />
       </Part>
       {(f.features ?? []).length > 0 && (
-        <Part title="What was unusual">
+        <Part flush title="What was unusual">
           <Features features={f.features ?? []} />
         </Part>
       )}
@@ -73,15 +73,6 @@ export function FindingDetail({ id }: { id: string }) {
         />
       </div>
     </article>
-  );
-}
-
-function Part({ title, children }: { title: string; children: ReactNode }) {
-  return (
-    <section className="flex min-w-0 flex-col gap-2 border-t border-hair pt-3">
-      <h3>{title}</h3>
-      {children}
-    </section>
   );
 }
 
@@ -118,7 +109,7 @@ function Facts({ f }: { f: Finding }) {
       <Pair name="Owner">{f.owner ? <Hostile text={f.owner} className="block" /> : "nobody answers for it"}</Pair>
       {f.credential && (
         <Pair name="Credential">
-          <Hostile text={f.credential} className="mono block" />
+          <OfCredential id={f.credential} />
         </Pair>
       )}
       {f.place && (
@@ -148,9 +139,23 @@ function Facts({ f }: { f: Finding }) {
   );
 }
 
+/** OfCredential says of a credential which it is and whether it is still alive. */
+function OfCredential({ id }: { id: string }) {
+  const { data: c } = useQuery(credential(id));
+  if (!c) return <Hostile text={id} className="mono block" />;
+  return (
+    <span className="flex min-w-0 flex-wrap gap-x-3">
+      <Link to="/identities/$id" params={{ id: c.identity }} search={{ tab: "credentials" }} className="flex min-w-0">
+        <Hostile text={c.public_id || c.id} className="mono" />
+      </Link>
+      <CredentialState state={c.state} />
+    </span>
+  );
+}
+
 function Reach({ reach }: { reach: readonly string[] }) {
   return (
-    <Part title={`What it could reach: ${count(reach.length)}`}>
+    <Part flush title={`What it could reach: ${count(reach.length)}`}>
       {reach.length === 0 ? (
         <p className="text-13 text-muted">No resource that Muster knows of.</p>
       ) : (
@@ -170,7 +175,7 @@ function Evidence({ f }: { f: Finding }) {
   const events = f.events ?? [];
   if (events.length === 0) return null;
   return (
-    <Part title={`Evidence: ${plural(events.length, "record")}`}>
+    <Part flush title={`Evidence: ${plural(events.length, "record")}`}>
       <ul className="flex flex-col gap-0.5 text-13">
         {events.slice(0, 20).map((e) => (
           <li key={e} className="flex min-w-0">

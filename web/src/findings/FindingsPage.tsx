@@ -7,10 +7,9 @@ import { Button } from "../parts/Button";
 import { Choice } from "../parts/Choice";
 import { Command } from "../parts/Command";
 import { Empty } from "../parts/Empty";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
+import { Pending } from "../parts/Pending";
 import { Severity } from "../parts/Severity";
-import { Skeleton } from "../parts/Skeleton";
 import { Time } from "../parts/Time";
 import { useMedia } from "../parts/useMedia";
 import { count, counted } from "../text/format";
@@ -85,8 +84,7 @@ function List({
   status: FindingStatus | "all";
   shown: string | undefined;
 }) {
-  if (!list.data)
-    return list.error ? <Failure what="The findings" error={list.error} again={list.refetch} /> : <Skeleton />;
+  if (!list.data) return <Pending what="The findings" error={list.error} again={list.refetch} />;
   const found = list.data.pages.flatMap((p) => p.items ?? []);
   const total = list.data.pages[0]?.total ?? found.length;
   if (found.length === 0) return <Nothing status={status} />;

@@ -2,10 +2,9 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { usage } from "../api/queries";
-import { Button } from "../parts/Button";
 import { Choice } from "../parts/Choice";
-import { Failure } from "../parts/Failure";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
+import { TableSwitch } from "../parts/TableSwitch";
 import { count, plural } from "../text/format";
 import { HeatMap } from "./HeatMap";
 import { HeatTable } from "./HeatTable";
@@ -38,16 +37,10 @@ export function ActivityTab({ id, days }: { id: string; days: number }) {
             })
           }
         />
-        <Button look="quiet" aria-pressed={table} onClick={() => setTable(!table)}>
-          {table ? "Show as map" : "Show as table"}
-        </Button>
+        <TableSwitch table={table} picture="map" onChange={setTable} />
       </div>
       {!data ? (
-        error ? (
-          <Failure what="Its use" error={error} again={refetch} />
-        ) : (
-          <Skeleton rows={6} />
-        )
+        <Pending what="Its use" error={error} again={refetch} rows={6} />
       ) : (
         <>
           <p className="max-w-none text-13">{summary(grid, days)}</p>

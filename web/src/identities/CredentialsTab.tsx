@@ -5,22 +5,15 @@ import { Act } from "../access/Act";
 import type { Credential, IdentityDetail } from "../api/client";
 import { identityRisk } from "../api/queries";
 import { Copy } from "../parts/Copy";
+import { CredentialState } from "../parts/CredentialState";
 import { Hostile } from "../parts/Hostile";
 import { IdentityLink } from "../parts/IdentityLink";
 import { Pair, Pairs } from "../parts/Pairs";
-import { Shape } from "../parts/Shape";
 import { Time } from "../parts/Time";
 import { quote } from "../text/hostile";
 import { credentialKinds } from "../text/words";
 import { PinDialog, usePin } from "./PinDialog";
 import { Risk } from "./Risk";
-
-const states: Record<Credential["state"], { label: string; shape: "dot" | "half" | "square"; tone: string }> = {
-  active: { label: "Active", shape: "dot", tone: "text-allow" },
-  narrowed: { label: "Narrowed", shape: "half", tone: "text-stepup" },
-  suspended: { label: "Suspended", shape: "square", tone: "text-deny" },
-  revoked: { label: "Revoked", shape: "square", tone: "text-deny" },
-};
 
 /** CredentialsTab lists what proves the identity, never a value, and pins it to the workload that may use it. */
 export function CredentialsTab({ i }: { i: IdentityDetail }) {
@@ -51,14 +44,11 @@ export function CredentialsTab({ i }: { i: IdentityDetail }) {
 }
 
 function One({ c, risk }: { c: Credential; risk: number }) {
-  const state = states[c.state];
   return (
     <div className="min-w-0 flex-1 basis-72">
       <p className="flex min-w-0 items-center gap-3">
         <Hostile text={c.public_id || c.id} className="mono min-w-0" />
-        <span className={`inline-flex shrink-0 items-center gap-1.5 text-13 ${state.tone}`}>
-          <Shape name={state.shape} /> {state.label}
-        </span>
+        <CredentialState state={c.state} />
         {risk > 0 && <Risk risk={risk} />}
       </p>
       <Pairs>

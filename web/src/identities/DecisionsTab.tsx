@@ -1,17 +1,16 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { decisions } from "../api/queries";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
 import { OutcomeWord } from "../parts/OutcomeWord";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
 import { Clock } from "../parts/Time";
 import { from } from "../text/words";
 
 /** DecisionsTab lists what it asked for lately, and what came of it. */
 export function DecisionsTab({ id, limit = 50 }: { id: string; limit?: number }) {
   const { data, error, refetch } = useQuery({ ...decisions({ identity: id }, limit), refetchInterval: 5_000 });
-  if (!data) return error ? <Failure what="The decisions" error={error} again={refetch} /> : <Skeleton rows={6} />;
+  if (!data) return <Pending what="The decisions" error={error} again={refetch} rows={6} />;
   const recent = data.items ?? [];
   if (recent.length === 0) return <p className="p-4 text-13 text-muted">It asked for nothing lately.</p>;
   return (

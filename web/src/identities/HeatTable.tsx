@@ -1,11 +1,11 @@
+import { Scroll } from "../parts/Scroll";
 import { count, full } from "../text/format";
 import type { Cell } from "./heat";
 
 /** HeatTable lists the hours in which it did something, the newest first. */
 export function HeatTable({ grid }: { grid: readonly Cell[] }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section aria-label="Hours in which it acted" tabIndex={0} className="max-h-[340px] overflow-auto">
+    <Scroll label="Hours in which it acted" className="max-h-[340px]">
       <table className="w-full text-13">
         <thead className="sticky top-0 bg-panel">
           <tr>
@@ -27,6 +27,6 @@ export function HeatTable({ grid }: { grid: readonly Cell[] }) {
             ))}
         </tbody>
       </table>
-    </section>
+    </Scroll>
   );
 }

@@ -11,6 +11,7 @@ import { Command } from "../parts/Command";
 import { Copy } from "../parts/Copy";
 import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
+import { filled } from "../parts/filled";
 import { Skeleton } from "../parts/Skeleton";
 import { useMedia } from "../parts/useMedia";
 import { count, counted } from "../text/format";
@@ -48,12 +49,13 @@ export function IdentitiesPage() {
   const refused = list.error instanceof Problem && list.error.status < 500 ? list.error.message : undefined;
 
   return (
-    <div className="flex h-[calc(100dvh-48px-56px)] min-h-[420px] min-w-0 flex-col md:h-[calc(100dvh-48px)]">
+    <div className={filled}>
       <h1 className="sr-only">Identities</h1>
       <Views search={search} />
       <div className="flex flex-wrap items-start gap-2 border-b border-hair px-3 py-2 md:px-4">
         <QueryField
           label="Filter identities"
+          placeholder="kind:iam-user -owner:* risk>=50, or a name"
           value={filter}
           fields={identityFields}
           known={known}
@@ -70,7 +72,11 @@ export function IdentitiesPage() {
           text={`muster identity list ${filter ? `--filter ${quote(filter)} ` : ""}${search.order ? `--order ${quote(search.order)} ` : ""}--server ${window.location.origin}`}
         />
         <output className="self-center text-12 text-muted">
-          {list.data && !refused && (total === undefined ? `${count(rows.length)} and more` : counted(total, facets?.at_least))}
+          {list.data &&
+            !refused &&
+            (total === undefined
+              ? `${count(rows.length)} and more`
+              : `${counted(total, facets?.at_least)} ${total === 1 ? "identity" : "identities"}`)}
         </output>
       </div>
       <div className="flex min-h-0 min-w-0 flex-1">

@@ -46,7 +46,8 @@ export function IdentityHead({ i }: { i: IdentityDetail }) {
             <Owner i={i} />
           </Pair>
           <Pair name="Environment">
-            <Hostile text={i.environment.name || "none"} /> <span className="text-muted">({i.environment.class})</span>
+            <Hostile text={i.environment.name || "none"} />
+            {i.environment.class !== i.environment.name && <span className="text-muted"> ({i.environment.class})</span>}
           </Pair>
         </Pairs>
         <Pairs>
@@ -55,6 +56,9 @@ export function IdentityHead({ i }: { i: IdentityDetail }) {
           </Pair>
           <Pair name="Last used">
             <Time at={i.last_seen} />, first seen <Time at={i.first_seen ?? i.created} never="unknown" />
+          </Pair>
+          <Pair name="By a person">
+            <ByPerson id={i.id} />
           </Pair>
         </Pairs>
       </div>
@@ -66,7 +70,7 @@ export function IdentityHead({ i }: { i: IdentityDetail }) {
         <Copy label="Copy as CLI" text={`muster identity show ${quote(i.id)} --server ${window.location.origin}`} />
         <Copy label="Copy id" text={i.id} />
       </div>
-      {asking === "owner" && <OwnerDialog id={i.id} owner={i.owner.ref} open onClose={close} />}
+      {asking === "owner" && <OwnerDialog id={i.id} owner={i.owner.ref} onClose={close} />}
       {asking === "risk" && <RiskDialog id={i.id} risk={i.risk} onClose={close} />}
     </section>
   );
@@ -80,7 +84,7 @@ function Owner({ i }: { i: IdentityDetail }) {
         <span className="flex min-w-0 flex-wrap gap-x-2">
           <Hostile text={i.owner.ref} />
           <Hostile
-            text={`${i.owner.source}, ${Math.round(i.owner.confidence * 100)} % sure`}
+            text={`by ${i.owner.source}, ${Math.round(i.owner.confidence * 100)} % sure`}
             className="min-w-0 text-muted"
           />
         </span>
@@ -106,6 +110,21 @@ function Owner({ i }: { i: IdentityDetail }) {
         </details>
       )}
     </>
+  );
+}
+
+/** The rule that finds a person who uses a machine's identity. */
+const personRule = "DET-20";
+
+/** ByPerson says whether somebody used it by hand, as far as its calls show. */
+function ByPerson({ id }: { id: string }) {
+  const { data } = useInfiniteQuery(findings({ filter: `identity:${id} rule:${personRule}` }));
+  const found = data?.pages[0]?.items?.[0];
+  if (!found) return <span className="text-muted">{data ? "no sign of it" : "…"}</span>;
+  return (
+    <Link to="/findings" search={{ status: "all", id: found.id }}>
+      it seems so, <Time at={found.last_seen} />
+    </Link>
   );
 }
 

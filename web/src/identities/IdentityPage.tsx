@@ -1,8 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { identity } from "../api/queries";
-import { Failure } from "../parts/Failure";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
+import { tab as tabLook } from "../parts/tab";
 import type { IdentityTab } from "../router";
 import { count } from "../text/format";
 import { ActivityTab } from "./ActivityTab";
@@ -20,7 +20,7 @@ export function IdentityPage() {
   const { id } = route.useParams();
   const { tab = "activity", days } = route.useSearch();
   const { data: i, error, refetch } = useQuery(identity(id));
-  if (!i) return error ? <Failure what="This identity" error={error} again={refetch} /> : <Skeleton rows={12} />;
+  if (!i) return <Pending what="This identity" error={error} again={refetch} rows={12} />;
   const tabs: { tab: IdentityTab; label: string }[] = [
     { tab: "activity", label: "Activity" },
     { tab: "normal", label: "Normal" },
@@ -43,7 +43,7 @@ export function IdentityPage() {
               replace
               resetScroll={false}
               activeOptions={{ exact: true, includeSearch: true }}
-              className="flex h-10 items-center border-b-2 border-transparent px-2.5 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
+              className={tabLook}
             >
               {t.label}
             </Link>

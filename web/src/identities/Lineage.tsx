@@ -3,13 +3,12 @@ import { ArrowRight } from "lucide-react";
 import type { ReactNode } from "react";
 import type { IdentityDetail, LineageOf } from "../api/client";
 import { lineage } from "../api/queries";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
 import { IdentityLink } from "../parts/IdentityLink";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
 import { Time } from "../parts/Time";
 import { count, plural } from "../text/format";
-import { countryName } from "../text/words";
+import { countryName, resourceName } from "../text/words";
 import { Reaches } from "./Reaches";
 
 /** How many things a station shows before it says how many more there are. */
@@ -21,11 +20,7 @@ export function Lineage({ i }: { i: IdentityDetail }) {
   return (
     <section aria-label="Lineage" className="card min-w-0">
       {!l ? (
-        error ? (
-          <Failure what="The lineage" error={error} again={refetch} />
-        ) : (
-          <Skeleton rows={4} />
-        )
+        <Pending what="The lineage" error={error} again={refetch} rows={4} />
       ) : (
         <>
           <ol className="grid min-w-0 gap-x-2 gap-y-4 p-4 md:grid-cols-2 xl:grid-cols-[1fr_1fr_1fr_1.4fr]">
@@ -159,7 +154,7 @@ function ReachSummary({ l }: { l: LineageOf }) {
         return (
           <li key={r.resource + r.service} className="min-w-0">
             <span className="flex min-w-0 items-center gap-2">
-              <Hostile text={r.resource} className="min-w-0" />
+              <Hostile text={resourceName(r.resource)} className="min-w-0" />
               {r.admin && <span className="shrink-0 text-12 text-deny">administrator</span>}
               <span className="ml-auto shrink-0 text-12 text-muted">
                 {open
@@ -180,9 +175,7 @@ function ReachSummary({ l }: { l: LineageOf }) {
           </li>
         );
       })}
-      {all.length > few && (
-        <li className="text-12 text-muted">and {count(all.length - few)} more, in the table below</li>
-      )}
+      {all.length > few && <li className="text-12 text-muted">and {count(all.length - few)} more, listed below</li>}
     </>
   );
 }

@@ -1,9 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import type { Learned } from "../api/client";
 import { normal } from "../api/queries";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
 import { Time } from "../parts/Time";
 import { plural, rate } from "../text/format";
 import { clean } from "../text/hostile";
@@ -13,7 +12,7 @@ import { WeekMap } from "./WeekMap";
 /** NormalTab says what is usual for an identity: what Muster compares every call with. */
 export function NormalTab({ id }: { id: string }) {
   const { data: l, error, refetch } = useQuery(normal(id));
-  if (!l) return error ? <Failure what="What is normal" error={error} again={refetch} /> : <Skeleton rows={6} />;
+  if (!l) return <Pending what="What is normal" error={error} again={refetch} rows={6} />;
   if (l.events === 0)
     return (
       <p className="p-4 text-13 text-muted">

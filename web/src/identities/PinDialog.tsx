@@ -1,8 +1,8 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { answer, api, type Credential } from "../api/client";
-import { Button } from "../parts/Button";
-import { Dialog } from "../parts/Dialog";
+import { TextField } from "../parts/Field";
+import { FormDialog } from "../parts/FormDialog";
 import { Hostile } from "../parts/Hostile";
 import { toast, toastFailure } from "../parts/Toasts";
 
@@ -27,38 +27,30 @@ export function PinDialog({ credential, onClose }: { credential: Credential; onC
   const pin = usePin(credential);
   const [consumer, setConsumer] = useState("");
   return (
-    <Dialog title="Pin to a workload" open onClose={onClose}>
-      <form
-        className="flex flex-col gap-3"
-        onSubmit={(e) => {
-          e.preventDefault();
-          pin.mutate(consumer.trim(), { onSuccess: onClose });
-        }}
-      >
-        <p className="text-13">
-          From then on <Hostile text={credential.public_id || credential.id} className="mono" /> works only together
-          with the attestation of this workload. Whoever else holds it is asked to prove more.
-        </p>
-        <label className="flex flex-col gap-1 text-13">
-          Id of the workload
-          <input
-            className="field mono"
-            required
-            maxLength={64}
-            pattern="\s*nhi_[a-z2-7]+\s*"
-            title="An id such as nhi_mzxw6ytboi; Ctrl-K finds it"
-            value={consumer}
-            onChange={(e) => setConsumer(e.target.value)}
-            placeholder="nhi_…"
-          />
-        </label>
-        <div className="flex justify-end gap-2">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button look="main" type="submit" disabled={pin.isPending || consumer.trim() === ""}>
-            Pin
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="Pin to a workload"
+      verb="Pin"
+      failed="Not pinned"
+      act={pin}
+      ready={consumer.trim() !== ""}
+      onSubmit={() => pin.mutate(consumer.trim(), { onSuccess: onClose })}
+      onClose={onClose}
+    >
+      <p className="text-13">
+        From then on <Hostile text={credential.public_id || credential.id} className="mono" /> works only together with
+        the attestation of this workload. Whoever else holds it is asked to prove more.
+      </p>
+      <TextField
+        label="Id of the workload"
+        mono
+        required
+        maxLength={64}
+        pattern="\s*nhi_[a-z2-7]+\s*"
+        title="An id such as nhi_mzxw6ytboi; Ctrl-K finds it"
+        value={consumer}
+        onText={setConsumer}
+        placeholder="nhi_…"
+      />
+    </FormDialog>
   );
 }

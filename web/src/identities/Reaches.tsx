@@ -1,7 +1,10 @@
+import type { ReactNode } from "react";
 import type { IdentityDetail, LineageOf } from "../api/client";
 import { Hostile } from "../parts/Hostile";
+import { Scroll } from "../parts/Scroll";
 import { Time } from "../parts/Time";
 import { count, plural } from "../text/format";
+import { resourceName } from "../text/words";
 
 /** Reaches lists, resource by resource, what was granted and what of it was used; and the grants themselves. */
 export function Reaches({ i, l }: { i: IdentityDetail; l: LineageOf }) {
@@ -11,26 +14,16 @@ export function Reaches({ i, l }: { i: IdentityDetail; l: LineageOf }) {
   return (
     <details className="border-t border-hair">
       <summary className="px-4 py-2 text-13 text-muted">
-        Granted and used, as a table: {plural(reaches.length, "resource")}, {plural(grants.length, "grant")}
+        Granted and used, one by one: {plural(reaches.length, "resource")}, {plural(grants.length, "grant")}
       </summary>
       {reaches.length > 0 && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-        <section aria-label="Granted and used" tabIndex={0} className="max-h-[360px] overflow-auto px-4 pb-3">
-          <table className="w-full min-w-[560px] text-13">
-            <thead className="sticky top-0 bg-panel">
-              <tr>
-                <th className="pb-1">Resource</th>
-                <th className="pb-1">Used</th>
-                <th className="pb-1">Granted, never used</th>
-              </tr>
-            </thead>
-            <tbody>
-              {reaches.map((r) => (
-                <Row key={r.resource + r.service} r={r} />
-              ))}
-            </tbody>
-          </table>
-        </section>
+        <Scroll label="Granted and used" className="max-h-[360px]">
+          <ul>
+            {reaches.map((r) => (
+              <Row key={r.resource + r.service} r={r} />
+            ))}
+          </ul>
+        </Scroll>
       )}
       {grants.length > 0 && (
         <ul aria-label="Grants">
@@ -57,7 +50,7 @@ export function Reaches({ i, l }: { i: IdentityDetail; l: LineageOf }) {
   );
 }
 
-/** How many actions a cell names. */
+/** How many actions are named. */
 const few = 12;
 
 function Row({ r }: { r: NonNullable<LineageOf["reaches"]>[number] }) {
@@ -65,44 +58,55 @@ function Row({ r }: { r: NonNullable<LineageOf["reaches"]>[number] }) {
   const done = new Set(used.map((u) => u.action));
   const unused = (r.granted ?? []).filter((a) => !done.has(a));
   return (
-    <tr className="border-t border-hair align-top">
-      <td className="max-w-[260px] py-1.5 pr-3">
-        <Hostile text={r.resource} className="block" />
+    <li className="grid gap-x-6 gap-y-1 border-t border-hair px-4 py-2 text-13 md:grid-cols-3">
+      <div className="min-w-0">
+        <Hostile text={resourceName(r.resource)} className="block font-[500]" />
         <Hostile
           text={[r.service, ...(r.grants ?? [])].filter(Boolean).join(", ")}
           className="block text-12 text-muted"
         />
-      </td>
-      <td className="max-w-[260px] py-1.5 pr-3">
-        {used.length === 0 && <span className="text-muted">nothing</span>}
-        <ul>
-          {used.slice(0, few).map((u) => (
-            <li key={u.action} className="flex min-w-0 gap-2">
-              <Hostile text={u.action} className="min-w-0" />
-              <span className="shrink-0 text-12 text-muted">
-                {u.count ? plural(u.count, "call") : ""} <Time at={u.last_used} never="usual" />
-              </span>
-            </li>
-          ))}
-        </ul>
-        {used.length > few && <span className="text-12 text-muted">and {count(used.length - few)} more</span>}
-      </td>
-      <td className="max-w-[220px] py-1.5">
-        {(r.granted ?? []).length === 0 ? (
-          <span className="text-muted">a point's policy decides</span>
-        ) : unused.length === 0 ? (
-          <span className="text-muted">nothing</span>
-        ) : (
-          <ul>
-            {unused.slice(0, few).map((a) => (
-              <li key={a} className="flex min-w-0">
-                <Hostile text={a} />
-              </li>
-            ))}
-            {unused.length > few && <li className="text-12 text-muted">and {count(unused.length - few)} more</li>}
-          </ul>
-        )}
-      </td>
-    </tr>
+      </div>
+      <Actions title="Used" none="nothing" all={used.map((u) => u.action)}>
+        {used.slice(0, few).map((u) => (
+          <li key={u.action} className="flex min-w-0 gap-2">
+            <Hostile text={u.action} className="min-w-0" />
+            <span className="shrink-0 text-12 text-muted">
+              {u.count ? plural(u.count, "call") : ""} <Time at={u.last_used} never="usual" />
+            </span>
+          </li>
+        ))}
+      </Actions>
+      <Actions
+        title="Granted, never used"
+        none={(r.granted ?? []).length === 0 ? "a point's policy decides" : "nothing"}
+        all={unused}
+      >
+        {unused.slice(0, few).map((a) => (
+          <li key={a} className="flex min-w-0">
+            <Hostile text={a} />
+          </li>
+        ))}
+      </Actions>
+    </li>
+  );
+}
+
+function Actions({
+  title,
+  none,
+  all,
+  children,
+}: {
+  title: string;
+  none: string;
+  all: readonly string[];
+  children: ReactNode;
+}) {
+  return (
+    <div className="min-w-0">
+      <p className="text-12 text-muted">{title}</p>
+      {all.length === 0 ? <p className="text-muted">{none}</p> : <ul>{children}</ul>}
+      {all.length > few && <p className="text-12 text-muted">and {count(all.length - few)} more</p>}
+    </div>
   );
 }

@@ -2,10 +2,9 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { identityRisk } from "../api/queries";
 import { Dialog } from "../parts/Dialog";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
+import { Pending } from "../parts/Pending";
 import { Severity } from "../parts/Severity";
-import { Skeleton } from "../parts/Skeleton";
 import { Time } from "../parts/Time";
 import { plural } from "../text/format";
 
@@ -17,11 +16,7 @@ export function RiskDialog({ id, risk, onClose }: { id: string; risk: number; on
   return (
     <Dialog title={`Why risk ${risk} of 100?`} open onClose={onClose} wide>
       {!data ? (
-        error ? (
-          <Failure what="The risk" error={error} again={refetch} />
-        ) : (
-          <Skeleton rows={4} />
-        )
+        <Pending what="The risk" error={error} again={refetch} rows={4} />
       ) : (data.terms ?? []).length === 0 ? (
         <p className="text-13">
           Nothing open speaks against it{risk > 0 ? ", and what did has nearly faded" : ""}. Risk comes from findings,

@@ -1,14 +1,17 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Link, useNavigate } from "@tanstack/react-router";
 import { Bookmark, X } from "lucide-react";
 import { useState } from "react";
 import { useMay, useRefusal } from "../access/useMay";
 import { answer, api, type View } from "../api/client";
 import { views } from "../api/queries";
 import { Button } from "../parts/Button";
-import { Dialog } from "../parts/Dialog";
+import { TextField } from "../parts/Field";
+import { FormDialog } from "../parts/FormDialog";
 import { Hostile } from "../parts/Hostile";
 import { toast, toastFailure } from "../parts/Toasts";
+import { tab } from "../parts/tab";
+import { useNarrow } from "../parts/useMedia";
 import type { IdentitiesSearch } from "../router";
 import { clean } from "../text/hostile";
 
@@ -43,22 +46,28 @@ export function Views({ search }: { search: IdentitiesSearch }) {
   const [naming, setNaming] = useState(false);
   const now = query(search);
   const refused = useRefusal("triage");
+  const narrow = useNarrow();
   const known = given.some((g) => query(g.search) === now) || saved.some((v) => query(read(v.query)) === now);
   return (
     <div className="flex min-w-0 items-center gap-2 border-b border-hair px-3 md:px-4">
-      <ul aria-label="Views" className="flex min-w-0 flex-1 gap-x-1 overflow-x-auto whitespace-nowrap md:flex-wrap">
-        {given.map((g) => (
-          <li key={g.name}>
-            <ViewLink name={g.name} search={g.search} />
-          </li>
-        ))}
-        {saved.map((v) => (
-          <li key={v.id} className="flex max-w-60 items-center">
-            <ViewLink name={v.name} search={read(v.query)} />
-            {query(read(v.query)) === now && <Forget view={v} />}
-          </li>
-        ))}
-      </ul>
+      {narrow ? (
+        <ViewSelect views={[...given, ...saved.map((v) => ({ name: v.name, search: read(v.query) }))]} now={now} />
+      ) : (
+        <ul aria-label="Views" className="flex min-w-0 flex-1 flex-wrap gap-x-1 whitespace-nowrap">
+          {given.map((g) => (
+            <li key={g.name}>
+              <ViewLink name={g.name} search={g.search} />
+            </li>
+          ))}
+          {saved.map((v) => (
+            <li key={v.id} className="flex max-w-60 items-center">
+              <ViewLink name={v.name} search={read(v.query)} />
+              {query(read(v.query)) === now && <Forget view={v} />}
+            </li>
+          ))}
+        </ul>
+      )}
+      {narrow && saved.filter((v) => query(read(v.query)) === now).map((v) => <Forget key={v.id} view={v} />)}
       {!known && !refused && (
         <Button look="quiet" onClick={() => setNaming(true)}>
           <Bookmark size={14} aria-hidden /> Save view
@@ -69,13 +78,39 @@ export function Views({ search }: { search: IdentitiesSearch }) {
   );
 }
 
+/** ViewSelect chooses a view where there is no room for a row of them. */
+function ViewSelect({ views, now }: { views: readonly { name: string; search: IdentitiesSearch }[]; now: string }) {
+  const navigate = useNavigate();
+  const at = views.findIndex((v) => query(v.search) === now);
+  return (
+    <label className="flex min-w-0 flex-1 items-center gap-2 py-2 text-13 text-muted">
+      View
+      <select
+        className="field min-w-0 flex-1"
+        value={at}
+        onChange={(e) => {
+          const search = views[Number(e.target.value)]?.search;
+          navigate({ to: "/identities", search: { filter: search?.filter, order: search?.order } });
+        }}
+      >
+        {at < 0 && <option value={-1}>none of these</option>}
+        {views.map((v, i) => (
+          <option key={query(v.search)} value={i}>
+            {clean(v.name)}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
+
 function ViewLink({ name, search }: { name: string; search: IdentitiesSearch }) {
   return (
     <Link
       to="/identities"
       search={{ filter: search.filter, order: search.order }}
       activeOptions={{ exact: true, includeSearch: true }}
-      className="flex h-9 min-w-0 shrink-0 items-center border-b-2 border-transparent px-2 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
+      className={tab}
     >
       <Hostile text={name} />
     </Link>
@@ -125,33 +160,24 @@ function NameDialog({ query, onClose }: { query: string; onClose: () => void }) 
   const { save } = useViewActs();
   const [name, setName] = useState("");
   return (
-    <Dialog title="Save this view" open onClose={onClose}>
-      <form
-        className="flex flex-col gap-3"
-        onSubmit={(e) => {
-          e.preventDefault();
-          save.mutate({ name: name.trim(), query }, { onSuccess: onClose });
-        }}
-      >
-        <label className="flex flex-col gap-1 text-13">
-          Name
-          <input
-            className="field"
-            required
-            maxLength={100}
-            value={name}
-            onChange={(e) => setName(e.target.value)}
-            placeholder="Payments without owner"
-          />
-        </label>
-        <p className="text-13 text-muted">It is yours, on every device, and shows the list as it is then.</p>
-        <div className="flex justify-end gap-2">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button look="main" type="submit" disabled={save.isPending || name.trim() === ""}>
-            Save
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="Save this view"
+      verb="Save"
+      failed="Not saved"
+      act={save}
+      ready={name.trim() !== ""}
+      onSubmit={() => save.mutate({ name: name.trim(), query }, { onSuccess: onClose })}
+      onClose={onClose}
+    >
+      <TextField
+        label="Name"
+        required
+        maxLength={100}
+        value={name}
+        onText={setName}
+        placeholder="Payments without owner"
+      />
+      <p className="text-13 text-muted">It is yours, on every device, and shows the list as it is then.</p>
+    </FormDialog>
   );
 }

@@ -1,8 +1,9 @@
 import { Link } from "@tanstack/react-router";
-import { X } from "lucide-react";
+import { ChevronDown, X } from "lucide-react";
 import { useState } from "react";
 import type { Overview } from "../api/client";
 import { Button } from "../parts/Button";
+import { useNarrow } from "../parts/useMedia";
 import { count, rate } from "../text/format";
 
 const key = "muster-demo-stops";
@@ -18,12 +19,28 @@ function dismissed(): boolean {
 /** DemoStops explains the demonstration in five stops; it can be put away. */
 export function DemoStops({ overview: o }: { overview: Overview }) {
   const [away, setAway] = useState(dismissed);
+  const narrow = useNarrow();
+  const [open, setOpen] = useState(false);
   if (away) return null;
   const contained = (o.needs ?? []).find((f) => f.action?.status === "done");
   return (
     <section aria-label="What you are seeing" className="card px-4 py-3">
       <div className="flex items-center justify-between gap-2">
-        <h2>What you are seeing</h2>
+        <h2>
+          {narrow ? (
+            <button
+              type="button"
+              aria-expanded={open}
+              className="inline-flex items-center gap-1 font-[600]"
+              onClick={() => setOpen(!open)}
+            >
+              What you are seeing
+              <ChevronDown size={16} aria-hidden className={open ? "rotate-180" : ""} />
+            </button>
+          ) : (
+            "What you are seeing"
+          )}
+        </h2>
         <Button
           look="quiet"
           icon
@@ -41,7 +58,10 @@ export function DemoStops({ overview: o }: { overview: Overview }) {
           <X size={16} aria-hidden />
         </Button>
       </div>
-      <ol className="mt-1 grid list-none gap-x-5 gap-y-3 text-13 sm:grid-cols-2 xl:grid-cols-5">
+      <ol
+        hidden={narrow && !open}
+        className="mt-1 grid list-none gap-x-5 gap-y-3 text-13 sm:grid-cols-2 xl:grid-cols-5"
+      >
         <Stop n={1} title="A company that does not exist">
           Its <Link to="/identities">{count(o.identities)} identities</Link> came in through the real importers, their
           habits from replayed logs.

@@ -1,8 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { overview } from "../api/queries";
 import { Card } from "../parts/Card";
-import { Failure } from "../parts/Failure";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
 import { DemoStops } from "./DemoStops";
 import { Latest } from "./Latest";
 import { Needs } from "./Needs";
@@ -15,7 +15,7 @@ import { Tiles } from "./Tiles";
 /** OverviewPage answers: is anything wrong, and are we protected? */
 export function OverviewPage() {
   const { data, error, refetch } = useQuery(overview);
-  if (!data) return error ? <Failure what="The overview" error={error} again={refetch} /> : <Skeleton rows={12} />;
+  if (!data) return <Pending what="The overview" error={error} again={refetch} rows={12} />;
   // Muster's own token is an identity with a credential, so a new installation has one of each.
   const empty = data.events === 0 && data.identities <= 1 && (data.rates ?? []).length === 0;
   return (
@@ -34,7 +34,15 @@ export function OverviewPage() {
           </div>
           <div className="flex min-w-0 flex-col gap-3">
             <Needs findings={data.needs ?? []} open={data.findings} />
-            <Card title="Latest refusals" flush>
+            <Card
+              title="Latest refusals"
+              flush
+              aside={
+                <Link to="/refusals" search={{ filter: "at>1h" }} className="text-13">
+                  All of the last hour
+                </Link>
+              }
+            >
               <Latest />
             </Card>
           </div>

@@ -2,9 +2,10 @@ import { Link } from "@tanstack/react-router";
 import { lazy, Suspense, useMemo, useState } from "react";
 import type { PlaceCount } from "../api/live";
 import { useLive } from "../api/useLive";
-import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
+import { Scroll } from "../parts/Scroll";
 import { Shape } from "../parts/Shape";
+import { TableSwitch } from "../parts/TableSwitch";
 import { count, plural } from "../text/format";
 import { countryName, outcomes } from "../text/words";
 
@@ -42,14 +43,7 @@ export function Places() {
                 .join(", ")}.`
         }`;
   return (
-    <Card
-      title="Where calls come from"
-      aside={
-        <Button look="quiet" aria-pressed={table} onClick={() => setTable(!table)}>
-          {table ? "Show as map" : "Show as table"}
-        </Button>
-      }
-    >
+    <Card title="Where calls come from" aside={<TableSwitch table={table} picture="map" onChange={setTable} />}>
       <p className="max-w-none text-13 text-muted">{summary}</p>
       {!table && (
         <p className="mt-1 flex max-w-none flex-wrap gap-x-4 text-12">
@@ -84,8 +78,7 @@ function origin(rows: readonly Place[]): string {
 
 function Table({ rows }: { rows: readonly Place[] }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="mt-2 max-h-[340px] overflow-auto" tabIndex={0} aria-label="Calls by country">
+    <Scroll label="Calls by country" className="mt-2 max-h-[340px]">
       <table className="w-full text-13">
         <thead className="sticky top-0 bg-panel">
           <tr>
@@ -114,6 +107,6 @@ function Table({ rows }: { rows: readonly Place[] }) {
           ))}
         </tbody>
       </table>
-    </section>
+    </Scroll>
   );
 }

@@ -1,8 +1,9 @@
 import { useMemo, useState } from "react";
 import type { Rate } from "../api/client";
-import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
+import { Scroll } from "../parts/Scroll";
 import { Shape } from "../parts/Shape";
+import { TableSwitch } from "../parts/TableSwitch";
 import { count, minute, rate } from "../text/format";
 import { observed, outcomes } from "../text/words";
 import { minutes } from "./minutes";
@@ -44,14 +45,7 @@ export function Rates({ rates: known, perSecond }: { rates: readonly Rate[]; per
   const shown = over === undefined ? undefined : drawn.bars[over];
   const summary = `Last ${rates.length} minutes: ${count(allow)} allowed, ${count(step)} stepped up, ${count(deny)} denied, ${count(would)} passed a point that only observes and would be refused; now ${rate(perSecond)} a second.`;
   return (
-    <Card
-      title="Decisions, last hour"
-      aside={
-        <Button look="quiet" aria-pressed={table} onClick={() => setTable(!table)}>
-          {table ? "Show as chart" : "Show as table"}
-        </Button>
-      }
-    >
+    <Card title="Decisions, last hour" aside={<TableSwitch table={table} picture="chart" onChange={setTable} />}>
       <p className="flex max-w-none flex-wrap gap-x-4 text-13">
         <span className="w-28 text-muted">{shown ? `${minute(shown.at)}, one minute` : "In the hour"}</span>
         <Legend look={outcomes.allow} n={shown ? shown.rate.allow : allow} />
@@ -121,8 +115,7 @@ function Legend({ look: { label, shape, tone }, n }: { look: typeof observed; n:
 
 function Table({ rates }: { rates: readonly Rate[] }) {
   return (
-    // biome-ignore lint/a11y/noNoninteractiveTabindex: a region that scrolls must be reachable by keyboard
-    <section className="mt-2 max-h-[240px] overflow-auto" tabIndex={0} aria-label="Decisions by minute">
+    <Scroll label="Decisions by minute" className="mt-2 max-h-[240px]">
       <table className="w-full text-13">
         <thead className="sticky top-0 bg-panel">
           <tr>
@@ -145,6 +138,6 @@ function Table({ rates }: { rates: readonly Rate[] }) {
           ))}
         </tbody>
       </table>
-    </section>
+    </Scroll>
   );
 }

@@ -20,13 +20,13 @@ export function Tiles({ overview: o }: { overview: Overview }) {
           Static secrets
         </Link>
       </Tile>
-      <Tile name="Contained" value={count(o.contained)} detail="useless to a thief">
+      <Tile name="Contained" value={count(o.contained)} detail="can be undone">
         <Link to="/findings" search={{ view: "actions" }}>
           Contained
         </Link>
       </Tile>
-      <Tile name="Decisions a second" value={rate(o.per_second)} detail="over the last minute">
-        <Link to="/activity">Decisions a second</Link>
+      <Tile name="Decisions" value={rate(o.per_second)} detail="a second">
+        <Link to="/activity">Decisions</Link>
       </Tile>
       <Tile
         name="Open findings"
@@ -63,7 +63,7 @@ function Tile({
     >
       {children}
       <span className={`text-28 font-[600] ${alarm ? "text-deny" : ""}`}>{value}</span>
-      <span className={`truncate text-12 ${alarm ? "text-deny" : warn ? "text-stepup" : "text-muted"}`}>{detail}</span>
+      <span className={`text-12 ${alarm ? "text-deny" : warn ? "text-stepup" : "text-muted"}`}>{detail}</span>
     </li>
   );
 }

@@ -1,8 +1,9 @@
 import { geoNaturalEarth1, geoPath } from "d3-geo";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useMemo } from "react";
 import { feature } from "topojson-client";
 import type { GeometryCollection, Topology } from "topojson-specification";
 import land from "world-atlas/land-110m.json";
+import { useWidth } from "../parts/useWidth";
 import { count } from "../text/format";
 import { countryName } from "../text/words";
 import { type Callout, callouts, type Dot } from "./callouts";
@@ -30,21 +31,9 @@ function draw(width: number) {
   return { width, height, projection, outline: geoPath(projection).digits(1)(shapes) ?? "" };
 }
 
-function useWidth() {
-  const ref = useRef<HTMLDivElement>(null);
-  const [width, setWidth] = useState(0);
-  useEffect(() => {
-    if (!ref.current) return;
-    const watch = new ResizeObserver(([entry]) => setWidth(Math.floor(entry?.contentRect.width ?? 0)));
-    watch.observe(ref.current);
-    return () => watch.disconnect();
-  }, []);
-  return { ref, width };
-}
-
 /** WorldMap marks each country that calls with a dot for what was allowed, and notes beside it what was stopped. */
 export default function WorldMap({ places, summary }: { places: readonly Place[]; summary: string }) {
-  const { ref, width } = useWidth();
+  const { ref, width } = useWidth<HTMLDivElement>();
   const world = useMemo(() => (width > 0 ? draw(width) : undefined), [width]);
   const { dots, notes, nowhere } = useMemo(() => arrange(world, places), [world, places]);
   return (

@@ -1,7 +1,8 @@
 import * as ToggleGroup from "@radix-ui/react-toggle-group";
 import type { ReactNode } from "react";
+import { useNarrow } from "./useMedia";
 
-/** Choice is a row of buttons of which one is chosen; arrow keys move between them. */
+/** Choice is a row of buttons of which one is chosen; arrow keys move between them. A long one is a list where the window is narrow. */
 export function Choice<T extends string>({
   label,
   value,
@@ -13,6 +14,18 @@ export function Choice<T extends string>({
   options: readonly { value: T; label: ReactNode }[];
   onChange: (value: T) => void;
 }) {
+  // Many words in a narrow window would be several rows of buttons.
+  const fold = useNarrow() && options.length > 4 && options.every((o) => typeof o.label === "string");
+  if (fold)
+    return (
+      <select aria-label={label} className="field" value={value} onChange={(e) => onChange(e.target.value as T)}>
+        {options.map((o) => (
+          <option key={o.value} value={o.value}>
+            {o.label}
+          </option>
+        ))}
+      </select>
+    );
   return (
     <ToggleGroup.Root
       type="single"

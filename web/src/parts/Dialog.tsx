@@ -14,12 +14,15 @@ export function Dialog({
   onClose,
   children,
   wide = false,
+  top = false,
 }: {
   title: string;
   open: boolean;
   onClose: () => void;
   children: ReactNode;
   wide?: boolean;
+  /** It stands at the top, so that it does not move while its content grows. */
+  top?: boolean;
 }) {
   const ref = useRef<HTMLDialogElement>(null);
   const heading = useId();
@@ -42,7 +45,7 @@ export function Dialog({
       onClick={(e) => {
         if (e.target === e.currentTarget) onClose();
       }}
-      className={`m-auto max-h-[90dvh] w-[calc(100vw-24px)] overflow-auto rounded-card border border-hair bg-panel p-0 text-fg shadow-overlay ${wide ? "max-w-[680px]" : "max-w-[480px]"}`}
+      className={`${top ? "mx-auto mt-[8dvh] mb-auto" : "m-auto"} max-h-[90dvh] w-[calc(100vw-24px)] overflow-auto rounded-card border border-hair bg-panel p-0 text-fg shadow-overlay ${wide ? "max-w-[680px]" : "max-w-[480px]"}`}
     >
       <div className="p-4">
         <div className="mb-3 flex items-start justify-between gap-3">

@@ -169,7 +169,7 @@ export function Grid<T>({
                   height,
                   transform: `translateY(${item.start}px)`,
                 }}
-                className={`row cursor-pointer text-13 ${narrow ? "px-3 py-1.5" : template}`}
+                className={`row cursor-pointer text-13 ${narrow ? "flex flex-col justify-center gap-0.5 px-3" : template}`}
               >
                 {narrow ? narrowCells(row) : cells(row)}
               </div>

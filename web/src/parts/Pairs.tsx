@@ -3,7 +3,7 @@ import { Children, isValidElement, type ReactNode } from "react";
 /** Pairs is a list of names and values; values that are empty are left out. */
 export function Pairs({ children }: { children: ReactNode }) {
   return (
-    <dl className="grid grid-cols-[minmax(84px,auto)_minmax(0,1fr)] gap-x-4 gap-y-1 text-13">
+    <dl className="grid grid-cols-[minmax(84px,auto)_minmax(0,1fr)] content-start gap-x-4 gap-y-1 text-13">
       {Children.toArray(children).filter(isValidElement)}
     </dl>
   );

@@ -6,10 +6,9 @@ import { Act } from "../access/Act";
 import type { Point } from "../api/client";
 import { points } from "../api/queries";
 import { Card } from "../parts/Card";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
+import { Pending } from "../parts/Pending";
 import { Shape } from "../parts/Shape";
-import { Skeleton } from "../parts/Skeleton";
 import { Time } from "../parts/Time";
 import { count, plural } from "../text/format";
 import { Connect } from "./Connect";
@@ -24,7 +23,7 @@ export function PointsPage() {
   const { data, error, refetch } = useQuery(points);
   const [enrolling, setEnrolling] = useState(false);
   const [changing, setChanging] = useState<Point>();
-  if (!data) return error ? <Failure what="The points" error={error} again={refetch} /> : <Skeleton />;
+  if (!data) return <Pending what="The points" error={error} again={refetch} />;
   const all = data.items ?? [];
   return (
     <div className="flex min-w-0 flex-col gap-3 p-3 md:p-4">

@@ -1,10 +1,9 @@
 import { useQuery } from "@tanstack/react-query";
 import { health } from "../api/queries";
 import { Card } from "../parts/Card";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
+import { Pending } from "../parts/Pending";
 import { Shape } from "../parts/Shape";
-import { Skeleton } from "../parts/Skeleton";
 
 const states = {
   ok: { label: "OK", shape: "dot", tone: "text-allow", rank: 2 },
@@ -15,7 +14,7 @@ const states = {
 /** Health is what each part of the process that answers says about itself, the worst first. */
 export function Health() {
   const { data, error, refetch } = useQuery(health);
-  if (!data) return error ? <Failure what="The health" error={error} again={refetch} /> : <Skeleton />;
+  if (!data) return <Pending what="The health" error={error} again={refetch} />;
   const checks = (data.checks ?? []).toSorted((a, b) => states[a.state].rank - states[b.state].rank);
   return (
     <Card title={data.ready ? "Ready: decisions are made" : "Not ready: decisions are refused"} flush>

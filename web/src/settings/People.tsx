@@ -5,9 +5,8 @@ import { answer, api, type Person } from "../api/client";
 import { people } from "../api/queries";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
 import { Time } from "../parts/Time";
 import { toast, toastFailure } from "../parts/Toasts";
 import { count } from "../text/format";
@@ -18,14 +17,15 @@ import { RolesDialog } from "./RolesDialog";
 export function People() {
   const { data, error, refetch } = useQuery(people);
   const [changing, setChanging] = useState<Person>();
-  if (!data) return error ? <Failure what="The people" error={error} again={refetch} /> : <Skeleton />;
+  if (!data) return <Pending what="The people" error={error} again={refetch} />;
   const all = data.items ?? [];
   return (
     <Card title={`People: ${count(all.length)}`} flush>
       {all.length === 0 && (
         <p className="px-4 pb-4 text-muted">
-          Nobody signed in with single sign-on yet. Who does appears here, and has no right until a role is given, here
-          or by a group in the configuration.
+          Nobody signed in with single sign-on yet. There is nobody to invite: whoever your provider lets in appears
+          here at the first try, and may do nothing until a role is given, here or by a group in the configuration.{" "}
+          <a href="/docs/guide/single-sign-on">Set up single sign-on</a>
         </p>
       )}
       <ul aria-label="People">

@@ -3,8 +3,10 @@ import { getRouteApi, Link } from "@tanstack/react-router";
 import { useMay } from "../access/useMay";
 import { me } from "../api/queries";
 import { Skeleton } from "../parts/Skeleton";
+import { tab } from "../parts/tab";
 import type { SettingsPart } from "../router";
 import { About } from "./About";
+import { AuditLog } from "./AuditLog";
 import { Health } from "./Health";
 import { People } from "./People";
 import { Tokens } from "./Tokens";
@@ -17,15 +19,17 @@ export function SettingsPage() {
   const { part = "you" } = route.useSearch();
   const who = useQuery(me).data;
   const administers = useMay("administer");
+  const audits = useMay("audit");
   if (!who) return <Skeleton />;
   const parts: { part: SettingsPart; label: string }[] = [
     { part: "you", label: "You" },
     ...(administers
       ? ([
           { part: "people", label: "People" },
-          { part: "tokens", label: "API tokens" },
+          { part: "tokens", label: "Tokens" },
         ] as const)
       : []),
+    ...(audits ? ([{ part: "audit", label: "Audit" }] as const) : []),
     { part: "health", label: "Health" },
     { part: "about", label: "About" },
   ];
@@ -39,7 +43,7 @@ export function SettingsPage() {
             to="/settings"
             search={{ part: p.part === "you" ? undefined : p.part }}
             activeOptions={{ exact: true, includeSearch: true }}
-            className="flex h-9 items-center border-b-2 border-transparent px-2.5 text-13 text-muted no-underline hover:text-fg hover:no-underline aria-[current=page]:border-accent aria-[current=page]:font-[500] aria-[current=page]:text-fg"
+            className={tab}
           >
             {p.label}
           </Link>
@@ -48,6 +52,7 @@ export function SettingsPage() {
       {part === "you" && <You me={who} />}
       {part === "people" && administers && <People />}
       {part === "tokens" && administers && <Tokens />}
+      {part === "audit" && audits && <AuditLog />}
       {part === "health" && <Health />}
       {part === "about" && <About version={who.version} />}
     </div>

@@ -6,13 +6,12 @@ import { answer, api, type Token } from "../api/client";
 import { tokens } from "../api/queries";
 import { Button } from "../parts/Button";
 import { Card } from "../parts/Card";
-import { Dialog } from "../parts/Dialog";
-import { Failure } from "../parts/Failure";
+import { FormDialog } from "../parts/FormDialog";
 import { Hostile } from "../parts/Hostile";
 import { IdentityLink } from "../parts/IdentityLink";
-import { Skeleton } from "../parts/Skeleton";
+import { Pending } from "../parts/Pending";
 import { Time } from "../parts/Time";
-import { toast, toastFailure } from "../parts/Toasts";
+import { toast } from "../parts/Toasts";
 import { count } from "../text/format";
 import { clean } from "../text/hostile";
 import { TokenDialog } from "./TokenDialog";
@@ -22,7 +21,7 @@ export function Tokens() {
   const { data, error, refetch } = useQuery(tokens);
   const [making, setMaking] = useState(false);
   const [revoking, setRevoking] = useState<Token>();
-  if (!data) return error ? <Failure what="The tokens" error={error} again={refetch} /> : <Skeleton />;
+  if (!data) return <Pending what="The tokens" error={error} again={refetch} />;
   const all = data.items ?? [];
   return (
     <Card
@@ -66,27 +65,27 @@ function RevokeDialog({ token: t, onClose }: { token: Token; onClose: () => void
   const client = useQueryClient();
   const revoke = useMutation({
     mutationFn: () => answer(api.DELETE("/v1/tokens/{id}", { params: { path: { id: t.id } } })),
-    onSuccess: () => toast(`Token ${clean(t.name)} revoked.`),
-    onError: (error) => toastFailure("The token was not revoked", error),
-    onSettled: () => {
-      client.invalidateQueries({ queryKey: ["token"] });
+    onSuccess: () => {
+      toast(`Token ${clean(t.name)} revoked.`);
       onClose();
     },
+    onSettled: () => client.invalidateQueries({ queryKey: ["token"] }),
   });
   return (
-    <Dialog title="Revoke this token?" open onClose={onClose}>
-      <div className="flex flex-col gap-3">
-        <p>
-          Whatever uses <Hostile text={t.name} className="font-[600]" /> stops at once, with the tokens that were made
-          with it. This cannot be undone; it was last used <Time at={t.used} />.
-        </p>
-        <div className="flex justify-end gap-2">
-          <Button onClick={onClose}>Keep it</Button>
-          <Button look="danger" disabled={revoke.isPending} onClick={() => revoke.mutate()}>
-            Revoke
-          </Button>
-        </div>
-      </div>
-    </Dialog>
+    <FormDialog
+      title="Revoke this token?"
+      verb="Revoke"
+      keep="Keep it"
+      danger
+      failed="Not revoked"
+      act={revoke}
+      onSubmit={() => revoke.mutate()}
+      onClose={onClose}
+    >
+      <p>
+        Whatever uses <Hostile text={t.name} className="font-[600]" /> stops at once, with the tokens that were made
+        with it. This cannot be undone; it was last used <Time at={t.used} />.
+      </p>
+    </FormDialog>
   );
 }

@@ -10,7 +10,7 @@ import { useFind } from "./useFind";
 /** Search finds whatever a text is or names, and goes there. */
 export default function Search({ onClose }: { onClose: () => void }) {
   return (
-    <Dialog title="Search" open onClose={onClose} wide>
+    <Dialog title="Search" open onClose={onClose} wide top>
       <SearchBox onClose={onClose} />
     </Dialog>
   );

@@ -1,4 +1,4 @@
-import { Activity, Cable, Fingerprint, LayoutDashboard, Settings, ShieldCheck, TriangleAlert } from "lucide-react";
+import { Activity, Ban, Cable, Fingerprint, LayoutDashboard, Settings, ShieldCheck, TriangleAlert } from "lucide-react";
 
 /**
  * The pages, in the order of the navigation; g then the letter goes there. A
@@ -7,6 +7,7 @@ import { Activity, Cable, Fingerprint, LayoutDashboard, Settings, ShieldCheck, T
 export const pages = [
   { to: "/", label: "Overview", key: "o", icon: LayoutDashboard, main: true },
   { to: "/activity", label: "Activity", key: "a", icon: Activity, main: true },
+  { to: "/refusals", label: "Refusals", key: "r", icon: Ban, main: false },
   { to: "/findings", label: "Findings", key: "f", icon: TriangleAlert, main: true },
   { to: "/identities", label: "Identities", key: "i", icon: Fingerprint, main: true },
   { to: "/points", label: "Points", key: "p", icon: ShieldCheck, main: false },

@@ -1,10 +1,12 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { answer, api } from "../api/client";
-import { Button } from "../parts/Button";
-import { Dialog } from "../parts/Dialog";
+import { Select, TextField } from "../parts/Field";
+import { FormDialog } from "../parts/FormDialog";
 import { Key } from "../parts/Key";
 import { type Format, formats } from "./formats";
+
+const options = Object.entries(formats).map(([value, label]) => ({ value: value as Format, label }));
 
 /** AddDialog takes a source in and shows its key for the only time. */
 export function AddDialog({ onClose }: { onClose: () => void }) {
@@ -23,58 +25,29 @@ export function AddDialog({ onClose }: { onClose: () => void }) {
   });
   if (add.data) return <Key title="The source is added" value={add.data.key} onClose={onClose} />;
   return (
-    <Dialog title="Add a source" open onClose={onClose}>
-      <form
-        className="flex flex-col gap-3"
-        onSubmit={(e) => {
-          e.preventDefault();
-          add.mutate();
-        }}
-      >
-        <label className="flex flex-col gap-1 text-13">
-          Name
-          <input
-            className="field"
-            maxLength={100}
-            value={name}
-            onChange={(e) => setName(e.target.value)}
-            placeholder="trail-production"
-          />
-        </label>
-        <label className="flex flex-col gap-1 text-13">
-          Reports
-          <select className="field" value={format} onChange={(e) => setFormat(e.target.value as Format)}>
-            {Object.entries(formats).map(([value, label]) => (
-              <option key={value} value={value}>
-                {label}
-              </option>
-            ))}
-          </select>
-        </label>
-        {format === "cloudtrail" && (
-          <label className="flex flex-col gap-1 text-13">
-            Accounts it may speak about
-            <input
-              className="field mono"
-              required
-              value={accounts}
-              onChange={(e) => setAccounts(e.target.value)}
-              placeholder="111122223333"
-            />
-          </label>
-        )}
-        {add.error && (
-          <p role="alert" className="text-13 text-deny">
-            Not added: {add.error.message}
-          </p>
-        )}
-        <div className="flex justify-end gap-2">
-          <Button onClick={onClose}>Cancel</Button>
-          <Button look="main" type="submit" disabled={add.isPending}>
-            Add
-          </Button>
-        </div>
-      </form>
-    </Dialog>
+    <FormDialog
+      title="Add a source"
+      verb="Add"
+      failed="Not added"
+      act={add}
+      onSubmit={() => add.mutate()}
+      onClose={onClose}
+    >
+      <TextField label="Name" maxLength={100} value={name} onText={setName} placeholder="trail-production" />
+      <Select label="What it sends" value={format} options={options} onChoose={setFormat} />
+      {format === "cloudtrail" && (
+        <TextField
+          label="Accounts that it may speak about"
+          mono
+          required
+          value={accounts}
+          onText={setAccounts}
+          placeholder="111122223333"
+        />
+      )}
+      <p className="text-13 text-muted">
+        It gets a key of its own. What it says about anything else is refused and counted.
+      </p>
+    </FormDialog>
   );
 }

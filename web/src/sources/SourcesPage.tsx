@@ -6,10 +6,9 @@ import type { Source } from "../api/client";
 import { sources } from "../api/queries";
 import { Card } from "../parts/Card";
 import { Command } from "../parts/Command";
-import { Failure } from "../parts/Failure";
 import { Hostile } from "../parts/Hostile";
+import { Pending } from "../parts/Pending";
 import { Shape } from "../parts/Shape";
-import { Skeleton } from "../parts/Skeleton";
 import { Time } from "../parts/Time";
 import { count, plural, span } from "../text/format";
 import { AddDialog } from "./AddDialog";
@@ -28,7 +27,7 @@ const looks: Record<Condition["state"], { shape: "dot" | "half" | "square"; tone
 export function SourcesPage() {
   const { data, error, refetch } = useQuery(sources);
   const [adding, setAdding] = useState(false);
-  if (!data) return error ? <Failure what="The sources" error={error} again={refetch} /> : <Skeleton />;
+  if (!data) return <Pending what="The sources" error={error} again={refetch} />;
   const all = data.items ?? [];
   return (
     <div className="flex min-w-0 flex-col gap-3 p-3 md:p-4">

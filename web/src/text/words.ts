@@ -14,6 +14,41 @@ export const outcomes: Record<Outcome, Look> = {
 /** What an observing point let pass although the policies refuse it. */
 export const observed: Look = { label: "Would refuse", shape: "ring", tone: "text-stepup" };
 
+/** Why somebody was not let in: in a word, in a sentence, and what helps. */
+export const refusalKinds: Record<
+  string,
+  { label: string; shape: "half" | "square"; tone: string; means: string; cure: string }
+> = {
+  failed_authentication: {
+    label: "Not authenticated",
+    shape: "square",
+    tone: "text-deny",
+    means: "Nobody was proven: the caller had no credential, a wrong one, or one that is no longer valid.",
+    cure: "If it is a workload of yours, its credential is missing, expired, revoked or mistyped: exchange or issue a new one. If nobody of yours is at this address, somebody is trying keys.",
+  },
+  unknown_principal: {
+    label: "Unknown",
+    shape: "square",
+    tone: "text-deny",
+    means: "The caller was named, but no inventory has it.",
+    cure: "If it is a workload of yours, import its provider, or declare its issuer in trust.yaml.",
+  },
+  denied: {
+    label: "Deny",
+    shape: "square",
+    tone: "text-deny",
+    means: "The identity is known, and a policy refused what it asked for.",
+    cure: "The policy below says why. The decision has everything that was known when it was made.",
+  },
+  step_up: {
+    label: "Step-up",
+    shape: "half",
+    tone: "text-stepup",
+    means: "The identity is known, and must prove itself better before it may do this.",
+    cure: "The decision says what would unlock it.",
+  },
+};
+
 export const severities: Record<Finding["severity"], { label: string; tone: string; rank: number }> = {
   critical: { label: "Critical", tone: "text-deny", rank: 4 },
   high: { label: "High", tone: "text-deny", rank: 3 },
@@ -117,6 +152,9 @@ export const assurances = [
   "bound to a key",
   "bound to a key and attested by the platform",
 ];
+
+/** resourceName says what a resource is called; the star that grants use stands for all. */
+export const resourceName = (name: string): string => (name === "*" ? "every resource" : name);
 
 const regions = new Intl.DisplayNames("en", { type: "region" });
 

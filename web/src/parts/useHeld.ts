@@ -1,13 +1,12 @@
 import { useState } from "react";
-import type { Decision } from "../api/client";
 
 /**
  * useHeld keeps a list still while somebody reads it: as long as hold is true
  * the rows stay as they were, and waiting counts what came since. release shows
  * the new ones at once.
  */
-export function useHeld(rows: readonly Decision[], hold: boolean) {
-  const [held, setHeld] = useState<{ rows: readonly Decision[]; source: readonly Decision[] }>();
+export function useHeld<T extends { id: string }>(rows: readonly T[], hold: boolean) {
+  const [held, setHeld] = useState<{ rows: readonly T[]; source: readonly T[] }>();
   if (!hold && held) setHeld(undefined);
   if (hold && !held) setHeld({ rows, source: rows });
   const shown = hold && held ? held.rows : rows;

@@ -1,0 +1,54 @@
+import type { Point } from "../api/client";
+import { Select, TextField } from "../parts/Field";
+import { type Dialect, dialects } from "./snippets";
+
+/** What is written about a point: how it asks, from where, and what it guards. */
+export type Written = { dialect: Dialect; sources: string; resources: string };
+
+/** written is a point as its fields show it; a new one asks like nginx. */
+export const written = (p?: Point): Written => ({
+  dialect: p?.dialect ?? "nginx",
+  sources: (p?.sources ?? []).join(", "),
+  resources: (p?.resources ?? []).join("\n"),
+});
+
+/** read is what the fields say, as the interface takes it. */
+export const read = (w: Written) => ({
+  dialect: w.dialect,
+  sources: w.sources.split(/[\s,]+/).filter(Boolean),
+  resources: w.resources
+    .split(/\r?\n/)
+    .map((line) => line.trim())
+    .filter(Boolean),
+});
+
+/** PointFields are what a new point and a changed one have in common. */
+export function PointFields({ value, onChange }: { value: Written; onChange: (value: Written) => void }) {
+  return (
+    <>
+      <Select
+        label="What asks (the proxy, or authzen for a program)"
+        value={value.dialect}
+        options={dialects}
+        onChoose={(dialect) => onChange({ ...value, dialect })}
+      />
+      <TextField
+        label="Addresses it asks from"
+        mono
+        maxLength={4_000}
+        value={value.sources}
+        onText={(sources) => onChange({ ...value, sources })}
+        placeholder="none: only this machine"
+      />
+      <TextField
+        label="Resources it guards, one a line"
+        mono
+        rows={3}
+        maxLength={200_000}
+        value={value.resources}
+        onText={(resources) => onChange({ ...value, resources })}
+        placeholder="none: every resource"
+      />
+    </>
+  );
+}
