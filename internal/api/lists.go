@@ -93,24 +93,14 @@ func (s *server) listRefusals(ctx context.Context, in *OnlyList) (*pageOf[client
 // refusals returns what writes the refusals of one answer: with the names of
 // who was refused and where. An id that is in no inventory has none.
 func (s *server) refusals(ctx context.Context) func(usage.Refusal) client.Refusal {
-	names := map[nhi.ID]string{}
-	name := func(id nhi.ID) string {
-		known, ok := names[id]
-		if !ok && id != "" {
-			if i, err := s.Inventory.Identity(ctx, id); err == nil {
-				known = i.Name
-			}
-			names[id] = known
-		}
-		return known
-	}
+	names := s.Namer(ctx)
 	return func(r usage.Refusal) client.Refusal {
 		who := r.Identity
 		if who == "" && strings.HasPrefix(r.Claimed, "nhi_") {
 			who = nhi.ID(r.Claimed)
 		}
 		out := toRefusal(r)
-		out.Name, out.PointName = name(who), name(r.Point)
+		out.Name, out.PointName = names.Identity(who), names.Point(r.Point)
 		return out
 	}
 }

@@ -9,6 +9,7 @@ import { launch, narrow, visit, wide } from "./visitor.mjs";
 const routes = [
   { name: "overview", path: "/", ready: "[data-tile]" },
   { name: "activity", path: "/activity", ready: '[role="row"][data-id]' },
+  { name: "refusals", path: "/refusals", ready: '[role="row"][data-id]' },
   { name: "findings", path: "/findings", ready: "[data-finding]" },
   { name: "actions", path: "/findings?view=actions", ready: 'ul[aria-label^="What was done"] li' },
   { name: "identities", path: "/identities", ready: '[role="grid"] a[href^="/identities/"]' },
@@ -17,6 +18,7 @@ const routes = [
   { name: "settings", path: "/settings", ready: 'h2:has-text("Who you are")' },
   { name: "people", path: "/settings?part=people", ready: 'h2:has-text("People")' },
   { name: "tokens", path: "/settings?part=tokens", ready: 'ul[aria-label="API tokens"] li' },
+  { name: "audit", path: "/settings?part=audit", ready: 'ol[aria-label^="Audit log"] li' },
   { name: "health", path: "/settings?part=health", ready: 'ul[aria-label="Checks"] li' },
   { name: "about", path: "/settings?part=about", ready: 'h2:has-text("About")' },
 ];
@@ -223,7 +225,7 @@ describe("the console of a living company", () => {
   it("goes anywhere by keyboard", async () => {
     const v = await open({ theme: "dark" });
     await v.go("/", "[data-tile]");
-    for (const [key, path] of [["a", "/activity"], ["f", "/findings"], ["i", "/identities"], ["p", "/points"], ["s", "/sources"], ["e", "/settings"], ["o", "/"]]) {
+    for (const [key, path] of [["a", "/activity"], ["r", "/refusals"], ["f", "/findings"], ["i", "/identities"], ["p", "/points"], ["s", "/sources"], ["e", "/settings"], ["o", "/"]]) {
       await v.page.keyboard.press("g");
       await v.page.keyboard.press(key);
       await v.page.waitForURL((url) => url.pathname === path);
@@ -306,10 +308,13 @@ describe("the console of a living company", () => {
       await v.page.locator('section[aria-label="What was done"]').waitFor();
       await v.picture(`${images}/findings-${theme}.png`);
       for (const [name, path, ready] of [
+        ["refusals", "/refusals?filter=kind%3Adenied", row],
         ["identities", "/identities?filter=static%3Atrue&order=-last_used", row],
         ["points", "/points", 'ul[aria-label="Enforcement points"] li'],
         ["sources", "/sources", 'ul[aria-label="Sources"] li'],
         ["settings", "/settings?part=health", 'ul[aria-label="Checks"] li'],
+        ["tokens", "/settings?part=tokens", 'ul[aria-label="API tokens"] li'],
+        ["audit", "/settings?part=audit", 'ol[aria-label^="Audit log"] li'],
       ]) {
         await v.go(path, ready);
         await v.picture(`${images}/${name}-${theme}.png`);
@@ -342,6 +347,7 @@ describe("the console of a server that knows nothing yet", () => {
       for (const [name, path, teaches] of [
         ["overview", "/", "text=Who exists?"],
         ["activity", "/activity", "text=No decisions yet"],
+        ["refusals", "/refusals", "text=Nobody was turned away yet"],
         ["findings", "/findings", "h1"],
         ["dismissed findings", "/findings?status=dismissed", "text=No dismissed findings"],
         ["actions", "/findings?view=actions", "text=Nothing was contained yet"],

@@ -40,18 +40,21 @@ async function start(args, pattern, within = 60_000) {
 
 /** demo starts the demonstration and returns its one-time link. */
 export async function demo() {
-  const { match, began, stop } = await start(["demo", "--no-open"], /(https?:\/\/\S+)\/signin\?\S+/);
-  return { url: match[1], link: match[0], began, stop };
+  const { match, began, stop } = await start(["demo", "--no-open"], /(https?:\/\/\S+)\/signin\?\S+[^]*cat (\S+)\/admin\.token/);
+  return { url: match[1], link: /\S+/.exec(match[0])[0], data: match[2], began, stop };
+}
+
+/** serve starts a server with its data in a folder. */
+export async function serve(data, more = ["--listen", "127.0.0.1:0"]) {
+  const server = await start(["serve", "--data", data, "--ops-listen", "127.0.0.1:0", ...more], /serves (https?:\/\/\S+)\n/);
+  return { url: server.match[1], stop: server.stop };
 }
 
 /** fresh starts a server that knows nothing yet. */
 export async function fresh() {
   const data = await mkdtemp(join(tmpdir(), "muster-browser-"));
-  const server = await start(
-    ["serve", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"],
-    /serves (https?:\/\/\S+)\n/,
-  );
-  const url = server.match[1];
+  const server = await serve(data);
+  const url = server.url;
   const login = await start(
     ["login", "--no-open", "--server", url, "--token-file", join(data, "admin.token")],
     /(https?:\/\/\S+\/signin\?\S+)/,

@@ -271,23 +271,3 @@ describe("a session that has ended", () => {
     await v.close();
   });
 });
-
-describe("the questions that are asked first", () => {
-  it("take few clicks from the overview", async () => {
-    const v = await open();
-    for (const [question, clicks, arrived] of [
-      ["who has no owner", ['[data-tile="Unowned"] a'], 'ul[aria-label="Views"] [aria-current="page"]:has-text("Unowned")'],
-      ["which secrets never expire", ['[data-tile="Static secrets"] a'], 'ul[aria-label="Views"] [aria-current="page"]:has-text("Static secrets")'],
-      ["is a leaked secret alive", ["[data-finding]"], 'section[aria-label="What was done"], article'],
-      ["what does it reach and use", ['[data-tile="Identities"] a', `${row} a`], 'section[aria-label="Lineage"] ol'],
-      ["which of my sources is silent", ['nav a[href="/sources"]'], 'ul[aria-label="Sources"] li'],
-    ]) {
-      await v.go("/", "[data-tile]");
-      for (const target of clicks) await v.page.locator(target).first().click();
-      await v.page.locator(arrived).first().waitFor();
-      assert.ok(clicks.length <= 3, question);
-    }
-    v.calm("the questions");
-    await v.close();
-  });
-});

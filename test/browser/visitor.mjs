@@ -27,11 +27,11 @@ export function launch() {
 }
 
 /** visit opens a window. Complaints of the page are collected and asserted by calm. */
-export async function visit(browser, { url, theme, viewport = wide, storageState }) {
-  const context = await browser.newContext({ baseURL: url, colorScheme: theme, viewport, storageState, reducedMotion: "reduce" });
+export async function visit(browser, { url, theme, viewport = wide, storageState, forcedColors = "none", reducedMotion = "reduce" }) {
+  const context = await browser.newContext({ baseURL: url, colorScheme: theme, viewport, storageState, forcedColors, reducedMotion });
   await context.grantPermissions(["clipboard-read", "clipboard-write"]);
   const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
+  page.setDefaultTimeout(60_000);
   const complaints = [];
   page.on("console", (message) => {
     if (message.type() === "error" || message.type() === "warning") complaints.push(`console: ${message.text()}`);
@@ -65,10 +65,21 @@ export async function visit(browser, { url, theme, viewport = wide, storageState
       assert.deepEqual(found, [], `axe on ${what}, ${name}`);
     },
 
-    /** fits asserts that nothing has to be scrolled sideways. */
+    /** fits asserts that nothing has to be scrolled sideways, in the window or in any part of it, and that nothing to press is out of reach. */
     async fits(what) {
-      const over = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
-      assert.ok(over <= 0, `${what} is ${over} px too wide at ${viewport.width} px`);
+      const wrong = await page.evaluate(() => {
+        const name = (e) => `${e.tagName.toLowerCase()} ${e.ariaLabel ?? e.className}: ${e.textContent.slice(0, 60)}`;
+        const shown = [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility({ opacityProperty: true }));
+        const scrolls = shown.filter((e) => e.scrollWidth > e.clientWidth + 1 && /auto|scroll/.test(getComputedStyle(e).overflowX) && !/^(INPUT|TEXTAREA|SELECT)$/.test(e.tagName));
+        const outside = shown.filter((e) => {
+          if (!e.matches("a[href], button, input, select, textarea, summary") || e.closest("[href='#main']")) return false;
+          const box = e.getBoundingClientRect();
+          return box.width > 1 && (box.left < -1 || box.right > window.innerWidth + 1);
+        });
+        const over = document.documentElement.scrollWidth - window.innerWidth;
+        return [...(over > 0 ? [`the window is ${over} px too narrow`] : []), ...scrolls.map((e) => `scrolls sideways: ${name(e)}`), ...outside.map((e) => `out of reach: ${name(e)}`)];
+      });
+      assert.deepEqual(wrong, [], `${what} at ${viewport.width} px`);
     },
 
     /** calm asserts that the page complained about nothing. */

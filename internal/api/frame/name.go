@@ -44,7 +44,10 @@ func (n *Namer) Identity(id nhi.ID) string {
 	return i.Name
 }
 
-func (n *Namer) point(id nhi.ID) string {
+func (n *Namer) Point(id nhi.ID) string {
+	if id == "" {
+		return ""
+	}
 	if name, ok := n.points[id]; ok {
 		return name
 	}
@@ -64,7 +67,7 @@ func (n *Namer) point(id nhi.ID) string {
 
 func (n *Namer) Decision(d nhi.Decision) client.Decision {
 	out := ToDecision(d)
-	out.Name, out.PointName = n.Identity(d.Identity), n.point(d.Point)
+	out.Name, out.PointName = n.Identity(d.Identity), n.Point(d.Point)
 	return out
 }
 

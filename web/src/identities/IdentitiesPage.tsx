@@ -13,7 +13,7 @@ import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
 import { filled } from "../parts/filled";
 import { Skeleton } from "../parts/Skeleton";
-import { useMedia } from "../parts/useMedia";
+import { useMedia, useNarrow } from "../parts/useMedia";
 import { count, counted } from "../text/format";
 import { quote } from "../text/hostile";
 import { Facets } from "./Facets";
@@ -21,6 +21,14 @@ import { IdentityTable } from "./IdentityTable";
 import { Views } from "./Views";
 
 const route = getRouteApi("/identities");
+
+/** The orders that a narrow window offers, which has no headings to press. */
+const orders = [
+  { value: "name", label: "By name" },
+  { value: "-risk", label: "Highest risk first" },
+  { value: "-last_used", label: "Last used first" },
+  { value: "last_used", label: "Longest idle first" },
+];
 
 /** IdentitiesPage lists who exists. The address holds the filter and the order. */
 export function IdentitiesPage() {
@@ -32,6 +40,9 @@ export function IdentitiesPage() {
     (to: string) => navigate({ search: (before) => ({ ...before, filter: to || undefined }) }),
     [navigate],
   );
+  const setOrder = (to: string) =>
+    navigate({ search: (before) => ({ ...before, order: to === "name" ? undefined : to }) });
+  const narrow = useNarrow();
   const list = useInfiniteQuery({
     ...identities({ filter: search.filter, order: search.order }, 200),
     placeholderData: keepPreviousData,
@@ -62,6 +73,20 @@ export function IdentitiesPage() {
           error={refused}
           onApply={setFilter}
         />
+        {narrow && (
+          <select
+            aria-label="Order"
+            className="field"
+            value={orders.some((o) => o.value === order) ? order : "name"}
+            onChange={(e) => setOrder(e.target.value)}
+          >
+            {orders.map((o) => (
+              <option key={o.value} value={o.value}>
+                {o.label}
+              </option>
+            ))}
+          </select>
+        )}
         {!wide && (
           <Button aria-expanded={narrowFacets} onClick={() => setNarrowFacets(!narrowFacets)}>
             <ListFilter size={14} aria-hidden /> Narrow down
@@ -117,7 +142,7 @@ export function IdentitiesPage() {
             rows={rows}
             total={total}
             order={order}
-            onOrder={(to) => navigate({ search: (before) => ({ ...before, order: to === "name" ? undefined : to }) })}
+            onOrder={setOrder}
             onOpen={(id) => navigate({ to: "/identities/$id", params: { id } })}
             onNearEnd={more}
           />

@@ -1,5 +1,5 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { type ReactNode, useEffect, useRef, useState } from "react";
+import { type ReactNode, useEffect, useMemo, useRef, useState } from "react";
 import { useNarrow } from "./useMedia";
 
 /** A Column is a heading of a grid; className hides it where there is no room, or aligns it. order names the order that it stands for. */
@@ -70,9 +70,17 @@ export function Grid<T>({
   // biome-ignore lint/correctness/useExhaustiveDependencies: heights change with the layout, not with the measurer
   useEffect(() => virtual.measure(), [height]);
   const wanted = active ?? chosen;
-  const at = Math.max(
-    0,
-    rows.findIndex((row) => id(row) === wanted),
+  // Looked for when it changes only: among two hundred thousand that is felt.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: a row's id does not depend on who asks
+  const at = useMemo(
+    () =>
+      wanted === undefined
+        ? 0
+        : Math.max(
+            0,
+            rows.findIndex((row) => id(row) === wanted),
+          ),
+    [rows, wanted],
   );
   const items = virtual.getVirtualItems();
   const last = items.at(-1)?.index ?? 0;
@@ -136,7 +144,7 @@ export function Grid<T>({
           className={narrow ? "sr-only" : `${template} h-9 border-b border-hair text-12 text-muted`}
         >
           {columns.map((c) => (
-            <Heading key={c.name} column={c} order={order} onOrder={onOrder} />
+            <Heading key={c.name} column={c} order={order} onOrder={narrow ? undefined : onOrder} />
           ))}
         </div>
       </div>

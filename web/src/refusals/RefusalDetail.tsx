@@ -114,7 +114,7 @@ function Explanation({ r }: { r: Refusal }) {
 
 function More({ filter, text }: { filter: string; text: string }) {
   return (
-    <li>
+    <li className="flex min-h-6 items-center">
       <Link to="/refusals" search={{ filter }}>
         All {text}
       </Link>

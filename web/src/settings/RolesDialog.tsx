@@ -38,7 +38,8 @@ export function RolesDialog({ person: p, onClose }: { person: Person; onClose: (
       onClose={onClose}
     >
       <p className="text-13 text-muted">
-        Given here, beside those that come by group or address from the configuration. They hold at once.
+        Given here, beside those that come by group or address from the configuration. They hold at once: whoever has a
+        session signs in again.
       </p>
       <GrantFields grants={grants} onChange={setGrants} />
     </FormDialog>

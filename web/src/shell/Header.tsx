@@ -8,7 +8,7 @@ import { UserMenu } from "./UserMenu";
 /** Header holds search, the state of the connection, and what is about the reader rather than the data. */
 export function Header({ me, onSearch, onHelp }: { me: Me; onSearch: () => void; onHelp: () => void }) {
   return (
-    <header className="sticky top-0 z-20 flex h-12 min-w-0 items-center gap-1.5 border-b border-hair bg-panel px-3 md:gap-2 md:px-4">
+    <header className="bar sticky top-0 z-20 flex h-12 min-w-0 items-center gap-1.5 border-b border-hair bg-panel px-3 md:gap-2 md:px-4">
       <button
         type="button"
         onClick={onSearch}

@@ -19,7 +19,7 @@ export function Nav() {
   return (
     <nav
       aria-label="Pages"
-      className="fixed inset-x-0 bottom-0 z-30 border-t border-hair bg-panel md:sticky md:top-0 md:row-span-2 md:h-dvh md:overflow-y-auto md:border-t-0 md:border-r"
+      className="bar fixed inset-x-0 bottom-0 z-30 border-t border-hair bg-panel md:sticky md:top-0 md:row-span-2 md:h-dvh md:overflow-y-auto md:border-t-0 md:border-r"
     >
       <Link to="/" className="hidden h-12 items-center gap-2 px-4 text-16 font-[600] text-fg no-underline md:flex">
         <svg width="22" height="22" viewBox="0 0 32 32" aria-hidden="true">

@@ -1,0 +1,246 @@
+// People and tokens, by keyboard alone: who may do what in Muster itself. The
+// people come from a real provider of the organisation (test/sso).
+import assert from "node:assert/strict";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, describe, it } from "node:test";
+import { startProvider } from "../sso/provider.mjs";
+import { serve } from "./muster.mjs";
+import { launch, narrow, visit, wide } from "./visitor.mjs";
+
+let browser;
+let provider;
+let server;
+let folder;
+let ada;
+
+async function freePort() {
+  const s = createServer().listen(0, "127.0.0.1");
+  await once(s, "listening");
+  const { port } = s.address();
+  s.close();
+  await once(s, "close");
+  return port;
+}
+
+before(async () => {
+  browser = await launch();
+  const port = await freePort();
+  provider = await startProvider(`http://127.0.0.1:${port}`);
+  provider.state.people = {
+    ada: { name: "Ada Park", email: "ada@example.com", email_verified: true, groups: ["muster-admins"] },
+    eve: { name: "Eve Stone", email: "eve@example.com", email_verified: true, groups: ["viewers"] },
+  };
+  folder = await mkdtemp(join(tmpdir(), "muster-access-"));
+  await writeFile(join(folder, "oidc.secret"), "a-secret-that-only-the-two-know\n", { mode: 0o600 });
+  const config = join(folder, "muster.yaml");
+  await writeFile(
+    config,
+    `access:
+  sso: {name: Example ID, issuer: "${provider.issuer}", client_id: muster, client_secret_file: ${join(folder, "oidc.secret")}, scopes: [profile, email, groups]}
+  roles:
+    - {group: muster-admins, role: admin}
+    - {group: viewers, role: viewer}
+`,
+  );
+  server = await serve(join(folder, "data"), ["--listen", `127.0.0.1:${port}`, "--config", config]);
+  ada = await enter("ada");
+});
+after(async () => {
+  await browser?.close();
+  await server?.stop();
+  provider?.stop();
+  if (folder) await rm(folder, { recursive: true, force: true });
+});
+
+/** A provider is another origin, which is where signing in leads; nothing else may. */
+const strange = (v) => v.complaints.filter((c) => !c.startsWith(`another origin: ${provider.issuer}`) && !c.includes("401"));
+
+/** enter signs somebody in with the provider, from the sign-in page, by keyboard. */
+async function enter(who, look = {}) {
+  provider.state.who = who;
+  const v = await visit(browser, { url: server.url, theme: "dark", ...look });
+  await v.go("/settings", 'h1:has-text("Sign in")');
+  await tabTo(v, /^Sign in with Example ID$/);
+  await v.page.keyboard.press("Enter");
+  await v.page.locator('h2:has-text("Who you are")').waitFor();
+  assert.deepEqual(strange(v), [], `${who} signs in`);
+  v.complaints.splice(0);
+  return v;
+}
+
+/** tabTo presses Tab until the focus is on something with a name, as somebody without a pointer does. */
+async function tabTo(v, name, key = "Tab") {
+  const passed = [];
+  for (let presses = 0; presses < 80; presses++) {
+    await v.page.keyboard.press(key);
+    const at = await v.page.evaluate(() => {
+      const e = document.activeElement;
+      const label = e?.ariaLabel ?? (e?.labels?.[0]?.textContent || e?.textContent) ?? "";
+      const box = e?.getBoundingClientRect();
+      const style = e && getComputedStyle(e);
+      return { label: label.trim(), seen: Boolean(box?.width), ring: style ? Number.parseFloat(style.outlineWidth) : 0 };
+    });
+    passed.push(at.label.slice(0, 40));
+    if (!name.test(at.label)) continue;
+    assert.ok(at.seen && at.ring >= 2, `the focus on ${at.label} can be seen`);
+    return;
+  }
+  assert.fail(`Tab does not lead to ${name}: ${passed.join(" | ")}`);
+}
+
+/** press goes to something by Tab, and presses it. */
+async function press(v, name) {
+  await tabTo(v, name);
+  await v.page.keyboard.press("Enter");
+}
+
+describe("API tokens, by keyboard", () => {
+  it("are made with a scope, shown once, copied, used, and revoked", async () => {
+    const { page } = ada;
+    await ada.go("/settings?part=tokens", 'h2:has-text("API tokens")');
+    await press(ada, /^Make a token$/);
+    const dialog = page.locator("dialog[open]");
+    await dialog.locator('h2:has-text("Make a token")').waitFor();
+    await tabTo(ada, /^Name/);
+    await page.keyboard.type("report-job");
+    await tabTo(ada, /^Expires/);
+    await page.keyboard.type("in 30");
+    await tabTo(ada, /^Role/);
+    await page.keyboard.type("analyst");
+    await tabTo(ada, /^Only team/);
+    await page.keyboard.type("payments");
+    await tabTo(ada, /^Only environment/);
+    await page.keyboard.type("production");
+    await ada.accessible("a token that is being made");
+    await page.keyboard.press("Enter");
+
+    await dialog.locator('h2:has-text("The token is made")').waitFor();
+    await ada.accessible("the key, shown once");
+    const key = (await dialog.locator("pre").innerText()).trim();
+    assert.match(key, /^muster_tok_/);
+    await press(ada, /^Copy key/);
+    await dialog.getByText("Copied").waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), key);
+
+    // It is what was asked for: that role, within that scope, for that long.
+    const me = await asToken(key);
+    assert.equal(me.status, 200);
+    assert.deepEqual(me.body.roles, [{ role: "analyst", team: "payments", environment: "production" }]);
+    const days = (Date.parse(me.body.expires) - Date.now()) / 86_400_000;
+    assert.ok(days > 29 && days <= 30, `it lives ${days} days`);
+    assert.equal((await asToken(key, "/v1/tokens")).status, 403, "it may not make others");
+
+    await press(ada, /^I have stored it$/);
+    await dialog.waitFor({ state: "detached" });
+    const row = page.locator('ul[aria-label="API tokens"] li', { hasText: "report-job" });
+    await row.getByText("analyst of team:payments in production").waitFor();
+    const kept = await page.evaluate(() => document.documentElement.outerHTML + JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));
+    assert.ok(!kept.includes(key.split("_")[3]), "the key is nowhere any more");
+    await page.reload();
+    await row.waitFor();
+    assert.ok(!(await page.content()).includes(key.split("_")[3]), "and does not come back");
+
+    await row.getByRole("button", { name: "Revoke…" }).focus();
+    await page.keyboard.press("Enter");
+    await dialog.getByText("stops at once").waitFor();
+    await ada.accessible("the question before a token is revoked");
+    await page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    assert.equal((await asToken(key)).status, 200, "Escape revokes nothing");
+    await page.waitForFunction(() => document.activeElement?.textContent === "Revoke…");
+    await page.keyboard.press("Enter");
+    await press(ada, /^Revoke$/);
+    await row.getByText("revoked").waitFor();
+    assert.equal((await asToken(key)).status, 401, "it opens nothing any more");
+    ada.calm("tokens");
+  });
+
+  it("say why one could not be made, and keep what was written", async () => {
+    const { page } = ada;
+    await ada.go("/settings?part=tokens", 'h2:has-text("API tokens")');
+    await page.getByRole("button", { name: "Make a token" }).focus();
+    await page.keyboard.press("Enter");
+    await page.getByLabel("Name").fill("bidi\u202Ename");
+    await page.keyboard.press("Enter");
+    await page.locator("dialog[open]").getByRole("alert").waitFor();
+    assert.equal(await page.getByLabel("Name").inputValue(), "bidi\u202Ename");
+    await page.keyboard.press("Escape");
+    await page.locator("dialog[open]").waitFor({ state: "detached" });
+    assert.deepEqual(ada.complaints.splice(0).filter((c) => !/4(00|22)/.test(c)), []);
+  });
+});
+
+describe("people, by keyboard", () => {
+  it("appear when they first come, are given a role, disabled and enabled again", async () => {
+    let eve = await enter("eve", { viewport: narrow });
+    await eve.go("/points", "text=Nothing asks Muster yet");
+    await eve.page.getByRole("button", { name: /Enrol a point\s*, not allowed/ }).waitFor();
+    await eve.fits("points of a viewer");
+
+    const { page } = ada;
+    await ada.go("/settings?part=people", 'ul[aria-label="People"] li:has-text("Eve Stone")');
+    const row = page.locator('ul[aria-label="People"] li', { hasText: "Eve Stone" });
+    await row.getByText("viewer").waitFor();
+    await ada.accessible("people");
+    await row.getByRole("button", { name: "Roles" }).focus();
+    await page.keyboard.press("Enter");
+    const dialog = page.locator("dialog[open]");
+    await dialog.locator('h2:has-text("Roles of Eve Stone")').waitFor();
+    await press(ada, /^Add a role$/);
+    await tabTo(ada, /^Role/, "Shift+Tab");
+    await page.keyboard.type("admin");
+    await ada.accessible("the roles of a person");
+    await press(ada, /^Save$/);
+    await dialog.waitFor({ state: "detached" });
+    await row.getByText("admin").waitFor();
+    // It holds at once: the session that began with less has ended.
+    await eve.page.reload();
+    await eve.page.locator('h1:has-text("Sign in")').waitFor();
+    await eve.close();
+    eve = await enter("eve", { viewport: narrow });
+    await eve.go("/points", "text=Nothing asks Muster yet");
+    await eve.page.getByRole("button", { name: "Enrol a point", exact: true }).waitFor();
+
+    // Taken back from the message, as it says.
+    const message = page.locator('li[data-state="open"]', { hasText: "Roles of Eve Stone changed." });
+    await message.getByRole("button", { name: "Undo" }).focus();
+    await page.keyboard.press("Enter");
+    await row.getByText("admin").waitFor({ state: "detached" });
+
+    await row.getByRole("button", { name: "Disable" }).focus();
+    await page.keyboard.press("Enter");
+    await row.getByText("disabled").waitFor();
+    await eve.page.reload();
+    await eve.page.locator('h1:has-text("Sign in")').waitFor();
+    provider.state.who = "eve";
+    await eve.page.getByRole("link", { name: "Sign in with Example ID" }).click();
+    await eve.page.waitForURL(/\/signin\/callback/);
+    assert.equal(await eve.page.locator('h2:has-text("Who you are")').count(), 0, "who is disabled does not come in");
+
+    await row.getByRole("button", { name: "Enable" }).focus();
+    await page.keyboard.press("Enter");
+    await row.getByText("disabled").waitFor({ state: "detached" });
+    await eve.close();
+    (await enter("eve")).close();
+    ada.calm("people");
+  });
+
+  it("is one account with each browser listed, and each can be signed out", async () => {
+    const other = await enter("ada", { viewport: wide, theme: "light" });
+    await ada.go("/settings", 'ul[aria-label="Sessions"] li');
+    const sessions = ada.page.locator('ul[aria-label="Sessions"] li');
+    await sessions.nth(1).waitFor();
+    await ada.accessible("sessions");
+    ada.calm("sessions");
+    await other.close();
+  });
+});
+
+async function asToken(key, path = "/v1/me") {
+  const reply = await fetch(server.url + path, { headers: { authorization: `Bearer ${key}` } });
+  return { status: reply.status, body: await reply.json() };
+}
