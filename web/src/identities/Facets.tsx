@@ -31,7 +31,14 @@ export function Facets({ filter, onFilter }: { filter: string; onFilter: (filter
       {(data?.facets ?? [])
         .filter((f) => (f.values ?? []).length > 0)
         .map((f) => (
-          <Facet key={f.field} atLeast={f.at_least} field={f.field} values={f.values ?? []} filter={filter} onFilter={onFilter} />
+          <Facet
+            key={f.field}
+            atLeast={f.at_least}
+            field={f.field}
+            values={f.values ?? []}
+            filter={filter}
+            onFilter={onFilter}
+          />
         ))}
     </div>
   );
