@@ -20,11 +20,9 @@ before(async () => {
   const v = await visit(browser, { url: company.url, theme: "dark" });
   await v.go(company.link, "[data-tile]");
   storageState = await v.context.storageState();
-  // One that acts, and that somebody answers for.
+  // One that holds a secret, and that somebody answers for.
   await v.go("/identities?filter=static%3Atrue%20owner%3A*%20kind%3Aiam-user&order=-last_used", row);
   id = await v.page.locator(row).first().getAttribute("data-id");
-  // Its calls are counted a moment after they were made.
-  await v.page.waitForFunction(async (id) => (await (await fetch(`/v1/usage?identity=${id}&bucket=day`)).json()).rows?.length > 0, id);
   await v.close();
 });
 after(async () => {
@@ -53,8 +51,8 @@ const pages = () => [
   ["/findings", "[data-finding]"],
   ["/findings?view=actions", 'ul[aria-label^="What was done"] li'],
   ["/identities", row],
-  [`/identities/${id}`, 'svg[aria-label*="calls on"]'],
-  [`/identities/${id}?days=90`, 'svg[aria-label*="calls on"]'],
+  [`/identities/${id}`, 'section[aria-label="More about it"] svg[role="img"]'],
+  [`/identities/${id}?days=90`, 'section[aria-label="More about it"] svg[role="img"]'],
   [`/identities/${id}?tab=normal`, 'svg[aria-label^="Active in"]'],
   [`/identities/${id}?tab=credentials`, 'ul[aria-label="Credentials"] li'],
   [`/identities/${id}?tab=decisions`, 'ul[aria-label^="Decisions"] li'],
@@ -124,7 +122,7 @@ describe("with forced colours", () => {
       differ(await shades(["svg rect.fill-allow", "svg rect.fill-stepup", "svg rect.fill-deny"]), 2, "the chart");
       await v.picture(`out/forced-overview-${theme}.png`);
 
-      await v.go(`/identities/${id}?days=90`, 'svg[aria-label*="calls on"]');
+      await v.go(`/identities/${id}?days=90`, 'section[aria-label="More about it"] svg[role="img"]');
       differ(await shades(["svg rect.fill-heat1", "svg rect.fill-heat4"]), 1.5, "the map of hours");
       await v.picture(`out/forced-identity-${theme}.png`);
       const marked = (selector, rest) =>
