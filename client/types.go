@@ -320,7 +320,9 @@ type Point struct {
 	Created     time.Time `json:"created"`
 	Disabled    bool      `json:"disabled"`
 	WouldRefuse uint64    `json:"would_refuse"`
-	ETag        string    `json:"etag" doc:"for If-Match"`
+	// LastCall is when it last asked; nil: never.
+	LastCall *time.Time `json:"last_call,omitempty" doc:"when it last asked; not there: never"`
+	ETag     string     `json:"etag" doc:"for If-Match"`
 }
 
 // EnrollPoint asks for a new enforcement point; it starts observing.

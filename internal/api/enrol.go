@@ -12,13 +12,16 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// point adds to a point what it let pass while it only observed, which is
-// about everybody who came through it.
+// point adds to a point when it last asked and what it let pass while it only
+// observed, which is about everybody who came through it.
 func (s *server) point(ctx context.Context, p nhi.Point) client.Point {
 	out := frame.ToPoint(p)
 	out.ETag = frame.Tag(out)
 	if frame.Within(ctx) == nil {
 		out.WouldRefuse = s.Access.WouldRefuse(p.ID)
+		if called := p.Called.UTC(); !p.Called.IsZero() {
+			out.LastCall = &called
+		}
 	}
 	return out
 }

@@ -2,6 +2,7 @@ package learning
 
 import (
 	"context"
+	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
@@ -14,13 +15,20 @@ type batch struct {
 	events   []nhi.Event
 	nobody   []nhi.Event // decisions about nobody who was proven: counted, never learned from
 	refusals []usage.Refusal
-	repeated int // so many of events, the first, were counted before a crash
+	calls    map[nhi.ID]time.Time // when points asked last
+	repeated int                  // so many of events, the first, were counted before a crash
 }
 
 func (b *batch) size() int { return len(b.events) + len(b.nobody) }
 
 // add adds a decision. counted says that it was counted before a crash.
 func (b *batch) add(c *usage.Counter, d *nhi.Decision, counted bool) {
+	if d.Point != "" && d.At.After(b.calls[d.Point]) {
+		if b.calls == nil {
+			b.calls = map[nhi.ID]time.Time{}
+		}
+		b.calls[d.Point] = d.At
+	}
 	switch {
 	case d.Identity != "":
 		b.events = append(b.events, decisionEvent(d))

@@ -43,6 +43,7 @@ import (
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
+	storeaccess "github.com/muster-id/muster/internal/store/access"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 	"github.com/muster-id/muster/internal/stream"
@@ -340,11 +341,12 @@ type effects struct {
 	sights   []inventory.Seen
 	counts   map[usage.Key]uint64
 	refusals []usage.Refusal
+	calls    map[nhi.ID]time.Time
 }
 
 func (l *Learner) take(b batch) effects {
 	found := map[string]nhi.Finding{}
-	e := effects{sights: make([]inventory.Seen, 0, len(b.events)), counts: map[usage.Key]uint64{}, refusals: b.refusals}
+	e := effects{sights: make([]inventory.Seen, 0, len(b.events)), counts: map[usage.Key]uint64{}, refusals: b.refusals, calls: b.calls}
 	for i := range b.nobody {
 		e.count(l.Counter, &b.nobody[i])
 	}
@@ -381,6 +383,9 @@ func (l *Learner) store(ctx context.Context, e *effects, from string, position u
 			return err
 		}
 		if err := l.saveCounts(ctx, tx, e, from, position); err != nil {
+			return err
+		}
+		if err := storeaccess.Called(ctx, tx, e.calls); err != nil {
 			return err
 		}
 		return tx.SetPosition(ctx, "learn."+from, position)

@@ -39,6 +39,9 @@ type Point struct {
 	Resources []string  `json:"resources,omitempty"` // what it guards; empty: everything
 	Created   time.Time `json:"created"`
 	Disabled  bool      `json:"disabled,omitempty"`
+	// Called is when it last asked, as far as that was learned; zero: never. It
+	// is read beside the point and is no part of what decisions know.
+	Called time.Time `json:"-"`
 }
 
 // A Source is an enrolled reporter: a log shipper, a scanner, a chat bridge.

@@ -60,6 +60,16 @@ func ReadPassphrase(path string) (*Passphrase, error) {
 	return NewPassphrase(path, phrase)
 }
 
+// PassphraseFrom takes the passphrase from standard input, up to its end.
+func PassphraseFrom(in io.Reader) (*Passphrase, error) {
+	phrase, err := io.ReadAll(io.LimitReader(in, maxPassphrase+3))
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	defer clear(phrase)
+	return NewPassphrase("standard input", phrase)
+}
+
 // ReadSecret reads a small file that holds a secret, of at most limit bytes.
 // It refuses one that everybody may read (ErrPermissions) and one that is no
 // regular file.

@@ -56,7 +56,7 @@ func unfinished(data string) error {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), archive.Unfinished) {
-			return fmt.Errorf("data folder %s: a restore was not finished there: empty the folder (and the database, if it is elsewhere) and run muster restore again", data)
+			return fmt.Errorf("data folder %s: a restore was not finished there: run muster restore again, it clears the folder first; a database elsewhere must be emptied by hand", data)
 		}
 	}
 	return nil

@@ -277,3 +277,45 @@ func TestABackupRequestWithoutARecipientIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestARestoreClearsWhatAKilledOneLeftAndNothingElse(t *testing.T) {
+	_, file, key := backedUp(t)
+	for _, tt := range []struct {
+		name string
+		left []string
+		ok   bool
+	}{
+		{"killed at work", []string{archive.Unfinished + "1/data/audit/x"}, true},
+		{"killed while it put the parts in place", []string{archive.Unfinished + "1/data/keys.json", "audit/x", "muster.db"}, true},
+		{"the same, and somebody's file", []string{archive.Unfinished + "1/data/keys.json", "audit/x", "notes.txt"}, false},
+		{"a data folder", []string{"keys.json", "muster.db"}, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			data := t.TempDir()
+			for _, name := range tt.left {
+				if err := os.MkdirAll(filepath.Dir(filepath.Join(data, name)), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				write(t, filepath.Join(data, name), "left")
+			}
+			_, err := archive.Restore(t.Context(), bytes.NewReader(file), key, archive.Target{Data: data, Open: openStore})
+			if tt.ok {
+				if err != nil {
+					t.Error(err)
+				}
+				if err := unfinished(data); err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			if !errors.Is(err, nhi.ErrConflict) {
+				t.Errorf("err = %v, want a conflict", err)
+			}
+			for _, name := range tt.left {
+				if text, err := os.ReadFile(filepath.Join(data, name)); err != nil || string(text) != "left" {
+					t.Errorf("%s is no longer what it was: %v", name, err)
+				}
+			}
+		})
+	}
+}

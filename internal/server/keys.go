@@ -20,9 +20,6 @@ const KeyFile = "keys.json"
 // A database with sealed rows and no key file is a loss to repair, not a reason
 // to make new keys: with those, nothing that was sealed would ever open.
 func (s *Server) openKeys(ctx context.Context) error {
-	if err := unfinished(s.settings.Data); err != nil {
-		return err
-	}
 	path := filepath.Join(s.settings.Data, KeyFile)
 	wrappers, err := s.settings.Config.Keys.Unlock.Wrappers()
 	if err != nil {

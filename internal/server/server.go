@@ -217,7 +217,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err := os.MkdirAll(data, 0o700); err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	if err := health.Writable(data); err != nil {
+	if err := errors.Join(health.Writable(data), unfinished(data)); err != nil {
 		return err
 	}
 	// The store locks the folder, so it comes before everything that writes.

@@ -50,7 +50,8 @@ type copied struct {
 // Backup is `muster backup`.
 func Backup(a *command.App) *cobra.Command {
 	var at place
-	var file, phrase string
+	var pass phrase
+	var file string
 	var recipients []string
 	return a.Command(command.Verb{
 		Use: "backup -f FILE", Short: "Write the whole installation into one encrypted file",
@@ -58,26 +59,24 @@ func Backup(a *command.App) *cobra.Command {
 		Example: `
 muster backup -f muster.backup --recipient age1...
 muster backup -f muster.backup --passphrase-file phrase
+muster backup -f muster.backup --passphrase-stdin < phrase
 muster backup -f muster.backup --recipient age1... --data /var/lib/muster`,
 		Talks: command.Reads, Prints: output.Fields[copied](),
 		Flags: func(c *cobra.Command) {
 			at.flags(c)
 			c.Flags().StringVarP(&file, "file", "f", "", "`file` to write; it must not be there")
 			c.Flags().StringArrayVar(&recipients, "recipient", nil, "age `recipient` who can read it, age1...; may be repeated")
-			c.Flags().StringVar(&phrase, "passphrase-file", "", "`file` of the passphrase to encrypt to")
+			pass.flags(c, "encrypts the backup")
 			command.Required(c, "file")
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
 			lock := agefile.Lock{Recipients: recipients}
-			if phrase != "" {
-				text, err := readPhrase(phrase)
-				if err != nil {
-					return err
-				}
-				lock.Passphrase = text
+			var err error
+			if lock.Passphrase, err = pass.text(a.Std.In); err != nil {
+				return err
 			}
 			if err := lock.Check(); err != nil {
-				return command.Usagef("%v: say --recipient or --passphrase-file", err)
+				return command.Usagef("%v: say --recipient, --passphrase-file or --passphrase-stdin", err)
 			}
 			bar := a.Bar(0)
 			defer bar.End()
@@ -101,13 +100,37 @@ muster backup -f muster.backup --recipient age1... --data /var/lib/muster`,
 	})
 }
 
-// readPhrase reads a passphrase as it is written for the key file too.
-func readPhrase(file string) (string, error) {
-	p, err := seal.ReadPassphrase(file)
+// A phrase is where the passphrase of a backup comes from: a file, as it is
+// written for the key file too, or standard input. It is never an argument,
+// which everybody on the machine could read.
+type phrase struct {
+	file  string
+	stdin bool
+}
+
+func (p *phrase) flags(c *cobra.Command, does string) {
+	c.Flags().StringVar(&p.file, "passphrase-file", "", "`file` of the passphrase that "+does)
+	c.Flags().BoolVar(&p.stdin, "passphrase-stdin", false, "read the passphrase that "+does+" from standard input, up to its end")
+}
+
+func (p *phrase) set() bool { return p.file != "" || p.stdin }
+
+// text is the passphrase, empty when none is set.
+func (p *phrase) text(in io.Reader) (string, error) {
+	read := func() (*seal.Passphrase, error) { return seal.ReadPassphrase(p.file) }
+	switch {
+	case !p.set():
+		return "", nil
+	case p.stdin && p.file != "":
+		return "", command.Usagef("one passphrase is enough: say --passphrase-file or --passphrase-stdin")
+	case p.stdin:
+		read = func() (*seal.Passphrase, error) { return seal.PassphraseFrom(in) }
+	}
+	text, err := read()
 	if err != nil {
 		return "", err
 	}
-	return p.Text(), nil
+	return text.Text(), nil
 }
 
 type progress struct {
@@ -196,7 +219,8 @@ func again(from io.Reader, to io.Writer, id *agefile.Identity, lock agefile.Lock
 // Restore is `muster restore`.
 func Restore(a *command.App) *cobra.Command {
 	var to place
-	var identity, phrase, auditKey string
+	var pass phrase
+	var identity, auditKey string
 	return a.Command(command.Verb{
 		Use: "restore FILE --data DIR", Short: "Bring an installation back from a backup",
 		Long: "Bring an installation back into an empty folder, and into an empty database if --store-url names\none: that is also the way from SQLite to PostgreSQL. Everything is checked before anything is in\nplace. What was revoked or contained after the backup was made is as it was before: the server says\nso, and people must do it again.",
@@ -209,19 +233,19 @@ muster restore muster.backup --data /var/lib/muster --identity identity.txt \
 		Flags: func(c *cobra.Command) {
 			to.flags(c)
 			c.Flags().StringVar(&identity, "identity", "", "`file` of the age identity that reads the backup")
-			c.Flags().StringVar(&phrase, "passphrase-file", "", "`file` of the passphrase that reads the backup")
+			pass.flags(c, "reads the backup")
 			c.Flags().StringVar(&auditKey, "audit-key", "", "`file` of the public keys that must have signed the audit log, kept elsewhere")
 			command.Required(c, "data")
 		},
 		Run: func(ctx context.Context, k *command.Call, args []string) (err error) {
-			if (identity == "") == (phrase == "") {
-				return command.Usagef("say how the backup opens: --identity or --passphrase-file")
+			if (identity == "") != pass.set() {
+				return command.Usagef("say how the backup opens: --identity, --passphrase-file or --passphrase-stdin")
 			}
 			var key agefile.Key
 			if identity != "" {
 				key.Identity, err = agefile.ReadIdentity(identity)
 			} else {
-				key.Passphrase, err = readPhrase(phrase)
+				key.Passphrase, err = pass.text(a.Std.In)
 			}
 			if err != nil {
 				return err

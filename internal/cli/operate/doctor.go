@@ -227,8 +227,11 @@ func reason(err error) error {
 	}
 }
 
-// quiet is how long a source or a point may be silent.
+// quiet is how long a source, or a new point, may be silent.
 const quiet = 24 * time.Hour
+
+// silence is how long a point may be silent that has asked before.
+const silence = 7 * 24 * time.Hour
 
 // trial is how long a point may observe before somebody should look.
 const trial = 14 * 24 * time.Hour
@@ -275,6 +278,14 @@ func (e *examination) points(points []client.Point) {
 		e.tell("points", "no enforcement point is enrolled: nothing is protected", "enrol one: muster point enroll NAME")
 	}
 	for _, p := range points {
+		const see = "see the proxy in front of what it guards: does it ask this server, with the key of this point? If nothing is to go through it, disable it: muster point set "
+		switch {
+		case p.Disabled || e.now.Sub(p.Created) < quiet:
+		case p.LastCall == nil:
+			e.tell("points", fmt.Sprintf("point %s has never asked since it was enrolled on %s: what it should guard is open", p.Name, p.Created.Format(time.DateOnly)), see+p.Name+" --disable")
+		case e.now.Sub(*p.LastCall) > silence:
+			e.tell("points", fmt.Sprintf("point %s has not asked for %d days", p.Name, int(e.now.Sub(*p.LastCall).Hours()/24)), see+p.Name+" --disable")
+		}
 		if !p.Disabled && p.Mode == "observe" && e.now.Sub(p.Created) > trial {
 			e.tell("points", fmt.Sprintf("point %s has only observed for %d days", p.Name, int(e.now.Sub(p.Created).Hours()/24)),
 				"see what it would refuse, then: muster point set "+p.Name+" --mode enforce")

@@ -9,14 +9,18 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/internal/cli/command"
+	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/seal"
 )
@@ -187,8 +191,11 @@ func TestDoctorFindsAnAddressThatSomebodyElseAnswers(t *testing.T) {
 
 func TestDoctorFindsWhatAServerKnows(t *testing.T) {
 	old := time.Now().Add(-40 * 24 * time.Hour).UTC().Format(time.RFC3339)
+	fresh := time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
 	replies := map[string]string{
-		"/v1/overview": `{"identities":10,"unowned":9,"unlogged":2,"geo_stale":true,"geo_built":"` + old + `","points":[{"name":"edge","mode":"observe","created":"` + old + `"}]}`,
+		"/v1/overview": `{"identities":10,"unowned":9,"unlogged":2,"geo_stale":true,"geo_built":"` + old + `","points":[{"name":"edge","mode":"observe","created":"` + old + `"},
+			{"name":"gone","mode":"enforce","created":"` + old + `","last_call":"` + old + `"},{"name":"off","mode":"observe","created":"` + old + `","disabled":true},
+			{"name":"new","mode":"observe","created":"` + fresh + `"},{"name":"busy","mode":"enforce","created":"` + old + `","last_call":"` + fresh + `"}]}`,
 		"/v1/sources": `{"items":[{"name":"trail","created":"` + old + `","health":{"since":"` + old + `"}},
 			{"name":"audit","created":"` + old + `","health":{"since":"` + old + `","last":"` + old + `"}},
 			{"name":"broken","created":"` + old + `","health":{"since":"` + old + `","error":"no records"}}]}`,
@@ -201,10 +208,95 @@ func TestDoctorFindsWhatAServerKnows(t *testing.T) {
 	found := doctor(t, map[string]string{"MUSTER_TOKEN": "muster_tok"}, "--server", srv.URL)
 	for _, want := range []struct{ check, problem string }{
 		{"owners", "9 of 10 identities have no owner"}, {"journal", "2 decisions"}, {"network data", "table of networks"},
-		{"points", "edge has only observed for 40 days"}, {"sources", "trail has sent nothing"}, {"sources", "audit has been quiet"}, {"sources", "broken was not taken in"},
+		{"points", "edge has only observed for 40 days"}, {"points", "edge has never asked since it was enrolled"}, {"points", "gone has not asked for 40 days"}, {"sources", "trail has sent nothing"}, {"sources", "audit has been quiet"}, {"sources", "broken was not taken in"},
 	} {
 		if !has(found, want.check, want.problem) {
 			t.Errorf("no %s with %q in %+v", want.check, want.problem, found)
+		}
+	}
+	for _, name := range []string{"off", "new", "busy"} {
+		if has(found, "points", name) {
+			t.Errorf("point %s is told of, and nothing is wrong with it: %+v", name, found)
+		}
+	}
+}
+
+// spoiled runs this test once more in a process of its own, which do may spoil.
+func spoiled(t *testing.T, do func(t *testing.T)) {
+	t.Helper()
+	const variable = "DOCTOR_TEST_AGAIN"
+	if os.Getenv(variable) != "" {
+		do(t)
+		return
+	}
+	cmd := exec.Command(os.Args[0], "-test.v", "-test.run=^"+t.Name()+"$")
+	cmd.Env = append(os.Environ(), variable+"=1")
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// cured returns the cure of what was found.
+func cured(found []Ailment, check, problem string) string {
+	for _, f := range found {
+		if f.Check == check && strings.Contains(f.Problem, problem) {
+			return f.Cure
+		}
+	}
+	return ""
+}
+
+func TestDoctorFindsALowLimitOfOpenFiles(t *testing.T) {
+	spoiled(t, func(t *testing.T) {
+		data, file := install(t, "")
+		must(t, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: 1024, Max: 1024}))
+		found := doctor(t, nil, "--data", data, "--config", file)
+		if cure := cured(found, "limits", "may open 1024 files only"); !strings.Contains(cure, "LimitNOFILE=") {
+			t.Errorf("cure %q in %+v", cure, found)
+		}
+	})
+}
+
+func TestDoctorFindsAFolderOfSomebodyElse(t *testing.T) {
+	spoiled(t, func(t *testing.T) {
+		if os.Getuid() == 0 {
+			must(t, syscall.Setuid(65534)) // root may use every folder
+		}
+		found := doctor(t, nil, "--data", "/etc")
+		if cure := cured(found, "data folder", fmt.Sprintf("/etc belongs to user 0, and you are %d", os.Getuid())); !strings.Contains(cure, "chown") {
+			t.Errorf("cure %q in %+v", cure, found)
+		}
+		if cure := cured(found, "data folder", "this user may not write in /etc"); !strings.Contains(cure, "chown") {
+			t.Errorf("cure %q in %+v", cure, found)
+		}
+	})
+}
+
+func TestDoctorFindsAnOldTableOfNetworks(t *testing.T) {
+	e := &examination{now: time.Now().Add(geo.MaxAge + 366*24*time.Hour)}
+	e.networks()
+	if cure := cured(e.found, "network data", "the table of networks of this program is from"); !strings.Contains(cure, "newer release") {
+		t.Errorf("cure %q in %+v", cure, e.found)
+	}
+	e = &examination{}
+	if e.networks(); len(e.found) != 0 {
+		t.Errorf("in the past: %+v", e.found)
+	}
+}
+
+// The page that lists the likely mistakes names a test of each.
+func TestEveryLikelyMistakeHasItsTest(t *testing.T) {
+	page, err := os.ReadFile("../../../docs/reference/doctor.md")
+	must(t, err)
+	tests, err := os.ReadFile("doctor_test.go")
+	must(t, err)
+	rows := regexp.MustCompile("(?m)^\\| (\\d+) \\|.*\\| `(Test\\w+)` \\|$").FindAllStringSubmatch(string(page), -1)
+	if len(rows) < 10 {
+		t.Errorf("%d likely mistakes are listed, want ten at least", len(rows))
+	}
+	for _, row := range rows {
+		if !strings.Contains(string(tests), "func "+row[2]+"(") {
+			t.Errorf("mistake %s names %s, which is no test here", row[1], row[2])
 		}
 	}
 }

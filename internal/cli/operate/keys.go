@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 
 	"github.com/spf13/cobra"
@@ -62,13 +63,15 @@ func told(k *command.Call, data string) error {
 
 // change opens the key file of a stopped server by a configuration, changes it
 // and prints what it is then.
-func change(a *command.App, use, short, long, example string, more func(*cobra.Command), do func(context.Context, *seal.Keys, unlock.Settings) error) *cobra.Command {
+func change(a *command.App, use, short, long, example string, more func(*cobra.Command), do func(context.Context, *seal.Keys, []seal.Wrapper) error) *cobra.Command {
 	var data, file string
+	var stdin bool
 	return a.Command(command.Verb{
 		Use: use, Short: short, Long: long, Example: example, Prints: output.Fields[keyFile](),
 		Flags: func(c *cobra.Command) {
 			dataFlag(c, &data)
 			c.Flags().StringVar(&file, "config", "", "YAML `file` of settings; keys.unlock says what opens the key file")
+			c.Flags().BoolVar(&stdin, "passphrase-stdin", false, "read a passphrase from standard input, up to its end, and use it instead of keys.unlock")
 			if more != nil {
 				more(c)
 			}
@@ -86,7 +89,7 @@ func change(a *command.App, use, short, long, example string, more func(*cobra.C
 				return fmt.Errorf("the keys of a server are changed while it is stopped: %w", err)
 			}
 			defer func() { err = errors.Join(err, release()) }()
-			wrappers, err := cfg.Keys.Unlock.Wrappers()
+			wrappers, err := openers(a.Std.In, stdin, cfg.Keys.Unlock)
 			if err != nil {
 				return err
 			}
@@ -94,12 +97,24 @@ func change(a *command.App, use, short, long, example string, more func(*cobra.C
 			if err != nil {
 				return err
 			}
-			if err := do(ctx, keys, cfg.Keys.Unlock); err != nil {
+			if err := do(ctx, keys, wrappers); err != nil {
 				return err
 			}
 			return told(k, data)
 		},
 	})
+}
+
+// openers are what opens the key file.
+func openers(in io.Reader, stdin bool, set unlock.Settings) ([]seal.Wrapper, error) {
+	if !stdin {
+		return set.Wrappers()
+	}
+	p, err := seal.PassphraseFrom(in)
+	if err != nil {
+		return nil, err
+	}
+	return []seal.Wrapper{p}, nil
 }
 
 func keysSeal(a *command.App) *cobra.Command {
@@ -108,26 +123,25 @@ func keysSeal(a *command.App) *cobra.Command {
 		"Seal the key file by what keys.unlock of the configuration says. To change what seals it, --to names\na configuration with the new keys.unlock: the one of --config opens it, the other one seals it.\nNothing in the database is encrypted anew.",
 		`
 muster config keys seal --data /var/lib/muster --config /etc/muster/muster.yaml
-muster config keys seal --data /var/lib/muster --config old.yaml --to new.yaml`,
+muster config keys seal --data /var/lib/muster --config old.yaml --to new.yaml
+muster config keys seal --data /var/lib/muster --passphrase-stdin < phrase`,
 		func(c *cobra.Command) {
 			c.Flags().StringVar(&next, "to", "", "YAML `file` whose keys.unlock seals it from now on")
 		},
-		func(ctx context.Context, keys *seal.Keys, by unlock.Settings) error {
+		func(ctx context.Context, keys *seal.Keys, by []seal.Wrapper) error {
 			if next != "" {
 				cfg, err := config.Load(next)
 				if err != nil {
 					return command.DocumentError{Err: err}
 				}
-				by = cfg.Keys.Unlock
+				if by, err = cfg.Keys.Unlock.Wrappers(); err != nil {
+					return err
+				}
 			}
-			wrappers, err := by.Wrappers()
-			if err != nil {
-				return err
+			if len(by) == 0 {
+				return command.Usagef("the configuration has no keys.unlock: it says by what the key file is to be sealed; or say --passphrase-stdin")
 			}
-			if len(wrappers) == 0 {
-				return command.Usagef("the configuration has no keys.unlock: it says by what the key file is to be sealed")
-			}
-			return keys.Rewrap(ctx, wrappers[0])
+			return keys.Rewrap(ctx, by[0])
 		})
 }
 
@@ -135,7 +149,7 @@ func keysUnseal(a *command.App) *cobra.Command {
 	return change(a, "unseal --data DIR --config FILE", "Leave the key file in clear again",
 		"Leave the key file in clear again, readable by its owner only. Remove keys.unlock from the\nconfiguration afterwards.",
 		`muster config keys unseal --data /var/lib/muster --config /etc/muster/muster.yaml`, nil,
-		func(ctx context.Context, keys *seal.Keys, _ unlock.Settings) error { return keys.Rewrap(ctx, nil) })
+		func(ctx context.Context, keys *seal.Keys, _ []seal.Wrapper) error { return keys.Rewrap(ctx, nil) })
 }
 
 func keysRotate(a *command.App) *cobra.Command {
@@ -144,5 +158,5 @@ func keysRotate(a *command.App) *cobra.Command {
 		`
 muster config keys rotate --data /var/lib/muster
 muster config keys rotate --data /var/lib/muster --config /etc/muster/muster.yaml`, nil,
-		func(_ context.Context, keys *seal.Keys, _ unlock.Settings) error { return keys.Rotate() })
+		func(_ context.Context, keys *seal.Keys, _ []seal.Wrapper) error { return keys.Rotate() })
 }

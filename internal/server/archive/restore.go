@@ -10,7 +10,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/muster-id/muster/internal/audit"
@@ -60,14 +62,16 @@ func Restore(ctx context.Context, from io.Reader, key agefile.Key, to Target) (_
 	if err := vacant(to.Data); err != nil {
 		return Restored{}, err
 	}
+	free, err := claim(to.Data)
+	if err != nil {
+		return Restored{}, err
+	}
+	defer func() { err = errors.Join(err, free()) }()
 	r, err := backup.NewReader(from, key)
 	if err != nil {
 		return Restored{}, fmt.Errorf("open the backup: %w", err)
 	}
 	defer r.Close()
-	if err := os.MkdirAll(to.Data, 0o700); err != nil {
-		return Restored{}, fmt.Errorf("restore: %w", err)
-	}
 	// Inside of it, because it may be a mount: then one rename each puts what is
 	// finished in place. 0700, by a name that nobody could have prepared.
 	work, err := os.MkdirTemp(to.Data, Unfinished+"*")
@@ -92,7 +96,8 @@ func Restore(ctx context.Context, from io.Reader, key agefile.Key, to Target) (_
 // does not start on a folder that holds one: it was killed half-way.
 const Unfinished = ".muster-restore-"
 
-// vacant refuses a folder that holds anything, and a link to one.
+// vacant refuses a folder that holds anything but what a restore that was killed
+// left there, and a link to a folder.
 func vacant(data string) error {
 	info, err := os.Lstat(data)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -108,10 +113,64 @@ func vacant(data string) error {
 	if err != nil {
 		return fmt.Errorf("restore into %s: %w", data, err)
 	}
-	if len(entries) > 0 {
-		return fmt.Errorf("restore into %s: the folder is not empty (%s): choose an empty one; nothing was changed: %w", data, entries[0].Name(), nhi.ErrConflict)
+	if left := leftover(entries); len(left) < len(entries) {
+		other := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return !slices.Contains(left, e.Name()) })
+		return fmt.Errorf("restore into %s: the folder is not empty (%s): choose an empty one; nothing was changed: %w", data, entries[other].Name(), nhi.ErrConflict)
 	}
 	return nil
+}
+
+// published are the names that a restore gives in a data folder.
+var published = []string{keyFile, RestoredFile, "learned", "audit", "decisions", "muster.db", "muster.db-wal", "muster.db-shm", "muster.lock"}
+
+// leftover lists what a restore that was killed left: the folder it worked in,
+// and what it had put in place already. Without that folder nothing is.
+func leftover(entries []fs.DirEntry) (names []string) {
+	killed := false
+	for _, e := range entries {
+		working := strings.HasPrefix(e.Name(), Unfinished)
+		if killed = killed || working; working || slices.Contains(published, e.Name()) {
+			names = append(names, e.Name())
+		}
+	}
+	if !killed {
+		return nil
+	}
+	return names
+}
+
+// claim makes the folder if need be, claims it for this restore and removes what
+// another one left that was killed. free gives it up.
+func claim(data string) (free func() error, err error) {
+	if err := os.MkdirAll(data, 0o700); err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	folder, err := os.Open(data)
+	if err != nil {
+		return nil, fmt.Errorf("restore: %w", err)
+	}
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return nil, errors.Join(fmt.Errorf("restore into %s: another restore is at work there: wait for its end: %w", data, nhi.ErrConflict), folder.Close())
+	}
+	if err := vacant(data); err != nil { // another one may have ended just now
+		return nil, errors.Join(err, folder.Close())
+	}
+	entries, err := os.ReadDir(data)
+	for _, name := range leftover(entries) {
+		// What tells that something is left goes last.
+		if !strings.HasPrefix(name, Unfinished) {
+			err = errors.Join(err, os.RemoveAll(filepath.Join(data, name)))
+		}
+	}
+	for _, name := range leftover(entries) {
+		if err == nil {
+			err = os.RemoveAll(filepath.Join(data, name))
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("clear what an unfinished restore left in %s: %w", data, err), folder.Close())
+	}
+	return folder.Close, nil
 }
 
 // publish moves what is finished to where it belongs, unless something else

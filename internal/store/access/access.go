@@ -10,6 +10,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/muster-id/muster/internal/access"
@@ -32,25 +34,33 @@ type scanner interface{ Scan(dest ...any) error }
 
 const pointColumns = `id, name, key_id, verifier, dialect, mode, percent, sources, resources, created, disabled`
 
+// points is every point with when it last asked.
+const points = `
+			SELECT    ` + pointColumns + `, COALESCE(last, 0)
+			FROM      point
+			LEFT JOIN point_call
+			ON        point_call.point = point.id`
+
 func scanPoint(s scanner) (nhi.Point, error) {
 	var p nhi.Point
 	var sources, resources string
-	var created int64
-	err := s.Scan(&p.ID, &p.Name, &p.KeyID, &p.Verifier, &p.Dialect, &p.Mode, &p.Percent, &sources, &resources, &created, &p.Disabled)
+	var created, called int64
+	err := s.Scan(&p.ID, &p.Name, &p.KeyID, &p.Verifier, &p.Dialect, &p.Mode, &p.Percent, &sources, &resources, &created, &p.Disabled, &called)
 	if err != nil {
 		return nhi.Point{}, err
 	}
 	p.Created = store.Time(created)
+	if called > 0 {
+		p.Called = store.Time(called)
+	}
 	return p, errors.Join(json.Unmarshal([]byte(sources), &p.Sources), json.Unmarshal([]byte(resources), &p.Resources))
 }
 
 // Points implements access.Enrollments.
 func (s *Store) Points(ctx context.Context) ([]nhi.Point, error) {
-	const query = `
-		SELECT   ` + pointColumns + `
-		FROM     point
-		ORDER BY name
-		LIMIT    $1`
+	const query = points + `
+			ORDER BY  name
+			LIMIT     $1`
 	return list(ctx, s.db, query, scanPoint)
 }
 
@@ -73,10 +83,8 @@ func (s *Store) AddPoint(ctx context.Context, p nhi.Point, identity nhi.Identity
 func (s *Store) UpdatePoint(ctx context.Context, name string, change func(*nhi.Point) error) (nhi.Point, error) {
 	var p nhi.Point
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
-		const query = `
-			SELECT ` + pointColumns + `
-			FROM   point
-			WHERE  name = $1`
+		const query = points + `
+			WHERE     name = $1`
 		var err error
 		if p, err = scanPoint(tx.QueryRow(ctx, query, name)); err != nil {
 			return err
@@ -102,6 +110,25 @@ func putPoint(ctx context.Context, tx *store.Tx, p nhi.Point) error {
 		return fmt.Errorf("store point %s: %w", p.ID, err)
 	}
 	return tx.Change(nhi.SubjectPoint, string(p.ID), p)
+}
+
+// Called notes when points last asked. An earlier moment than is known changes
+// nothing, nor does a point that is not enrolled.
+func Called(ctx context.Context, tx *store.Tx, calls map[nhi.ID]time.Time) error {
+	const query = `
+		INSERT INTO point_call (point, last)
+		SELECT      id, CAST($2 AS BIGINT)
+		FROM        point
+		WHERE       id = $1
+		ON CONFLICT (point) DO UPDATE
+		SET         last = excluded.last
+		WHERE       point_call.last < excluded.last`
+	for _, id := range slices.Sorted(maps.Keys(calls)) {
+		if _, err := tx.Exec(ctx, query, string(id), store.Micros(calls[id])); err != nil {
+			return fmt.Errorf("note the last call of point %s: %w", id, err)
+		}
+	}
+	return nil
 }
 
 const sourceColumns = `id, name, format, key_id, verifier, accounts, created, disabled`

@@ -1812,6 +1812,11 @@ export interface components {
             /** @description for If-Match */
             etag: string;
             id: string;
+            /**
+             * Format: date-time
+             * @description when it last asked; not there: never
+             */
+            last_call?: string;
             /** @enum {string} */
             mode: "observe" | "enforce";
             name: string;
