@@ -194,7 +194,7 @@ func reply(status int, body io.Reader, header ...string) *http.Response {
 
 // following follows a stream whose tries are answered in turn, and returns what
 // was read and when each try was made.
-func following(t *testing.T, tries ...func(*http.Request) (*http.Response, error)) (names []string, last error, at []time.Duration, cursors []string) {
+func following(t *testing.T, tries ...func(*http.Request) (*http.Response, error)) (names []string, at []time.Duration, cursors []string, last error) {
 	t.Helper()
 	c, err := New("http://127.0.0.1:1", "t")
 	if err != nil {
@@ -217,7 +217,7 @@ func following(t *testing.T, tries ...func(*http.Request) (*http.Response, error
 			names = append(names, e.Name+e.ID)
 		}
 	}
-	return names, last, at, cursors
+	return names, at, cursors, last
 }
 
 func says(text string) func(*http.Request) (*http.Response, error) {
@@ -226,7 +226,7 @@ func says(text string) func(*http.Request) (*http.Response, error) {
 
 func TestWhoFollowsGoesOnWhereItWasCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		names, last, at, cursors := following(t,
+		names, at, cursors, last := following(t,
 			says("event: hello\nid: 3\ndata: {}\n\nevent: finding\nid: 5\ndata: {}\n\nevent: decision\ndata: {}\n\n"),
 			func(*http.Request) (*http.Response, error) { return nil, errors.New("the network is gone") },
 			func(*http.Request) (*http.Response, error) {
@@ -248,7 +248,7 @@ func TestWhoFollowsGoesOnWhereItWasCutOff(t *testing.T) {
 
 func TestWhoIsRefusedDoesNotComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		_, last, at, _ := following(t, func(*http.Request) (*http.Response, error) {
+		_, at, _, last := following(t, func(*http.Request) (*http.Response, error) {
 			return reply(403, strings.NewReader(`{"detail":"no"}`)), nil
 		})
 		var refused *Error
@@ -261,7 +261,7 @@ func TestWhoIsRefusedDoesNotComeBack(t *testing.T) {
 // TestAServerThatFellSilentIsLeft is a wire that was cut without a word.
 func TestAServerThatFellSilentIsLeft(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		names, _, at, cursors := following(t, func(r *http.Request) (*http.Response, error) {
+		names, at, cursors, _ := following(t, func(r *http.Request) (*http.Response, error) {
 			read, write := io.Pipe()
 			go func() {
 				_, _ = io.WriteString(write, "event: hello\nid: 4\ndata: {}\n\n")
