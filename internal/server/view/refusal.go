@@ -68,7 +68,7 @@ func (b *Doorbook) Note(r *http.Request, err error) {
 func (b *Doorbook) Refused(r *http.Request, why usage.Refusal) {
 	n := why
 	n.ID, n.At, n.Count = "rfs_"+rand.Text(), time.Now().UTC(), 1
-	n.Operation = r.Method + " " + activity.Clean(b.clean(r.URL.Path), 100)
+	n.Operation = activity.Clean(b.clean(limited(r.Method)+" "+limited(r.URL.Path)), mostOperation)
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		n.Address = host
 	}
@@ -78,6 +78,15 @@ func (b *Doorbook) Refused(r *http.Request, why usage.Refusal) {
 		b.lost.Add(1)
 	}
 }
+
+// The method is the caller's own word as much as the path is, and both may be as
+// long as a header may be.
+const (
+	mostOperation = 120
+	mostLooked    = 8 << 10 // of each, before secrets are taken out of it
+)
+
+func limited(s string) string { return s[:min(len(s), mostLooked)] }
 
 // claimed is the public part of a key of ours, which is no secret. Anything
 // else might be one.
@@ -90,7 +99,7 @@ func claimed(authorization string) string {
 	if err != nil {
 		return ""
 	}
-	return parsed.ID
+	return strings.Clone(parsed.ID) // not the header around it
 }
 
 // Run writes what is noted until ctx ends, then once more.
@@ -130,6 +139,8 @@ func (b *Doorbook) write(ctx context.Context) {
 	_, err := b.db.Write(ctx, func(tx *store.Tx) error { return storeusage.AddRefusals(ctx, tx, waiting) })
 	if err != nil {
 		slog.Warn("refusals could not be listed; they are counted in the next entry", "count", len(waiting), "error", err)
-		b.lost.Add(uint64(len(waiting)))
+		for i := range waiting {
+			b.lost.Add(waiting[i].Count)
+		}
 	}
 }
