@@ -10,11 +10,14 @@ import (
 	"github.com/muster-id/muster/internal/usage"
 )
 
-// A crowd are the refusals of a kind from one address in one minute.
+// A crowd are the refusals of a kind in one minute, from one address or from
+// everywhere. Those whose address nobody knows are a crowd of their own: what
+// others do must not hide them.
 type crowd struct {
-	minute  int64
-	address string
-	kind    usage.Kind
+	minute     int64
+	address    string
+	everywhere bool // address is empty
+	kind       usage.Kind
 }
 
 // AddRefusals lists refusals, one row each up to usage.PerMinute of a crowd and
@@ -24,8 +27,8 @@ func AddRefusals(ctx context.Context, tx *store.Tx, refusals []usage.Refusal) er
 	listed := map[crowd]int{}
 	for i := range refusals {
 		r := refusals[i]
-		alone := crowd{store.Micros(r.At.UTC().Truncate(time.Minute)), r.Address, r.Kind}
-		all := crowd{minute: alone.minute, kind: r.Kind}
+		alone := crowd{minute: store.Micros(r.At.UTC().Truncate(time.Minute)), address: r.Address, kind: r.Kind}
+		all := crowd{minute: alone.minute, everywhere: true, kind: r.Kind}
 		for _, c := range []crowd{alone, all} {
 			if _, ok := listed[c]; ok {
 				continue
@@ -52,21 +55,25 @@ func AddRefusals(ctx context.Context, tx *store.Tx, refusals []usage.Refusal) er
 	return nil
 }
 
-// listed counts the rows of a crowd; one without an address is of all.
+// listed counts the rows of a crowd.
 func (c crowd) listed(ctx context.Context, tx *store.Tx) (n int, err error) {
 	const query = `
 		SELECT COUNT(*)
 		FROM   refusal
 		WHERE  minute = $1
-		AND    ($2 = '' OR address = $2)
-		AND    kind = $3`
-	return n, tx.QueryRow(ctx, query, c.minute, c.address, c.kind).Scan(&n)
+		AND    ($2 = 1 OR address = $3)
+		AND    kind = $4`
+	everywhere := int64(0)
+	if c.everywhere {
+		everywhere = 1
+	}
+	return n, tx.QueryRow(ctx, query, c.minute, everywhere, c.address, c.kind).Scan(&n)
 }
 
 // rest is the row in which what goes beyond the bound of a crowd is counted.
 func (c crowd) rest(r usage.Refusal, bound int, of string) usage.Refusal {
 	return usage.Refusal{
-		ID: nhi.DerivedID("rfs_", fmt.Sprint(c.minute), c.address, string(c.kind)), At: r.At, Kind: c.kind, Address: c.address, Count: r.Count,
+		ID: nhi.DerivedID("rfs_", fmt.Sprint(c.minute), c.address, string(c.kind), of), At: r.At, Kind: c.kind, Address: c.address, Count: r.Count,
 		Reason: fmt.Sprintf("more than %d in a minute from %s; the rest is counted here", bound, of),
 	}
 }

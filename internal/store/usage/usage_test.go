@@ -295,6 +295,34 @@ func TestAFloodOfRefusalsIsCountedNotListed(t *testing.T) {
 	})
 }
 
+// TestAFloodFromOneAddressHidesNobodyWithoutOne is the flood of one who wants
+// the refusals of others counted away: those that a point reports without an
+// address are still listed one by one.
+func TestAFloodFromOneAddressHidesNobodyWithoutOne(t *testing.T) {
+	onBoth(t, func(t *testing.T, db *store.DB) {
+		var all []usage.Refusal
+		for i := range 2 * usage.PerMinute {
+			all = append(all, usage.Refusal{ID: fmt.Sprint("flood", i), At: noon, Kind: usage.Denied, Address: "203.0.113.1", Count: 1})
+		}
+		all = append(all, usage.Refusal{ID: "theft", At: noon, Kind: usage.Denied, Identity: "nhi_settler", Operation: "GET /payments/1", Count: 1})
+		for _, batch := range [][]usage.Refusal{all[:len(all)-1], all[len(all)-1:]} {
+			if _, err := db.Write(t.Context(), func(tx *store.Tx) error { return AddRefusals(t.Context(), tx, batch) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows, err := RefusalsBefore(t.Context(), db, 0, "", 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if r.ID == "theft" && r.Identity == "nhi_settler" {
+				return
+			}
+		}
+		t.Errorf("the one refusal without an address is not among %d rows", len(rows))
+	})
+}
+
 // TestAFloodFromManyAddressesIsBounded is the flood of one who has a network of
 // addresses: a new one for each attempt.
 func TestAFloodFromManyAddressesIsBounded(t *testing.T) {
