@@ -287,6 +287,7 @@ func TestARestoreClearsWhatAKilledOneLeftAndNothingElse(t *testing.T) {
 	}{
 		{"killed at work", []string{archive.Unfinished + "1/data/audit/x"}, true},
 		{"killed while it put the parts in place", []string{archive.Unfinished + "1/data/keys.json", "audit/x", "muster.db"}, true},
+		{"killed when what is normal was in place", []string{archive.Unfinished + "1/data/restored.json", "audit/x", "muster.db", "normal/checkpoint"}, true},
 		{"the same, and somebody's file", []string{archive.Unfinished + "1/data/keys.json", "audit/x", "notes.txt"}, false},
 		{"a data folder", []string{"keys.json", "muster.db"}, false},
 	} {

@@ -121,7 +121,7 @@ func vacant(data string) error {
 }
 
 // published are the names that a restore gives in a data folder.
-var published = []string{keyFile, RestoredFile, "learned", "audit", "decisions", "muster.db", "muster.db-wal", "muster.db-shm", "muster.lock"}
+var published = []string{keyFile, RestoredFile, normal, old, "audit", "decisions", "muster.db", "muster.db-wal", "muster.db-shm", "muster.lock"}
 
 // leftover lists what a restore that was killed left: the folder it worked in,
 // and what it had put in place already. Without that folder nothing is.
