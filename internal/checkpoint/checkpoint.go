@@ -207,6 +207,11 @@ func (f *Folder) first(parts []Part, deltas []Delta) error {
 	if err := f.apply(deltas); err != nil {
 		return err
 	}
+	for _, spec := range f.specs { // what was spilled is in none of the deltas
+		if err := f.files[spec.Name].Sync(); err != nil {
+			return err
+		}
+	}
 	if err := f.disk.Sync(); err != nil {
 		return err
 	}

@@ -360,6 +360,29 @@ func TestRowsAreSpilledBeforeTheFirstCommitOnly(t *testing.T) {
 	}
 }
 
+func TestSpilledRowsOutliveALossOfPower(t *testing.T) {
+	disk := checkpointtest.New(t, t.TempDir(), 1<<30)
+	folder, _, err := checkpoint.OpenFolder(disk, specs...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := bytes.Repeat([]byte{7}, 64)
+	if err := folder.Spill(checkpoint.Delta{Table: "wide", Count: 1, Places: []uint32{0}, Rows: row}); err != nil {
+		t.Fatal(err)
+	}
+	if err := folder.Commit(nil, []checkpoint.Delta{{Table: "wide", Count: 1}, {Table: "narrow"}}); err != nil {
+		t.Fatal(err)
+	}
+	disk.Crash(true, true, nil)
+	if err := folder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	u, err := open(disk.Dir)
+	if err != nil || cmp.Diff(u.model.rows["wide"], []string{string(row)}) != "" {
+		t.Errorf("%+v, %v", u, err)
+	}
+}
+
 // memory is a Disk that holds a checkpoint only.
 type memory []byte
 
