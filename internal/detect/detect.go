@@ -131,9 +131,10 @@ type Detector struct {
 	actors generations
 	active []*actor // those with an open window or story
 	// What is to be saved: actors whose lives changed, and places in the table
-	// that were lost.
+	// that were lost. Places from written on are not in the table yet.
 	changed []*actor
 	rewrite []uint32
+	written int
 
 	// Of the event at hand:
 	hits      []hit

@@ -30,6 +30,7 @@ var Spec = checkpoint.Spec{Name: Table, Size: rowSize}
 type Image struct {
 	head  imageHead
 	part  []byte
+	from  int // places from here on were never saved before
 	count int
 	rows  []imageRow
 }
@@ -44,7 +45,7 @@ type imageRow struct {
 // Image takes what changed, and regards it as saved from now on; whoever cannot
 // save it calls Return.
 func (d *Detector) Image() (*Image, error) {
-	m := &Image{head: d.head(), count: d.actors.count, rows: make([]imageRow, 0, len(d.changed)+len(d.rewrite))}
+	m := &Image{head: d.head(), from: d.written, count: d.actors.count, rows: make([]imageRow, 0, len(d.changed)+len(d.rewrite))}
 	m.head.Round = d.actors.round
 	for _, a := range d.active {
 		if a.place >= 0 {
@@ -58,6 +59,9 @@ func (d *Detector) Image() (*Image, error) {
 	if m.part, err = json.Marshal(m.head); err != nil { // now: stories go on
 		return nil, err
 	}
+	// Every place below count must be in the table, even if whoever had it was
+	// forgotten before anybody saved.
+	fresh := make([]bool, m.count-m.from)
 	taken := make(map[uint32]bool, len(d.rewrite))
 	for _, place := range d.rewrite {
 		taken[place] = false
@@ -69,6 +73,9 @@ func (d *Detector) Image() (*Image, error) {
 		if _, ok := taken[uint32(a.place)]; ok {
 			taken[uint32(a.place)] = true
 		}
+		if i := int(a.place) - m.from; i >= 0 {
+			fresh[i] = true
+		}
 		m.rows = append(m.rows, imageRow{uint32(a.place), a.round, a.life, a})
 	}
 	for place, again := range taken {
@@ -76,16 +83,22 @@ func (d *Detector) Image() (*Image, error) {
 			m.rows = append(m.rows, imageRow{place: place})
 		}
 	}
-	d.changed, d.rewrite = nil, nil
+	for i, has := range fresh {
+		if !has {
+			m.rows = append(m.rows, imageRow{place: uint32(m.from + i)})
+		}
+	}
+	d.changed, d.rewrite, d.written = nil, nil, m.count
 	return m, nil
 }
 
 // Return says that an Image could not be saved: what it has is part of the next.
 func (d *Detector) Return(m *Image) {
+	d.written = m.from
 	for _, r := range m.rows {
 		if r.actor != nil && r.actor.place == int32(r.place) {
 			d.mark(r.actor)
-		} else { // it may be half written, and nobody has it now, or somebody who is marked
+		} else if int(r.place) < m.from { // it may be half written, and nobody has it now, or somebody who is marked
 			d.rewrite = append(d.rewrite, r.place)
 		}
 	}
@@ -121,6 +134,7 @@ func (d *Detector) Restore(folder *checkpoint.Folder, s *checkpoint.State) error
 	}
 	d.begin(&head)
 	d.actors.round, d.actors.count = max(head.Round, firstRound), s.Deltas[Table].Count
+	d.written = d.actors.count
 	all := map[uint64]*actor{}
 	err := folder.Rows(s, Table, func(place uint32, row []byte, over bool) error {
 		a := &actor{place: int32(place), round: binary.LittleEndian.Uint32(row[lifeSize:])}
@@ -210,7 +224,7 @@ func (d *Detector) begin(head *imageHead) {
 	if head.Credential != nil {
 		d.ledger.credential = head.Credential
 	}
-	d.actors, d.changed, d.rewrite = newGenerations(d.set.Actors), nil, nil
+	d.actors, d.changed, d.rewrite, d.written = newGenerations(d.set.Actors), nil, nil, 0
 }
 
 // resume goes on with stories.

@@ -172,3 +172,41 @@ func TestForgottenActorsLeaveTheirPlaces(t *testing.T) {
 		t.Errorf("%d places for at most 100 actors", d.actors.count)
 	}
 }
+
+// Before a save so many come that some are forgotten again; their places must be
+// in the table all the same, or the next start misses rows.
+func TestWhoIsForgottenBeforeASaveLeavesNoHoleInTheTable(t *testing.T) {
+	for first := 19; first < 60; first += 3 {
+		dir := t.TempDir()
+		d, folder := reopened(t, dir, Settings{Actors: 20})
+		for i := range first {
+			ev, score := odd(spring.Add(time.Duration(i)*time.Minute), nil)
+			ev.Identity = nhi.ID(fmt.Sprint("nhi_", i))
+			d.Observe(ev, score)
+			if i == first/2 { // a save that fails
+				m, err := d.Image()
+				if err != nil {
+					t.Fatal(err)
+				}
+				d.Return(m)
+			}
+		}
+		saved(t, d, folder)
+		again, folder := reopened(t, dir, Settings{Actors: 20})
+		if got, want := len(again.actors.young)+len(again.actors.old), len(d.actors.young)+len(d.actors.old); got != want || again.actors.count != d.actors.count {
+			t.Errorf("of %d lives in %d places %d came back, in %d places", want, d.actors.count, got, again.actors.count)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, Table))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for place := range d.actors.count {
+			if !checkpoint.Sealed(data[place*rowSize : (place+1)*rowSize]) {
+				t.Errorf("after %d the table has a hole at %d of %d", first, place, d.actors.count)
+			}
+		}
+		if n := saved(t, again, folder); n != 0 {
+			t.Errorf("the next save has %d rows, and nothing changed", n)
+		}
+	}
+}
