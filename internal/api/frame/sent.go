@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"mime"
 	"mime/multipart"
 	"net/http"
@@ -29,7 +30,11 @@ func (b *body) Close() error {
 	if b.file == nil {
 		return nil
 	}
-	return errors.Join(b.file.Close(), os.Remove(b.file.Name()))
+	err := errors.Join(b.file.Close(), os.Remove(b.file.Name()))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it went at once, and closing what was read cannot lose anything
+	}
+	return err
 }
 
 // MaxKeyedLogs bounds logs that are sent with a key. They wait in a file until
@@ -81,6 +86,9 @@ func (b *body) spill(start []byte, rest io.Reader) error {
 		return fmt.Errorf("keep a request until it has arrived: %w", err)
 	}
 	b.file, b.Reader = f, f
+	// An open file needs no name where the system allows that: whoever looks
+	// into the folder finds nothing, a killed server leaves nothing behind.
+	_ = os.Remove(f.Name()) // elsewhere Close removes it
 	if _, err := io.Copy(f, io.MultiReader(bytes.NewReader(start), rest)); err != nil {
 		return fmt.Errorf("keep a request until it has arrived: %w", err)
 	}
