@@ -398,6 +398,28 @@ func TestInterruptedIsNotDone(t *testing.T) {
 	}
 }
 
+// TestNobodyTakesTheNameThatAnotherHasElsewhere has an identity whose name is
+// the path of another: whoever means one of them must not get the other.
+func TestNobodyTakesTheNameThatAnotherHasElsewhere(t *testing.T) {
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Query().Get("filter") {
+		case `name:"payments/settler"`:
+			fmt.Fprint(w, `{"items":[{"id":"nhi_impostor"}]}`)
+		case `path:"payments/settler"`, `path:"payments/mailer"`, `native:"payments/mailer"`:
+			fmt.Fprint(w, `{"items":[{"id":"nhi_settler"}]}`)
+		default:
+			fmt.Fprint(w, `{"items":[]}`)
+		}
+	})
+	code, out, words := s.run(t, "identity", "set-owner", "payments/settler", "mara@example.com")
+	if code != command.WrongUse || !strings.Contains(words, "nhi_impostor") || !strings.Contains(words, "nhi_settler") {
+		t.Errorf("status %d, %q %q, want a refusal that names both", code, out, words)
+	}
+	if code, _, words := s.run(t, "identity", "set-owner", "payments/mailer", "mara@example.com"); code != 0 {
+		t.Errorf("one that is found by two of its names: status %d, %q", code, words)
+	}
+}
+
 func TestAShellCompletesNames(t *testing.T) {
 	var asked []string
 	s := serving(t, func(w http.ResponseWriter, r *http.Request) {

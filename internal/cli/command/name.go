@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -110,14 +111,16 @@ func (k *Call) Resolve(ctx context.Context, n Noun, words ...*string) error {
 }
 
 // ID returns the id of what a person named: an id is returned as it is, and
-// anything else is looked up, exactly, in the fields that may be its name. A
+// anything else is looked up, exactly, in all fields that may be its name. A
 // name of several is refused, with the ids of the first few, and one of nobody
-// with the way to find it. The empty word stays empty. It asks the server, with
-// --dry-run as well.
+// with the way to find it: whoever may choose the name of one thing must not get
+// what was meant for another by the name that this has in another field. The
+// empty word stays empty. It asks the server, with --dry-run as well.
 func (k *Call) ID(ctx context.Context, n Noun, word string) (string, error) {
 	if word == "" || strings.HasPrefix(word, n.Prefix) {
 		return word, nil
 	}
+	id, which := "", map[string]string{}
 	for _, field := range n.Fields {
 		var page client.Page[struct {
 			ID          string `json:"id"`
@@ -129,19 +132,19 @@ func (k *Call) ID(ctx context.Context, n Noun, word string) (string, error) {
 		if err := k.Get(ctx, n.List, query, &page); err != nil {
 			return "", err
 		}
-		switch len(page.Items) {
-		case 0:
-			continue
-		case 1:
-			return page.Items[0].ID, nil
-		}
-		var which []string
 		for _, i := range page.Items {
-			which = append(which, strings.TrimSpace(i.ID+" "+i.Environment.Name))
+			id = i.ID
+			which[i.ID] = strings.TrimSpace(i.ID + " " + i.Environment.Name)
 		}
-		return "", Usagef("several are called %s: %s; give the id", strconv.Quote(output.Visible(word)), output.Visible(strings.Join(which, ", ")))
 	}
-	return "", fmt.Errorf("no %s is called %s; `muster search` finds parts of names", n.Word, strconv.Quote(output.Visible(word)))
+	switch len(which) {
+	case 0:
+		return "", fmt.Errorf("no %s is called %s; `muster search` finds parts of names", n.Word, strconv.Quote(output.Visible(word)))
+	case 1:
+		return id, nil
+	}
+	all := slices.Sorted(maps.Values(which))
+	return "", Usagef("several are called %s: %s; give the id", strconv.Quote(output.Visible(word)), output.Visible(strings.Join(all, ", ")))
 }
 
 // quoted is a text as one value of a filter.
