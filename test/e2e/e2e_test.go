@@ -10,7 +10,8 @@
 //	serve DATA [ARGS...]       start a server and wait until it is ready; sets
 //	                           MUSTER_SERVER, OPS, and MUSTER_TOKEN to the
 //	                           first administrator's
-//	stop                       end it as an operator would, and wait
+//	halt                       end it as an operator would, and wait
+//	database NAME              the address of an empty database in PostgreSQL
 //	plant KIND FILE            write a file with a fresh secret: aws, github, pem
 //	embed FILE VALUE           write a file with a value in the middle of code
 //	trail FILE quiet|theft     write a CloudTrail in the form the name says:
@@ -203,8 +204,8 @@ func ready(ts *testscript.TestScript, url string) {
 	}
 }
 
-func stop(ts *testscript.TestScript, neg bool, args []string) {
-	want(ts, neg, args, 0, "stop")
+func halt(ts *testscript.TestScript, neg bool, args []string) {
+	want(ts, neg, args, 0, "halt")
 	pid, err := strconv.Atoi(ts.Getenv("server"))
 	ts.Check(err)
 	servers.Lock()
