@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -91,20 +92,25 @@ func addRefusal(ctx context.Context, tx *store.Tx, r *usage.Refusal, minute int6
 	return nil
 }
 
+// refusalsBefore is the refusals behind a row, the newest first. The comparison
+// is one of rows so that the index leads to the place: a page far behind costs
+// what the first one does.
+const refusalsBefore = `
+	SELECT   id, at, kind, identity, claimed, point, address, operation, resource, reason, n
+	FROM     refusal
+	WHERE    (at, id) < ($1, $2)
+	ORDER BY at DESC, id DESC
+	LIMIT    $3`
+
 // RefusalsBefore returns up to limit refusals behind a row, the newest first.
-// The zero row is in front of all.
+// A row without an id is in front of all.
 func RefusalsBefore(ctx context.Context, db *store.DB, at int64, id string, limit int) ([]usage.Refusal, error) {
-	const query = `
-		SELECT   id, at, kind, identity, claimed, point, address, operation, resource, reason, n
-		FROM     refusal
-		WHERE    $2 = ''
-		OR       at < $1
-		OR       (at = $1 AND id < $2)
-		ORDER BY at DESC, id DESC
-		LIMIT    $3`
+	if id == "" {
+		at = math.MaxInt64
+	}
 	var out []usage.Refusal
 	err := db.Read(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, query, at, id, limit)
+		rows, err := tx.Query(ctx, refusalsBefore, at, id, limit)
 		if err != nil {
 			return err
 		}

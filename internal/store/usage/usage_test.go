@@ -295,6 +295,40 @@ func TestAFloodOfRefusalsIsCountedNotListed(t *testing.T) {
 	})
 }
 
+// TestAPageFarBehindAFloodCostsNoMoreThanTheFirst is the one who pages through
+// what a flood has left: each of up to forty reads for a page goes to its place
+// by the index, instead of over all that is newer.
+func TestAPageFarBehindAFloodCostsNoMoreThanTheFirst(t *testing.T) {
+	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	var plan []string
+	err = db.Read(t.Context(), func(tx *store.Tx) error {
+		rows, err := tx.Query(t.Context(), "EXPLAIN QUERY PLAN "+refusalsBefore, store.Micros(noon), "r1", 500)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var id, parent, unused int
+			var detail string
+			if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+				return err
+			}
+			plan = append(plan, detail)
+		}
+		return rows.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(plan) != 1 || !strings.HasPrefix(plan[0], "SEARCH refusal USING INDEX refusal_by_time") {
+		t.Errorf("the plan is %q, want one search by the index and no sort", plan)
+	}
+}
+
 // TestAFloodFromOneAddressHidesNobodyWithoutOne is the flood of one who wants
 // the refusals of others counted away: those that a point reports without an
 // address are still listed one by one.
