@@ -56,19 +56,30 @@ func AddRefusals(ctx context.Context, tx *store.Tx, refusals []usage.Refusal) er
 	return nil
 }
 
-// listed counts the rows of a crowd.
-func (c crowd) listed(ctx context.Context, tx *store.Tx) (n int, err error) {
-	const query = `
+// The rows of a crowd. That of one address is asked for each address that a
+// flood comes from, so the index must lead to it.
+const (
+	listedAlone = `
 		SELECT COUNT(*)
 		FROM   refusal
 		WHERE  minute = $1
-		AND    ($2 = 1 OR address = $3)
-		AND    kind = $4`
-	everywhere := int64(0)
+		AND    kind = $2
+		AND    address = $3`
+	listedEverywhere = `
+		SELECT COUNT(*)
+		FROM   refusal
+		WHERE  minute = $1
+		AND    kind = $2`
+)
+
+// listed counts the rows of a crowd.
+func (c crowd) listed(ctx context.Context, tx *store.Tx) (n int, err error) {
 	if c.everywhere {
-		everywhere = 1
+		err = tx.QueryRow(ctx, listedEverywhere, c.minute, c.kind).Scan(&n)
+	} else {
+		err = tx.QueryRow(ctx, listedAlone, c.minute, c.kind, c.address).Scan(&n)
 	}
-	return n, tx.QueryRow(ctx, query, c.minute, everywhere, c.address, c.kind).Scan(&n)
+	return n, err
 }
 
 // rest is the row in which what goes beyond the bound of a crowd is counted.

@@ -295,10 +295,9 @@ func TestAFloodOfRefusalsIsCountedNotListed(t *testing.T) {
 	})
 }
 
-// TestAPageFarBehindAFloodCostsNoMoreThanTheFirst is the one who pages through
-// what a flood has left: each of up to forty reads for a page goes to its place
-// by the index, instead of over all that is newer.
-func TestAPageFarBehindAFloodCostsNoMoreThanTheFirst(t *testing.T) {
+// planOf is how SQLite answers a query.
+func planOf(t *testing.T, query string, args ...any) []string {
+	t.Helper()
 	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -306,7 +305,7 @@ func TestAPageFarBehindAFloodCostsNoMoreThanTheFirst(t *testing.T) {
 	t.Cleanup(func() { db.Close() })
 	var plan []string
 	err = db.Read(t.Context(), func(tx *store.Tx) error {
-		rows, err := tx.Query(t.Context(), "EXPLAIN QUERY PLAN "+refusalsBefore, store.Micros(noon), "r1", 500)
+		rows, err := tx.Query(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
 		if err != nil {
 			return err
 		}
@@ -324,8 +323,26 @@ func TestAPageFarBehindAFloodCostsNoMoreThanTheFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return plan
+}
+
+// TestAPageFarBehindAFloodCostsNoMoreThanTheFirst is the one who pages through
+// what a flood has left: each of up to forty reads for a page goes to its place
+// by the index, instead of over all that is newer.
+func TestAPageFarBehindAFloodCostsNoMoreThanTheFirst(t *testing.T) {
+	plan := planOf(t, refusalsBefore, store.Micros(noon), "r1", 500)
 	if len(plan) != 1 || !strings.HasPrefix(plan[0], "SEARCH refusal USING INDEX refusal_by_time") {
 		t.Errorf("the plan is %q, want one search by the index and no sort", plan)
+	}
+}
+
+// TestEachAddressOfAFloodIsLookedUpByTheIndex is the flood from a network of
+// addresses: what each new one costs the only writer does not grow with what
+// was listed in the minute.
+func TestEachAddressOfAFloodIsLookedUpByTheIndex(t *testing.T) {
+	plan := planOf(t, listedAlone, store.Micros(noon), usage.Denied, "2001:db8::1")
+	if want := "SEARCH refusal USING COVERING INDEX refusal_by_minute (minute=? AND address=? AND kind=?)"; len(plan) != 1 || plan[0] != want {
+		t.Errorf("the plan is %q, want %q", plan, want)
 	}
 }
 
