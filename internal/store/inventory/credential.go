@@ -2,6 +2,7 @@ package inventory
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/muster-id/muster/internal/inventory"
@@ -45,6 +46,9 @@ func (t Tx) PutCredential(ctx context.Context, c nhi.Credential, announce bool) 
 		            reason = excluded.reason, consumer = excluded.consumer, native = excluded.native,
 		            created = excluded.created, expires = excluded.expires, rotated = excluded.rotated,
 		            last_used = excluded.last_used, risk = excluded.risk`
+	if err := t.leaves(ctx, c); err != nil {
+		return fmt.Errorf("store credential %s: %w", c.ID, err)
+	}
 	_, err := t.tx.Exec(ctx, query, string(c.ID), string(c.Identity), string(c.Kind), c.Provider, c.Account, c.PublicID,
 		c.Verifier, c.Fingerprint, string(c.State), c.Reason, string(c.Consumer), c.Native,
 		store.Micros(c.Created), store.Micros(c.Expires), store.Micros(c.Rotated), store.Micros(c.LastUsed), c.Risk)
@@ -98,6 +102,22 @@ func (t Tx) ByFingerprint(ctx context.Context, fingerprint string) (nhi.Credenti
 		return nhi.Credential{}, fmt.Errorf("credential with fingerprint %s: %w", fingerprint, err)
 	}
 	return c, nil
+}
+
+// leaves touches the identity that a credential is about to leave: logs may name
+// its holder before whoever lists it does.
+func (t Tx) leaves(ctx context.Context, c nhi.Credential) error {
+	const holder = `
+		SELECT identity_id
+		FROM   credential
+		WHERE  id = $1`
+	var before nhi.ID
+	err := t.tx.QueryRow(ctx, holder, string(c.ID)).Scan(&before)
+	if errors.Is(err, nhi.ErrNotFound) || err == nil && before == c.Identity {
+		return nil
+	}
+	t.tally().touch(before)
+	return err
 }
 
 // ReplaceGrants implements [inventory.Attachments]. What stays is not written

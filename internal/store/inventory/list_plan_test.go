@@ -2,6 +2,7 @@ package inventory_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -176,6 +177,30 @@ func TestTheTallyIsWhatTheRowsSay(t *testing.T) {
 		}
 		if facets[0].Field != "kind" || !maps.Equal(got, kinds) {
 			t.Errorf("%q: kinds %v, want %v", text, got, kinds)
+		}
+	}
+}
+
+// Logs name the holder of a key before a connector does, and sometimes another.
+func TestAKeyThatMovesToAnotherIdentityIsCountedThere(t *testing.T) {
+	s, db := opened(t, inventory.DefaultSettings())
+	shadow, real := user("AIDASHADOW", "shadow", nil), user("AIDAREAL", "real", nil)
+	key := nhi.Credential{ID: "crd_moves", Identity: shadow.ID, Kind: nhi.CredentialAWSAccessKey, State: nhi.CredentialActive}
+	for _, holder := range []nhi.Identity{shadow, real} {
+		if _, err := db.Write(t.Context(), func(tx *store.Tx) error {
+			key.Identity = holder.ID
+			return errors.Join(tables.PutIdentity(t.Context(), tx, holder), tables.PutCredential(t.Context(), tx, key))
+		}); err != nil {
+			t.Fatal(err)
+		}
+		f := parsed(t, "static:true", "")
+		f.Count = true
+		page, err := s.Identities(t.Context(), f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.Total != 1 || len(page.Identities) != 1 || page.Identities[0].ID != holder.ID {
+			t.Errorf("static are %+v (%d), want %s alone", page.Identities, page.Total, holder.Name)
 		}
 	}
 }
