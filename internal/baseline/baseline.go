@@ -155,6 +155,11 @@ func (l *Learner) Stats() Stats {
 	return s
 }
 
+// Damaged returns how many pages could not be read back since the start. It takes
+// no lock: a look at all peers may hold that for longer than who asks after the
+// state of the server waits.
+func (l *Learner) Damaged() int { return l.book.Damaged() }
+
 // Observe takes in one event. With score it returns how surprising the event
 // was before it was learned, and whether it could be judged at all: an event
 // without an identity, of the platform itself, or of a caller that proved

@@ -193,7 +193,10 @@ func TestADamagedPageBeginsAnewAndLoudly(t *testing.T) {
 			t.Error("a damaged page is believed")
 		}
 	}
-	if got := back.Stats().Damaged; got != 1 {
+	back.mu.Lock() // somebody learns
+	told := back.Damaged()
+	back.mu.Unlock()
+	if got := back.Stats().Damaged; got != 1 || told != 1 {
 		t.Errorf("%d damaged pages were told, want 1", got)
 	}
 	if back.Page("nhi_other").Count() != 1 {
