@@ -221,6 +221,7 @@ type Frame struct {
 	Deps
 	Key   []byte         // signs page tokens
 	locks [64]sync.Mutex // each held while one of some things is changed
+	large waiting        // requests with a key that wait in files
 }
 
 // New returns the frame of an interface that serves d.

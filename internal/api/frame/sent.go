@@ -13,6 +13,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"os"
+	"sync"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -23,6 +24,7 @@ type body struct {
 	io.Reader
 	digest string   // what tells it from another: itself, or a keyed hash
 	file   *os.File // holds what is too much for memory; may be nil
+	end    func()   // gives the place of the file up; nil with file
 }
 
 // Close forgets the body.
@@ -30,7 +32,10 @@ func (b *body) Close() error {
 	if b.file == nil {
 		return nil
 	}
-	err := errors.Join(b.file.Close(), os.Remove(b.file.Name()))
+	f := b.file
+	b.file = nil // whoever closes again closes nothing
+	b.end()
+	err := errors.Join(f.Close(), os.Remove(f.Name()))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // it went at once, and closing what was read cannot lose anything
 	}
@@ -66,7 +71,11 @@ func (s *Frame) take(w http.ResponseWriter, r *http.Request, pattern string) (_ 
 		}
 	}()
 	if len(start) == MaxBody {
-		if err := b.spill(start, from); err != nil {
+		end, err := s.large.begin(CallerOf(r.Context()).Self())
+		if err != nil {
+			return b, err
+		}
+		if err := b.spill(start, from, end); err != nil {
 			return b, err
 		}
 	}
@@ -79,13 +88,46 @@ func (s *Frame) take(w http.ResponseWriter, r *http.Request, pattern string) (_ 
 	return b, err
 }
 
-// spill puts a body into a file.
-func (b *body) spill(start []byte, rest io.Reader) error {
+// maxWaiting bounds the requests of one caller that wait in files at a time: the
+// disk they fill is everybody's.
+const maxWaiting = 8
+
+// waiting counts the requests of each caller that wait in files.
+type waiting struct {
+	mu sync.Mutex     // guards of
+	of map[string]int // by caller
+}
+
+// begin takes a place until end. The error wraps nhi.ErrBusy when the caller has
+// no more.
+func (w *waiting) begin(who string) (end func(), err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.of[who] >= maxWaiting {
+		return nil, fmt.Errorf("%d requests of yours with an Idempotency-Key and more than %d MB are on their way; wait until one is answered, or send without a key: %w", maxWaiting, MaxBody>>20, nhi.ErrBusy)
+	}
+	if w.of == nil {
+		w.of = map[string]int{}
+	}
+	w.of[who]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.of[who]--; w.of[who] == 0 {
+			delete(w.of, who)
+		}
+	}, nil
+}
+
+// spill puts a body into a file. end is called when the file is closed, or there
+// is none.
+func (b *body) spill(start []byte, rest io.Reader, end func()) error {
 	f, err := os.CreateTemp("", "muster-request-")
 	if err != nil {
+		end()
 		return fmt.Errorf("keep a request until it has arrived: %w", err)
 	}
-	b.file, b.Reader = f, f
+	b.file, b.Reader, b.end = f, f, end
 	// An open file needs no name where the system allows that: whoever looks
 	// into the folder finds nothing, a killed server leaves nothing behind.
 	_ = os.Remove(f.Name()) // elsewhere Close removes it
