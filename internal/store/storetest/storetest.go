@@ -52,6 +52,7 @@ func Run(t *testing.T, kit Kit) {
 	t.Run("old changes are forgotten and a cursor before them is told", kit.forget)
 	t.Run("hostile names are found by their own bytes, in one order", kit.texts)
 	t.Run("what is exported is imported, with its sequence", kit.transfer)
+	t.Run("an older export is brought to this schema", kit.older)
 	t.Run("a damaged stream leaves nothing", kit.damaged)
 	t.Run("an export under writes is of one moment", kit.living)
 	t.Run("a closed store refuses", kit.closed)

@@ -3,6 +3,9 @@ package storetest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -102,6 +105,101 @@ func (k Kit) transfer(t *testing.T) {
 	if _, err := to.Import(t.Context(), strings.NewReader(whole)); !errors.Is(err, nhi.ErrConflict) {
 		t.Errorf("a second import: %v", err)
 	}
+}
+
+// older imports what a program before migration 14 wrote, whose rows have
+// neither static nor admin and of which nothing was counted: the migration's
+// work on rows is done to them, too.
+func (k Kit) older(t *testing.T) {
+	from := k.fresh(t)
+	Fill(t, from, 3)
+	whole, _ := Dump(t, from)
+	to := k.fresh(t)
+	if _, err := to.Import(t.Context(), strings.NewReader(before14(t, whole))); err != nil {
+		t.Fatal(err)
+	}
+	count := func(query string) (n int) {
+		t.Helper()
+		err := to.Read(t.Context(), func(tx *store.Tx) error { return tx.QueryRow(t.Context(), query).Scan(&n) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	// Each of the 40 identities of Fill has one key that is active and never ends.
+	if n := count(`SELECT COUNT(*) FROM identity WHERE static = 1 AND admin = 0`); n != 40 {
+		t.Errorf("%d identities are known by their static keys, want 40", n)
+	}
+	if n := count(`SELECT COALESCE(SUM(n), 0) FROM identity_tally WHERE static = 1`); n != 40 {
+		t.Errorf("%d identities are counted, want 40", n)
+	}
+	if n := count(`SELECT COUNT(*) FROM generation`); n != 1 {
+		t.Errorf("the sequence has %d rows, want 1", n)
+	}
+}
+
+// before14 is a stream as the program wrote it whose newest migration was 13.
+func before14(t *testing.T, whole string) string {
+	t.Helper()
+	var out strings.Builder
+	rows, table := 0, ""
+	var keep []int // columns that were there
+	lines := strings.SplitAfter(whole, "\n")
+	for i, line := range lines[:len(lines)-2] {
+		var head map[string]any
+		switch {
+		case i == 0:
+			decode(t, line, &head)
+			head["schema"] = 13
+			line = encode(t, head)
+		case line[0] == '{':
+			decode(t, line, &head)
+			table, keep = head["table"].(string), nil
+			var columns []any
+			for n, c := range head["columns"].([]any) {
+				if table != "identity" || c != "static" && c != "admin" {
+					keep, columns = append(keep, n), append(columns, c)
+				}
+			}
+			if table == "identity" && len(keep) != len(head["columns"].([]any))-2 {
+				t.Fatalf("the columns of an identity are %v", head["columns"])
+			}
+			head["columns"] = columns
+			line = encode(t, head)
+		case table != "identity_tally":
+			var cells, kept []json.RawMessage
+			decode(t, line, &cells)
+			for _, n := range keep {
+				kept = append(kept, cells[n])
+			}
+			line = encode(t, kept)
+			rows++
+		}
+		if table != "identity_tally" {
+			out.WriteString(line)
+		}
+	}
+	sum := sha256.Sum256([]byte(out.String()))
+	out.WriteString(encode(t, map[string]any{"end": true, "rows": rows, "sha256": hex.EncodeToString(sum[:])}))
+	return out.String()
+}
+
+func decode(t *testing.T, line string, into any) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(line))
+	d.UseNumber()
+	if err := d.Decode(into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b) + "\n"
 }
 
 // damaged imports streams that somebody cut or changed: nothing may remain.
