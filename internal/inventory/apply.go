@@ -43,7 +43,7 @@ func (s *Service) Apply(ctx context.Context, o nhi.Observation) (Result, nhi.Gen
 		return Result{}, 0, fmt.Errorf("apply observation of %s %s: %w", o.Provider, o.Account, err)
 	}
 	var r Result
-	g, err := s.store.Update(ctx, func(tx Tx) error {
+	g, err := s.store.Import(ctx, func(tx Tx) error {
 		a := applying{s: s, tx: tx, o: &o, r: Result{}}
 		err := a.run(ctx)
 		r = a.r

@@ -60,6 +60,8 @@ type Store interface {
 	// Update runs fn in one transaction and returns when it is durable and
 	// decisions know of it. Nothing of fn remains if it fails. fn runs once.
 	Update(ctx context.Context, fn func(Tx) error) (nhi.Generation, error)
+	// Import is Update for very many rows: it shares its transaction with nobody.
+	Import(ctx context.Context, fn func(Tx) error) (nhi.Generation, error)
 	// View runs fn over one consistent snapshot.
 	View(ctx context.Context, fn func(Tx) error) error
 }

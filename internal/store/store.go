@@ -5,10 +5,11 @@
 //
 // [DB.Write] runs a function in a transaction. Writes that wait at the same
 // moment share one transaction, because what costs is the sync to disk and not
-// the rows: each function runs in a savepoint of its own, so one that fails is
-// undone alone and the others commit. Write returns when the rows are on disk
-// and the hooks have seen them. No goroutine runs in the background: whoever
-// finds nobody writing leads, and writes for all that wait.
+// the rows: one that fails is undone alone and the others commit. A write of
+// very many rows has a transaction of its own ([DB.WriteAlone]). Write returns
+// when the rows are on disk and the hooks have seen them. No goroutine runs in
+// the background: whoever finds nobody writing leads, and writes for all that
+// wait.
 //
 // # The sequence
 //

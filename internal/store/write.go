@@ -23,6 +23,7 @@ var errUnfinished = errors.New("the transaction was never committed")
 type write struct {
 	ctx        context.Context
 	fn         func(*Tx) error
+	alone      bool
 	done       chan struct{}
 	changes    []nhi.Change
 	generation nhi.Generation
@@ -43,8 +44,17 @@ type write struct {
 // ErrUncertain. A database that is away gives an error wrapping
 // nhi.ErrUnavailable.
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) (nhi.Generation, error) {
-	fn = beside(ctx, fn)
-	w := &write{ctx: ctx, fn: fn, done: make(chan struct{})}
+	return db.enqueue(&write{ctx: ctx, fn: beside(ctx, fn), done: make(chan struct{})})
+}
+
+// WriteAlone is Write for very many rows, such as an import: the transaction is
+// fn's own, so nobody waits for it who need not, and it needs no savepoint,
+// which in SQLite costs more with every row.
+func (db *DB) WriteAlone(ctx context.Context, fn func(*Tx) error) (nhi.Generation, error) {
+	return db.enqueue(&write{ctx: ctx, fn: beside(ctx, fn), alone: true, done: make(chan struct{})})
+}
+
+func (db *DB) enqueue(w *write) (nhi.Generation, error) {
 	db.mu.Lock()
 	if db.closed {
 		db.mu.Unlock()
@@ -57,9 +67,9 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) (nhi.Generation, er
 	case <-w.done:
 	case db.lead <- struct{}{}:
 		db.leadUntil(w)
-	case <-ctx.Done():
+	case <-w.ctx.Done():
 		if db.withdraw(w) {
-			return 0, fmt.Errorf("wait to write: %w", ctx.Err())
+			return 0, fmt.Errorf("wait to write: %w", w.ctx.Err())
 		}
 		<-w.done
 	}
@@ -119,13 +129,18 @@ func (db *DB) withdraw(w *write) bool {
 	return false
 }
 
-func (db *DB) next() *write {
+// next takes the first write out of the queue, nil when there is none or it must
+// not share the transaction of those before it.
+func (db *DB) next(before []*write) *write {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if len(db.queue) == 0 {
 		return nil
 	}
 	w := db.queue[0]
+	if len(before) > 0 && (w.alone || before[0].alone) {
+		return nil
+	}
 	db.queue[0] = nil
 	db.queue = db.queue[1:]
 	return w
@@ -149,14 +164,16 @@ func (db *DB) group(ctx context.Context) {
 	}()
 	failed := db.begin(ctx)
 	began := time.Now()
+	fresh := true // nothing was written in this transaction
 	for len(writes) < groupWrites && (len(writes) == 0 || time.Since(began) < groupTime) {
-		w := db.next()
+		w := db.next(writes)
 		if w == nil {
 			break
 		}
 		writes = append(writes, w)
 		if failed == nil {
-			failed = db.run(ctx, w)
+			failed = db.run(ctx, w, fresh)
+			fresh = fresh && (w.err != nil || w.panicked != nil)
 		}
 	}
 	if failed == nil {
@@ -169,25 +186,30 @@ func (db *DB) group(ctx context.Context) {
 	db.publish(writes)
 }
 
-// run runs one write in a savepoint. Its own failure is put into w; the error
-// that run returns is one that ends the whole transaction.
-func (db *DB) run(ctx context.Context, w *write) error {
+// run runs one write, in a savepoint unless the transaction is fresh: then to
+// undo it is to begin again. Its own failure is put into w; the error that run
+// returns is one that ends the whole transaction.
+func (db *DB) run(ctx context.Context, w *write, fresh bool) error {
 	if w.err = w.ctx.Err(); w.err != nil {
 		return nil
 	}
-	if err := db.writer.queue(ctx, "SAVEPOINT one"); err != nil {
-		return fmt.Errorf("savepoint: %w", db.explain(err))
+	if !fresh {
+		if err := db.writer.queue(ctx, "SAVEPOINT one"); err != nil {
+			return fmt.Errorf("savepoint: %w", db.explain(err))
+		}
 	}
 	tx := &Tx{conn: db.writer, writes: true, generation: db.at.seq, pruned: db.at.pruned}
 	w.err = db.full(db.call(w, tx))
 	if w.err != nil || w.panicked != nil {
 		w.changes = nil
-		if err := db.writer.exec(ctx, "ROLLBACK TO SAVEPOINT one"); err != nil {
+		if err := db.undo(ctx, fresh); err != nil {
 			return fmt.Errorf("the transaction is lost: %w", db.explain(err))
 		}
 	}
-	if err := db.writer.queue(ctx, "RELEASE SAVEPOINT one"); err != nil {
-		return fmt.Errorf("release: %w", db.explain(err))
+	if !fresh {
+		if err := db.writer.queue(ctx, "RELEASE SAVEPOINT one"); err != nil {
+			return fmt.Errorf("release: %w", db.explain(err))
+		}
 	}
 	if w.err == nil && w.panicked == nil {
 		db.at.seq = max(tx.jump, db.at.seq+int64(len(w.changes)))
@@ -195,6 +217,17 @@ func (db *DB) run(ctx context.Context, w *write) error {
 		w.generation = nhi.Generation(db.at.seq)
 	}
 	return nil
+}
+
+// undo takes back what one write did.
+func (db *DB) undo(ctx context.Context, fresh bool) error {
+	if !fresh {
+		return db.writer.exec(ctx, "ROLLBACK TO SAVEPOINT one")
+	}
+	if err := db.writer.exec(ctx, "ROLLBACK"); err != nil {
+		return err
+	}
+	return db.begin(ctx)
 }
 
 func (db *DB) call(w *write, tx *Tx) error {

@@ -30,6 +30,11 @@ func (s Store) Update(ctx context.Context, fn func(inventory.Tx) error) (nhi.Gen
 	return s.db.Write(ctx, func(tx *store.Tx) error { return fn(Tx{tx}) })
 }
 
+// Import implements [inventory.Store].
+func (s Store) Import(ctx context.Context, fn func(inventory.Tx) error) (nhi.Generation, error) {
+	return s.db.WriteAlone(ctx, func(tx *store.Tx) error { return fn(Tx{tx}) })
+}
+
 // View implements [inventory.Store].
 func (s Store) View(ctx context.Context, fn func(inventory.Tx) error) error {
 	return s.db.Read(ctx, func(tx *store.Tx) error { return fn(Tx{tx}) })

@@ -38,6 +38,7 @@ func Run(t *testing.T, kit Kit) {
 	}
 	t.Run("the sequence is gapless under concurrent writers and failing writes", kit.gapless)
 	t.Run("a failing write is undone alone", kit.alone)
+	t.Run("a failing write that others joined is undone alone", kit.first)
 	t.Run("a panicking write panics at its caller and is undone alone", kit.panics)
 	t.Run("a write that ends its goroutine takes nobody along", kit.exits)
 	t.Run("hooks see changes in commit order before the write returns", kit.hooks)
@@ -211,6 +212,60 @@ func (k Kit) alone(t *testing.T) {
 	}
 	if n := len(all(t, db)); n != 2 {
 		t.Errorf("%d changes, want 2", n)
+	}
+}
+
+// first lets the write that leads a group fail, or panic, after it wrote, while
+// others wait to join it, one of which wants a transaction of its own.
+func (k Kit) first(t *testing.T) {
+	for name, end := range map[string]func() error{
+		"an error": func() error { return errOnPurpose },
+		"a panic":  func() error { panic("on purpose") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := k.fresh(t)
+			hold, held := make(chan struct{}), make(chan struct{})
+			var wg sync.WaitGroup
+			wg.Go(func() {
+				defer func() { _ = recover() }()
+				_, err := db.Write(t.Context(), func(tx *store.Tx) error {
+					if err := errors.Join(tx.SetPosition(t.Context(), "0", 7), tx.Change("test", "0", 0)); err != nil {
+						return err
+					}
+					close(held)
+					<-hold
+					return end()
+				})
+				if err == nil {
+					t.Error("the write that failed says that it did not")
+				}
+			})
+			<-held
+			errs := make([]error, 4)
+			for i := 1; i < len(errs); i++ {
+				write := db.Write
+				if i == 2 {
+					write = db.WriteAlone
+				}
+				wg.Go(func() {
+					_, errs[i] = write(t.Context(), func(tx *store.Tx) error {
+						return errors.Join(tx.SetPosition(t.Context(), fmt.Sprint(i), 7), tx.Change("test", fmt.Sprint(i), i))
+					})
+				})
+			}
+			close(hold)
+			wg.Wait()
+			if err := errors.Join(errs...); err != nil {
+				t.Error(err)
+			}
+			got := []uint64{position(t, db, "0"), position(t, db, "1"), position(t, db, "2"), position(t, db, "3")}
+			if diff := cmp.Diff([]uint64{0, 7, 7, 7}, got); diff != "" {
+				t.Errorf("rows (-want +got):\n%s", diff)
+			}
+			if n := len(all(t, db)); n != 3 {
+				t.Errorf("%d changes, want 3", n)
+			}
+		})
 	}
 }
 
