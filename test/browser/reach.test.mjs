@@ -20,9 +20,22 @@ before(async () => {
   const v = await visit(browser, { url: company.url, theme: "dark" });
   await v.go(company.link, "[data-tile]");
   storageState = await v.context.storageState();
-  // One that holds a secret, and that somebody answers for.
-  await v.go("/identities?filter=static%3Atrue%20owner%3A*%20kind%3Aiam-user&order=-last_used", row);
-  id = await v.page.locator(row).first().getAttribute("data-id");
+  // One that holds a secret, that somebody answers for, that was learned about
+  // and that asks now: every part of its page has something to show.
+  const telling = async () => {
+    const get = async (path) => (await fetch(path)).json();
+    const made = (await get("/v1/decisions?limit=200")).items ?? [];
+    for (const id of new Set(made.map((d) => d.identity).filter(Boolean))) {
+      const [one, normal] = await Promise.all([get(`/v1/identities/${id}`), get(`/v1/identities/${id}/normal`)]);
+      if (normal.events > 0 && one.owner?.ref && one.credentials?.length > 0) return id;
+    }
+    return "";
+  };
+  for (let tries = 60; !id && tries > 0; tries--) {
+    id = await v.page.evaluate(telling);
+    if (!id) await v.page.waitForTimeout(1000);
+  }
+  assert.ok(id, "the company has an identity that was learned about and asks");
   await v.close();
 });
 after(async () => {
