@@ -19,6 +19,10 @@ import (
 // gone; two that are missing make it begin anew elsewhere.
 const heartbeat = 2 * time.Second
 
+// resetAttempts is how often a consumer is made again before Consume fails: at
+// once, after a second and after two more, each within ten seconds.
+const resetAttempts = 3
+
 // Consume implements stream.Stream. It uses an ordered consumer: the server
 // keeps nothing about it, and a message that goes missing between server and
 // client is asked for again.
@@ -67,6 +71,10 @@ func (r *reader) run(ctx context.Context, handle func(context.Context, stream.Me
 	config := jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:   r.c.After + 1,
+		// When its server is killed the consumer is made again under a name that
+		// follows from the old one. That can go wrong for good, and cannot be
+		// cancelled; whoever consumes begins anew, which can.
+		MaxResetAttempts: resetAttempts,
 	}
 	for _, subject := range r.c.Subjects {
 		config.FilterSubjects = append(config.FilterSubjects, r.s.prefix+subject)
