@@ -237,11 +237,8 @@ var changesRows = regexp.MustCompile(`^(UPDATE|INSERT|DELETE)\b`)
 // the rows that they met.
 func (tx *Tx) follow(ctx context.Context, schema int) error {
 	for _, m := range shipped {
-		if m.number <= schema {
-			continue
-		}
 		for _, s := range statements(m.text) {
-			if !changesRows.MatchString(s) {
+			if m.number <= schema || !changesRows.MatchString(s) {
 				continue
 			}
 			if _, err := tx.Exec(ctx, s); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -48,8 +49,7 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) (nhi.Generation, er
 }
 
 // WriteAlone is Write for very many rows, such as an import: the transaction is
-// fn's own, so nobody waits for it who need not, and it needs no savepoint,
-// which in SQLite costs more with every row.
+// fn's own and needs no savepoint, which in SQLite costs more with every row.
 func (db *DB) WriteAlone(ctx context.Context, fn func(*Tx) error) (nhi.Generation, error) {
 	return db.enqueue(&write{ctx: ctx, fn: beside(ctx, fn), alone: true, done: make(chan struct{})})
 }
@@ -120,13 +120,9 @@ func (db *DB) leadUntil(w *write) {
 func (db *DB) withdraw(w *write) bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	for i, other := range db.queue {
-		if other == w {
-			db.queue = append(db.queue[:i], db.queue[i+1:]...)
-			return true
-		}
-	}
-	return false
+	n := len(db.queue)
+	db.queue = slices.DeleteFunc(db.queue, func(other *write) bool { return other == w })
+	return len(db.queue) < n
 }
 
 // next takes the first write out of the queue, nil when there is none or it must
