@@ -466,7 +466,7 @@ func FuzzTheCookieOfASignIn(f *testing.F) {
 		r := httptest.NewRequest("GET", local+"/signin/callback?"+url.Values{"state": {p.state}, "code": {"good"}}.Encode(), nil)
 		r.AddCookie(&c)
 		if sent := r.CookiesNamed(c.Name); len(sent) == 1 && sent[0].Value == own.Value {
-			t.Skip("the one that was sealed")
+			return // the one that was sealed
 		}
 		_, err := b.FinishSignOn(t.Context(), r)
 		if (!errors.Is(err, nhi.ErrDenied) && !errors.Is(err, nhi.ErrBusy)) || p.asked != 0 {

@@ -115,14 +115,8 @@ func places(ctx context.Context, tx *store.Tx, p person) (map[place]bool, error)
 	return out, rows.Err()
 }
 
-// Rows answers a question, the oldest bucket first. more says that rows follow
-// behind the limit.
-func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, more bool, err error) {
-	if err := q.Check(); err != nil {
-		return nil, false, err
-	}
-	// One row for each bucket and each value of what was asked by.
-	const query = `
+// rowsQuery has one row for each bucket and each value of what was asked by.
+const rowsQuery = `
 		SELECT   bucket, by_identity, by_environment, by_service, by_region, by_jurisdiction, by_basis, by_outcome, by_team, counted, refused
 		FROM     (
 		SELECT   start - start % $1 AS bucket,
@@ -166,6 +160,13 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 		WHERE    (bucket, by_identity, by_environment, by_service, by_region, by_jurisdiction, by_basis, by_outcome, by_team) > ($19, $20, $21, $22, $23, $24, $25, $26, $29)
 		ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9
 		LIMIT    $18`
+
+// Rows answers a question, the oldest bucket first. more says that rows follow
+// behind the limit.
+func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, more bool, err error) {
+	if err := q.Check(); err != nil {
+		return nil, false, err
+	}
 	flag := func(d usage.Dimension) int64 {
 		if q.Wants(d) {
 			return 1
@@ -181,7 +182,7 @@ func Rows(ctx context.Context, db *store.DB, q usage.Query) (out []usage.Row, mo
 		}
 	}
 	err = db.Read(ctx, func(tx *store.Tx) error {
-		rows, err := tx.Query(ctx, query, q.Bucket.Microseconds(), store.Micros(from), store.Micros(to),
+		rows, err := tx.Query(ctx, rowsQuery, q.Bucket.Microseconds(), store.Micros(from), store.Micros(to),
 			flag(usage.Identity), flag(usage.Environment), flag(usage.Service), flag(usage.Region), flag(usage.Jurisdiction), flag(usage.Outcome),
 			q.Only.Identity, q.Only.Environment, q.Only.Service, q.Only.Region, q.Only.Jurisdiction, q.Only.Basis, q.Only.Outcome, q.Within.Text(),
 			q.Limit+1, behind, after.Identity, after.Environment, after.Service, after.Region, after.Jurisdiction, after.Basis, after.Outcome,

@@ -205,7 +205,7 @@ func TestAPageThatChangesWhileItIsSavedIsSavedAgain(t *testing.T) {
 
 func TestAPageBeyondTheEndOfItsFileIsNoCrash(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("pages are not mapped here")
+		t.Skip("pages are mapped on Linux only, and this is " + runtime.GOOS)
 	}
 	dir := t.TempDir()
 	b, folder := mustOpen(t, dir)
@@ -407,7 +407,7 @@ func TestLookingUpAPageAllocatesNothing(t *testing.T) {
 
 func TestTheHeapHoldsLittleForEachPage(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("pages are not mapped here")
+		t.Skip("pages are mapped on Linux only, and this is " + runtime.GOOS)
 	}
 	dir := t.TempDir()
 	b, folder := mustOpen(t, dir)
