@@ -2,7 +2,8 @@
 // that translate requests into resources and actions, and the few rules that
 // every way of asking shares. The ways themselves are leaf folders: forwardauth
 // for proxies that ask about each request, authzen for callers that speak the
-// OpenID AuthZEN protocol.
+// OpenID AuthZEN protocol. What those share that ask about a whole HTTP request
+// is [Judge].
 //
 // A question reaches a decision in four steps, and each fails closed:
 //

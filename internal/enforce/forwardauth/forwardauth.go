@@ -38,11 +38,8 @@
 package forwardauth
 
 import (
-	"encoding/json"
 	"log/slog"
 	"net/http"
-	"strings"
-	"time"
 
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/nhi"
@@ -61,14 +58,17 @@ type Config struct {
 }
 
 // A Handler answers forward-auth requests. It is safe for concurrent use.
-type Handler struct{ c Config }
+type Handler struct {
+	c     Config
+	judge enforce.Judge
+}
 
 // New returns a Handler. Mount it at Path and, for envoy, at Path + "/".
 func New(c Config) *Handler {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Handler{c: c}
+	return &Handler{c: c, judge: enforce.Judge{Routes: c.Routes, Verifier: c.Verifier, Decider: c.Decider}}
 }
 
 // ServeHTTP answers one request. The method and body of the sub-request do not
@@ -78,7 +78,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if v := recover(); v != nil {
 			// The value may hold anything, so only its kind is logged.
 			h.c.Log.Error("panic while deciding: denied", "panic", kindOf(v))
-			write(w, http.StatusForbidden, reply{Outcome: nhi.Deny, Reasons: []string{"internal-error"}})
+			write(w, &enforce.Broken)
 		}
 	}()
 	header, ok := enforce.Single(r.Header, "Muster-Point-Authorization", maxSmall)
@@ -88,163 +88,31 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	point, err := h.c.Points.Authenticate(header, enforce.Remote(r))
 	if err != nil {
 		h.c.Log.Warn("forward-auth refused", "error", err)
-		w.Header().Set("WWW-Authenticate", `Bearer realm="muster point"`)
-		write(w, http.StatusUnauthorized, reply{Outcome: nhi.Deny, Reasons: []string{"point-unauthenticated"}})
+		write(w, &enforce.Unenrolled)
 		return
 	}
-	a := h.ask(r, &point)
-	a.decision = h.c.Decider.Decide(r.Context(), &a.question)
-	a.answer(w)
+	asking := enforce.Asking{Point: &point, Header: r.Header}
+	asking.Original, asking.Err = read(r, point.Dialect)
+	verdict := h.judge.Judge(r.Context(), &asking)
+	w.Header().Set("Muster-Decision", verdict.Decision)
+	write(w, &verdict)
 }
 
-// An asking is one request on its way to an answer.
-type asking struct {
-	question nhi.Question
-	decision nhi.Decision
-	refused  string // why the question is hopeless; empty when it is not
-	proven   bool   // the caller proved who it is
-	badProof bool   // the caller presented something that proves nothing
-	final    bool   // refused at a point that observes, too
-}
-
-// ask turns a request into a question. What cannot be read or proven stays
-// empty in the question and is named in refused.
-func (h *Handler) ask(r *http.Request, point *nhi.Point) asking {
-	a := asking{question: nhi.Question{Point: point.ID, At: time.Now()}}
-	if id, ok := enforce.Single(r.Header, "X-Request-Id", 128); ok {
-		a.question.ID = id
-	}
-	if agents := r.Header["User-Agent"]; len(agents) == 1 {
-		a.question.Agent = agents[0][:min(len(agents[0]), 512)]
-	}
-	o, err := read(r, point.Dialect)
-	if err != nil {
-		// Who calls is found out all the same: a suspended key must not slip
-		// through an observing point by making its request unreadable.
-		a.refused = "request-unreadable"
-		h.verify(r, &o, &a)
-		return a
-	}
-	a.question.Address = o.address
-	a.question.Operation = o.method
-	match, err := h.c.Routes.Match(o.method, o.host, o.target)
-	switch {
-	case err == enforce.ErrNoRoute:
-		a.refused = "route-none"
-	case err != nil:
-		a.refused = "route-ambiguous"
-	case !enforce.Guards(point, match.Resource):
-		a.refused = "resource-not-guarded"
-	default:
-		a.question.Operation = match.Operation
-		a.question.Action = match.Action
-		a.question.Resource = match.Resource
-		a.question.RouteSensitivity = match.Sensitivity
-	}
-	h.verify(r, &o, &a)
-	return a
-}
-
-// verify finds out who calls. It is asked even when the request is refused
-// already, so that the log says who tried and what is dead stays dead. A
-// credential header that is repeated or malformed is final: the application
-// might read the one that we did not, so the question is asked without the
-// point, whose mode then does not matter.
-func (h *Handler) verify(r *http.Request, o *original, a *asking) {
-	evidence := nhi.Evidence{Method: o.method, URL: o.url(), Address: o.address, At: a.question.At}
-	plain := true
-	for _, field := range [...]struct {
-		name string
-		to   *string
-	}{{"Authorization", &evidence.Authorization}, {"Dpop", &evidence.Proof}, {"Muster-Attestation", &evidence.Attestation}} {
-		value, ok := enforce.Single(r.Header, field.name, maxHeader)
-		*field.to, plain = value, plain && ok
-	}
-	if plain {
-		attested, err := h.c.Verifier.Verify(r.Context(), evidence)
-		if err == nil && attested.Identity != "" {
-			a.question.Subject, a.proven = attested, true
-			return
-		}
-	}
-	if !plain {
-		a.final, a.question.Point = true, ""
-	}
-	a.badProof = !plain || evidence.Authorization != ""
-	if a.refused == "" {
-		a.refused = "caller-unauthenticated"
-	}
-}
-
-// answer writes what the point must do.
-func (a *asking) answer(w http.ResponseWriter) {
-	d := &a.decision
-	w.Header().Set("Muster-Decision", d.ID)
-	rep := reply{Decision: d.ID, Outcome: enforce.Settle(d, a.refused != "")}
-	if a.final {
-		rep.Outcome = nhi.Deny
-	}
-	if rep.Outcome == nhi.Allow {
-		identity := "none"
-		if a.proven {
-			identity = string(a.question.Subject.Identity)
-		}
-		w.Header().Set("Muster-Identity", identity)
+// write says what the point must do.
+func write(w http.ResponseWriter, v *enforce.Verdict) {
+	if v.Outcome == nhi.Allow {
+		w.Header().Set("Muster-Identity", v.Caller())
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	if a.refused != "" {
-		rep.Reasons = append(rep.Reasons, a.refused)
-	}
-	for i := range d.Reasons {
-		rep.Reasons = append(rep.Reasons, d.Reasons[i].Policy)
-	}
-	status := http.StatusForbidden
-	if challenge := a.challenge(rep.Outcome); challenge != "" {
-		w.Header().Set("WWW-Authenticate", challenge)
-		status = http.StatusUnauthorized
-	}
-	write(w, status, rep)
-}
-
-// challenge says what would unlock the request, empty when nothing would that
-// the caller can do by itself.
-func (a *asking) challenge(outcome nhi.Outcome) string {
-	switch {
-	case a.refused == "caller-unauthenticated" && a.badProof:
-		return `DPoP algs="ES256", error="invalid_token"`
-	case a.refused == "caller-unauthenticated":
-		return `DPoP algs="ES256", Bearer realm="muster"`
-	case outcome == nhi.StepUp:
-		var classes []string
-		for _, o := range a.decision.Obligations {
-			if class := enforce.ACR(o.Kind); class != "" {
-				classes = append(classes, class)
-			}
-		}
-		if len(classes) > 0 {
-			return `DPoP error="insufficient_user_authentication", acr_values="` + strings.Join(classes, " ") + `"`
-		}
-	}
-	return ""
-}
-
-// A reply is the body of everything but 200.
-type reply struct {
-	Decision string      `json:"decision,omitempty"`
-	Outcome  nhi.Outcome `json:"outcome"`
-	Reasons  []string    `json:"reasons"`
-}
-
-func write(w http.ResponseWriter, status int, rep reply) {
-	if rep.Reasons == nil {
-		rep.Reasons = []string{}
+	if v.Challenge != "" {
+		w.Header().Set("WWW-Authenticate", v.Challenge)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(status)
+	w.WriteHeader(v.Status())
 	// The client may be gone; there is nobody left to tell.
-	_ = json.NewEncoder(w).Encode(rep)
+	_, _ = w.Write(v.Body())
 }
 
 func kindOf(v any) string {

@@ -1,4 +1,4 @@
-package forwardauth
+package enforce
 
 import "testing"
 
@@ -10,5 +10,15 @@ func TestASecretInPlaceOfTheMethodIsNotWrittenDown(t *testing.T) {
 		if got := plainMethod(method); got != want {
 			t.Errorf("plainMethod(%q) = %v, want %v", method, got, want)
 		}
+	}
+}
+
+func TestTheProofIsCheckedAgainstTheOriginalURL(t *testing.T) {
+	o := Original{Scheme: "https", Host: "shop.example:8443", Target: "/payments/17?x=1"}
+	if got, want := o.URL(), "https://shop.example:8443/payments/17"; got != want {
+		t.Errorf("URL = %s, want %s", got, want)
+	}
+	if got := (&Original{Scheme: "https", Target: "/x"}).URL(); got != "" {
+		t.Errorf("URL of a request without a host = %q, want none", got)
 	}
 }
