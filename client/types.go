@@ -412,6 +412,34 @@ type ImportResult struct {
 	Generation  uint64   `json:"generation"`
 }
 
+// ImportPreview says what an import would change. Nothing was changed.
+type ImportPreview struct {
+	Identities  Difference `json:"identities"`
+	Credentials Difference `json:"credentials" doc:"none is ever gone: an import takes no credential away"`
+	Grants      Difference `json:"grants"`
+	Missing     int        `json:"missing" doc:"identities that this import lacks for the first time; the next one that lacks them too retires them"`
+	Changes     []Planned  `json:"changes" doc:"the first ten of each kind and way"`
+	Problems    []string   `json:"problems" doc:"objects that would be left out, with the reason"`
+}
+
+// Difference counts what would become of things of one kind.
+type Difference struct {
+	New       int `json:"new"`
+	Changed   int `json:"changed"`
+	Gone      int `json:"gone" doc:"identities that would be retired, grants that would be taken away"`
+	Unchanged int `json:"unchanged" doc:"those in the files that stay as they are"`
+}
+
+// Planned is one thing that would change.
+type Planned struct {
+	What     string   `json:"what" enum:"identity,credential,grant"`
+	Change   string   `json:"change" enum:"new,changed,gone,missing"`
+	ID       string   `json:"id"`
+	Name     string   `json:"name" doc:"of the identity or the policy; the public id of a credential"`
+	Identity string   `json:"identity,omitempty" doc:"whose credential or grant it is"`
+	Fields   []string `json:"fields,omitempty" doc:"what would be different"`
+}
+
 // Received acknowledges activity: it is durable.
 type Received struct {
 	Events     int  `json:"events"`

@@ -25,7 +25,19 @@ func (c *Client) patient() *Client {
 // access-keys, credential-report). They are streamed, never held in memory.
 // The server applies all of them or none. It blocks until it has; the caller
 // closes the readers.
-func (c *Client) ImportAWS(ctx context.Context, files map[string]io.Reader, options ...Option) (ImportResult, error) {
+func (c *Client) ImportAWS(ctx context.Context, files map[string]io.Reader, options ...Option) (out ImportResult, err error) {
+	err = c.sendForm(ctx, "/v1/inventory/imports/aws", files, &out, options...)
+	return out, err
+}
+
+// PreviewAWS says what [Client.ImportAWS] of the same files would change now,
+// and changes nothing. Other writes wait for as long as the import would take.
+func (c *Client) PreviewAWS(ctx context.Context, files map[string]io.Reader, options ...Option) (out ImportPreview, err error) {
+	err = c.sendForm(ctx, "/v1/inventory/imports/aws/preview", files, &out, options...)
+	return out, err
+}
+
+func (c *Client) sendForm(ctx context.Context, path string, files map[string]io.Reader, out any, options ...Option) error {
 	read, write := io.Pipe()
 	form := multipart.NewWriter(write)
 	sent := make(chan struct{})
@@ -33,11 +45,10 @@ func (c *Client) ImportAWS(ctx context.Context, files map[string]io.Reader, opti
 		defer close(sent)
 		write.CloseWithError(writeForm(form, files))
 	}()
-	var out ImportResult
-	err := c.patient().Do(ctx, http.MethodPost, "/v1/inventory/imports/aws", form.FormDataContentType(), read, &out, options...)
+	err := c.patient().Do(ctx, http.MethodPost, path, form.FormDataContentType(), read, out, options...)
 	read.Close()
 	<-sent
-	return out, err
+	return err
 }
 
 func writeForm(form *multipart.Writer, files map[string]io.Reader) error {

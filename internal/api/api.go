@@ -65,6 +65,7 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 	mux.HandleFunc("GET /v1/stream", s.stream)
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/inventory/imports/aws", s.importAWS)
+	mux.HandleFunc("POST /v1/inventory/imports/aws/preview", s.previewAWS)
 	mux.HandleFunc("POST /receive/logs/{format}", s.receiveLogs)
 	mux.HandleFunc("POST /receive/text", s.receiveText)
 	if err := mux.Check(); err != nil {

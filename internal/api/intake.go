@@ -40,9 +40,23 @@ func (s *server) intake(h huma.API) {
 // importFiles are the parts that an import may have.
 var importFiles = []string{"authorization-details", "access-keys", "credential-report"}
 
-// importAWS takes IAM's export files as multipart/form-data, one part each, in
-// any order. It answers when all of them are applied, or none.
+// importAWS answers when all of the files are applied, or none.
 func (s *server) importAWS(w http.ResponseWriter, r *http.Request) {
+	s.upload(w, r, func(files map[string]io.Reader) (any, error) {
+		return s.Intake.Import(r.Context(), frame.CallerOf(r.Context()).Actor(), files)
+	})
+}
+
+// previewAWS answers what importAWS would change. It is a route of its own and
+// no parameter: a server that does not know it refuses, where it would overlook
+// the parameter and import.
+func (s *server) previewAWS(w http.ResponseWriter, r *http.Request) {
+	s.upload(w, r, func(files map[string]io.Reader) (any, error) { return s.Intake.Preview(r.Context(), files) })
+}
+
+// upload takes IAM's export files as multipart/form-data, one part each, in any
+// order.
+func (s *server) upload(w http.ResponseWriter, r *http.Request, use func(map[string]io.Reader) (any, error)) {
 	frame.Patience(w, frame.UploadTime)
 	r.Body = http.MaxBytesReader(w, r.Body, frame.MaxImport)
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
@@ -66,7 +80,7 @@ func (s *server) importAWS(w http.ResponseWriter, r *http.Request) {
 		s.Refuse(w, frame.Problem(err, 0))
 		return
 	}
-	result, err := s.Intake.Import(r.Context(), frame.CallerOf(r.Context()).Actor(), files)
+	result, err := use(files)
 	if err != nil {
 		s.Refuse(w, frame.Problem(err, http.StatusForbidden))
 		return

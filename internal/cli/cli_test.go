@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -178,7 +179,6 @@ func TestADryRunSendsNothingAndShowsNoSecret(t *testing.T) {
 		{"person", "disable", "per_a"},
 		{"token", "create", "ci", "--role", "viewer"},
 		{"token", "revoke", "abc"},
-		{"inventory", "import", "aws", "--authorization-details", file},
 		{"replay", file, "--to", s.env["MUSTER_SERVER"]},
 	} {
 		code, out, words := s.run(t, append(line, "--dry-run")...)
@@ -446,5 +446,66 @@ func TestAShellCompletesNames(t *testing.T) {
 	away := shell{env: map[string]string{"MUSTER_SERVER": "http://127.0.0.1:1", "MUSTER_TOKEN": "t"}}
 	if _, out, _ := away.run(t, "__complete", "identity", "show", "s"); !strings.HasSuffix(out, ":5\n") {
 		t.Errorf("without a server the completion is %q, want an error that the shell swallows", out)
+	}
+}
+
+func TestADryRunOfAnImportShowsWhatTheServerWouldChange(t *testing.T) {
+	var asked []string
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path)
+		_, _ = io.Copy(io.Discard, r.Body)
+		if strings.HasSuffix(r.URL.Path, "/preview") {
+			_ = json.NewEncoder(w).Encode(client.ImportPreview{
+				Identities: client.Difference{New: 3, Changed: 1, Unchanged: 12}, Missing: 2,
+				Changes:  []client.Planned{{What: "identity", Change: "changed", ID: "nhi_a", Name: "settler\x1b[2J", Fields: []string{"owner", "labels"}}},
+				Problems: []string{"authorization-details:7: no name"},
+			})
+			return
+		}
+		fmt.Fprint(w, "{}")
+	})
+	file := filepath.Join(t.TempDir(), "details.json")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	line := []string{"inventory", "import", "aws", "--authorization-details", file, "--dry-run"}
+	code, out, words := s.run(t, line...)
+	for _, want := range []string{"identities", "3", "12", "settler", "owner, labels"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("printed without %q:\n%s", want, out)
+		}
+	}
+	if code != 0 || strings.Contains(out, "\x1b") || !strings.Contains(words, "nothing was changed") || !strings.Contains(words, file+":7: no name") {
+		t.Errorf("status %d, printed %q, said %q", code, out, words)
+	}
+	if code, out, _ = s.run(t, append(line, "-o", "json")...); code != 0 || !strings.Contains(out, `"missing": 2`) {
+		t.Errorf("as JSON: status %d, %s", code, out)
+	}
+	if slices.Contains(asked, "POST /v1/inventory/imports/aws") {
+		t.Errorf("the dry run imported: %v", asked)
+	}
+}
+
+// A server of an older release has no such route. It must not import instead.
+func TestADryRunOfAnImportNeverImportsIntoAnOlderServer(t *testing.T) {
+	imported := false
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case r.URL.Path == "/v1/inventory/imports/aws":
+			imported = true
+			fmt.Fprint(w, "{}")
+		case r.Method == http.MethodGet:
+			fmt.Fprint(w, "{}")
+		default:
+			refuse(w, http.StatusNotFound, "there is no such route")
+		}
+	})
+	file := filepath.Join(t.TempDir(), "details.json")
+	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, _, words := s.run(t, "inventory", "import", "aws", "--authorization-details", file, "--dry-run")
+	if imported || code != 3 || !strings.Contains(words, "older release") {
+		t.Errorf("imported: %v; status %d, said %q", imported, code, words)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -23,19 +24,21 @@ func (a *app) inventory() *cobra.Command {
 	files := map[string]*string{"authorization-details": new(string), "access-keys": new(string), "credential-report": new(string)}
 	c := a.Command(command.Verb{
 		Use: "aws --authorization-details FILE", Short: "Import what IAM tells about an AWS account",
-		Long: "Import the export files of one AWS account: identities, access keys, grants and owner tags.\nAll of them are applied, or none. Importing again updates what changed and retires what is gone.",
+		Long: "Import the export files of one AWS account: identities, access keys, grants and owner tags.\nAll of them are applied, or none. Importing again updates what changed and retires what is gone.\nWith --dry-run the server says what would change and changes nothing; other writes wait for as\nlong as the import would take.",
 		Example: `
 aws iam get-account-authorization-details > details.json
 aws iam list-access-keys --user-name ci > keys.json
+muster inventory import aws --authorization-details details.json --access-keys keys.json --dry-run
 muster inventory import aws --authorization-details details.json --access-keys keys.json
 muster inventory import aws --authorization-details details.json --credential-report report.csv`,
-		Prints: output.Fields[client.ImportResult](), Talks: command.Writes,
+		Prints: append(output.Fields[client.ImportResult](), "missing", "changes"), Talks: command.Writes,
 		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(files["authorization-details"], "authorization-details", "", "`file` with the output of aws iam get-account-authorization-details")
 			f.StringVar(files["access-keys"], "access-keys", "", "`file` with the output of aws iam list-access-keys, of one or several users")
 			f.StringVar(files["credential-report"], "credential-report", "", "`file` with the output of aws iam get-credential-report, or its CSV content")
 			command.Required(c, "authorization-details")
+			f.Lookup("dry-run").Usage = "show what would change, and change nothing"
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error { return importAWS(ctx, k, files) },
 	})
@@ -44,8 +47,7 @@ muster inventory import aws --authorization-details details.json --credential-re
 }
 
 func importAWS(ctx context.Context, k *command.Call, files map[string]*string) error {
-	const path = "/v1/inventory/imports/aws"
-	readers, planned := map[string]io.Reader{}, map[string]string{}
+	readers := map[string]io.Reader{}
 	bar := k.Bar(0)
 	for form, name := range files {
 		if *name == "" {
@@ -59,10 +61,7 @@ func importAWS(ctx context.Context, k *command.Call, files map[string]*string) e
 		if info, err := f.Stat(); err == nil {
 			bar.Total += info.Size()
 		}
-		readers[form], planned[form] = bar.Reader(f), "content of "+*name
-	}
-	if k.DryRun {
-		return k.Plan(http.MethodPost, path, planned)
+		readers[form] = bar.Reader(f)
 	}
 	c, err := k.Client()
 	if err != nil {
@@ -71,6 +70,9 @@ func importAWS(ctx context.Context, k *command.Call, files map[string]*string) e
 	// Asking first spares a long upload that ends in a refusal.
 	if err := c.Get(ctx, "/v1/me", nil, nil); err != nil {
 		return err
+	}
+	if k.DryRun {
+		return previewAWS(ctx, k, c, files, readers, bar)
 	}
 	result, err := c.ImportAWS(ctx, readers)
 	bar.End()
@@ -81,6 +83,42 @@ func importAWS(ctx context.Context, k *command.Call, files map[string]*string) e
 		k.Say("left out: %s", output.Visible(inFile(p, files)))
 	}
 	return output.One(k.Out, result, importColumns)
+}
+
+// A difference is a line of what an import would change.
+type difference struct {
+	What string `json:"what"`
+	client.Difference
+	Missing string `json:"missing"`
+}
+
+var (
+	differenceColumns = output.Columns[difference]("would_be=what new changed gone missing unchanged")
+	plannedColumns    = append(output.Columns[client.Planned]("change what name | id identity"), output.Column[client.Planned]{
+		Head: "DIFFERS IN", Of: func(p client.Planned) string { return strings.Join(p.Fields, ", ") },
+	})
+)
+
+func previewAWS(ctx context.Context, k *command.Call, c *client.Client, files map[string]*string, readers map[string]io.Reader, bar *output.Bar) error {
+	p, err := c.PreviewAWS(ctx, readers)
+	bar.End()
+	var refused *client.Error
+	if errors.As(err, &refused) && (refused.Status == http.StatusNotFound || refused.Status == http.StatusMethodNotAllowed) {
+		return errors.New("import: this server is of an older release and cannot say what an import would change; nothing was changed")
+	}
+	if err != nil {
+		return command.InputError{Err: fmt.Errorf("import: %w", named(err, files))}
+	}
+	for _, problem := range p.Problems {
+		k.Say("would be left out: %s", output.Visible(inFile(problem, files)))
+	}
+	k.Say("dry run: nothing was changed")
+	if k.Out.Structured() {
+		return k.Out.Object(p)
+	}
+	return errors.Join(output.List(k.Out, []difference{
+		{"identities", p.Identities, strconv.Itoa(p.Missing)}, {"credentials", p.Credentials, ""}, {"grants", p.Grants, ""},
+	}, differenceColumns), more(k, p.Changes, plannedColumns))
 }
 
 // openFile opens a file for reading, and nothing else that has a name.

@@ -55,6 +55,28 @@ func (s *Service) Apply(ctx context.Context, o nhi.Observation) (Result, nhi.Gen
 	return r, g, nil
 }
 
+var errTried = errors.New("this was only tried")
+
+// Try is Apply in a transaction that is taken back; through stands between the
+// merge and the transaction, and sees what is read and written. Nothing remains
+// of it, and nobody is told.
+func (s *Service) Try(ctx context.Context, o nhi.Observation, through func(Tx) Tx) error {
+	err := checkObservation(&o)
+	if err == nil {
+		_, err = s.store.Import(ctx, func(tx Tx) error {
+			a := applying{s: s, tx: through(tx), o: &o}
+			if err := a.run(ctx); err != nil {
+				return err
+			}
+			return errTried
+		})
+	}
+	if errors.Is(err, errTried) {
+		return nil
+	}
+	return fmt.Errorf("apply observation of %s %s: %w", o.Provider, o.Account, err)
+}
+
 func checkObservation(o *nhi.Observation) error {
 	switch {
 	case o.Provider == "" || o.At.IsZero():
@@ -315,7 +337,7 @@ func (a *applying) missing(ctx context.Context) error {
 			return fmt.Errorf("missing %s: %w", kind, err)
 		}
 		for _, row := range rows {
-			if row.Missed < missesToRetire || row.State == nhi.Quarantined {
+			if row.Missed < MissesToRetire || row.State == nhi.Quarantined {
 				continue
 			}
 			row.State = nhi.Retired

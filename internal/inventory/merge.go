@@ -7,9 +7,9 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// missesToRetire is how many complete observations in a row must lack an
+// MissesToRetire is how many complete observations in a row must lack an
 // identity before it is retired. One can be a provider's hiccup.
-const missesToRetire = 2
+const MissesToRetire = 2
 
 // MergeIdentity returns old brought up to date with what was seen later, and
 // whether anything differs. A nil old is an identity that was not known.

@@ -247,6 +247,9 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 		"import-aws": func() error {
 			return only(api.ImportAWS(ctx, map[string]io.Reader{"authorization-details": strings.NewReader(details("settlement", "mailer"))}))
 		},
+		"preview-aws": func() error {
+			return only(api.PreviewAWS(ctx, map[string]io.Reader{"authorization-details": strings.NewReader(details("settlement", "mailer"))}))
+		},
 		"stream": func() error {
 			enough := errors.New("enough")
 			err := api.Stream(ctx, client.StreamQuery{Topics: []string{"finding"}, Filter: "outcome:deny", Rate: 5}, func(client.Event) error { return enough })

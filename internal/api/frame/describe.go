@@ -3,9 +3,11 @@ package frame
 import (
 	"cmp"
 	"net/http"
+	"reflect"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/muster-id/muster/client"
 )
 
 // Describe finishes the description that the framework makes of the routes:
@@ -187,6 +189,13 @@ func (s *Frame) unframed(api *huma.OpenAPI) {
 			Method: http.MethodPost, Path: "/v1/inventory/imports/aws", OperationID: "import-aws", Tags: []string{"inventory"}, Summary: "Import IAM's export files as a whole",
 			RequestBody: takes("multipart/form-data", "parts authorization-details, and if at hand access-keys and credential-report"),
 			Responses:   reply("application/json", "what changed", object),
+		},
+		{
+			Method: http.MethodPost, Path: "/v1/inventory/imports/aws/preview", OperationID: "preview-aws", Tags: []string{"inventory"},
+			Summary:     "Say what an import of IAM's export files would change, and change nothing",
+			Description: "The files are applied in a transaction that is taken back. Other writes wait for as long as the import would take.",
+			RequestBody: takes("multipart/form-data", "parts authorization-details, and if at hand access-keys and credential-report"),
+			Responses:   reply("application/json", "what would change", api.Components.Schemas.Schema(reflect.TypeFor[client.ImportPreview](), true, "ImportPreview")),
 		},
 		{
 			Method: http.MethodPost, Path: "/receive/logs/{format}", OperationID: "receive-logs", Tags: []string{"receive"}, Summary: "Take activity in; what the reply counts is durable",

@@ -27,4 +27,5 @@ var examples = map[string]any{
 	"receive-text":          "the log said: token=...",
 	"receive-logs":          `{"Records":[{"eventVersion":"1.09","eventName":"GetObject"}]}`,
 	"import-aws":            map[string]string{"authorization-details": "output of aws iam get-account-authorization-details"},
+	"preview-aws":           map[string]string{"authorization-details": "output of aws iam get-account-authorization-details"},
 }

@@ -92,6 +92,8 @@ type People interface {
 type Intake interface {
 	// Import reads IAM's export files and applies them as a whole.
 	Import(ctx context.Context, by string, files map[string]io.Reader) (client.ImportResult, error)
+	// Preview says what Import would change, and changes nothing.
+	Preview(ctx context.Context, files map[string]io.Reader) (client.ImportPreview, error)
 	// Logs reads activity; what it counts is durable.
 	Logs(ctx context.Context, source nhi.Source, format string, body io.Reader) (client.Received, error)
 	// Text looks for secrets in text and keeps nothing of it but sightings.

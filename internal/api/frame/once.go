@@ -38,7 +38,9 @@ var shownOnce = map[string]bool{
 // asking are the routes that only ask, though not by GET: their question may be
 // a secret, which belongs in no address, or is too long for one. A key means
 // nothing to them.
-var asking = map[string]bool{"POST /v1/search": true, "POST /v1/backup": true, "POST /v1/fingerprints/evaluate": true}
+var asking = map[string]bool{
+	"POST /v1/search": true, "POST /v1/backup": true, "POST /v1/fingerprints/evaluate": true, "POST /v1/inventory/imports/aws/preview": true,
+}
 
 // Writes lists every route that changes something, in order. All of them take
 // an Idempotency-Key.

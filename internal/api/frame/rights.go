@@ -104,6 +104,8 @@ var rules = map[string]rule{
 	"PUT /v1/documents/{name}":       {right: access.Administer},
 	"POST /v1/inventory/imports/aws": {right: access.Administer},
 
+	"POST /v1/inventory/imports/aws/preview": {right: access.Administer}, // other writes wait while it runs
+
 	"POST /v1/backup": {right: access.Administer},
 
 	"GET /v1/audit":             {right: access.Audit},

@@ -25,7 +25,6 @@ import (
 	"github.com/muster-id/muster/internal/activity"
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/builtin"
-	"github.com/muster-id/muster/internal/connector"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/leak"
@@ -282,40 +281,6 @@ func (d *delivery) commit(ctx context.Context) (client.Received, error) {
 	d.in.unparsable.Add(uint64(d.reply.Unparsable))
 	d.in.refused.Add(uint64(d.reply.Refused))
 	return d.reply, nil
-}
-
-// Import implements frame.Intake.
-func (in *Intake) Import(ctx context.Context, by string, files map[string]io.Reader) (client.ImportResult, error) {
-	input := connector.Input{At: time.Now()}
-	for _, form := range builtin.Connector("aws").Forms {
-		if r := files[form.Name]; r != nil {
-			input.Files = append(input.Files, connector.File{Form: form.Name, Name: form.Name, Reader: r})
-		}
-	}
-	report, err := builtin.Connector("aws").Read(ctx, input)
-	if err != nil {
-		return client.ImportResult{}, err
-	}
-	seen := report.Observation
-	redactObservation(in.d.Scanner, &seen)
-	res, generation, err := in.d.Inventory.Apply(ctx, seen)
-	if err != nil {
-		return client.ImportResult{}, err
-	}
-	out := client.ImportResult{
-		Identities: len(seen.Identities), Credentials: len(seen.Credentials), Grants: len(seen.Grants), Owners: res.Owners,
-		Changed: res.Created + res.Updated, Retired: res.Retired, Problems: []string{}, Generation: uint64(generation),
-	}
-	for _, p := range report.Problems {
-		out.Problems = append(out.Problems, in.d.Scanner.RedactString(p.String()))
-	}
-	if report.More > 0 {
-		out.Problems = append(out.Problems, fmt.Sprintf("and %d more", report.More))
-	}
-	return out, in.d.Acts.Record(ctx, nhi.Act{
-		At: time.Now(), Actor: by, Act: "inventory.import", Target: seen.Provider + ":" + seen.Account, Outcome: "done",
-		Reason: fmt.Sprintf("%d identities, %d credentials, %d grants", out.Identities, out.Credentials, out.Grants),
-	})
 }
 
 // Evaluate implements frame.Intake. An open evaluation would be an oracle for

@@ -596,6 +596,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/inventory/imports/aws/preview": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what an import of IAM's export files would change, and change nothing
+         * @description The files are applied in a transaction that is taken back. Other writes wait for as long as the import would take.
+         *
+         *     Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["preview-aws"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/links": {
         parameters: {
             query?: never;
@@ -1179,6 +1201,22 @@ export interface components {
             surprise: number;
             would_refuse: boolean;
         };
+        Difference: {
+            /** Format: int64 */
+            changed: number;
+            /**
+             * Format: int64
+             * @description identities that would be retired, grants that would be taken away
+             */
+            gone: number;
+            /** Format: int64 */
+            new: number;
+            /**
+             * Format: int64
+             * @description those in the files that stay as they are
+             */
+            unchanged: number;
+        };
         Document: {
             body: string;
             name: string;
@@ -1417,6 +1455,21 @@ export interface components {
             shadow: boolean;
             /** @enum {string} */
             state: "active" | "dormant" | "quarantined" | "deprecated" | "retired";
+        };
+        ImportPreview: {
+            /** @description the first ten of each kind and way */
+            changes: components["schemas"]["Planned"][];
+            /** @description none is ever gone: an import takes no credential away */
+            credentials: components["schemas"]["Difference"];
+            grants: components["schemas"]["Difference"];
+            identities: components["schemas"]["Difference"];
+            /**
+             * Format: int64
+             * @description identities that this import lacks for the first time; the next one that lacks them too retires them
+             */
+            missing: number;
+            /** @description objects that would be left out, with the reason */
+            problems: string[];
         };
         Learned: {
             /** @description enough was learned to judge by */
@@ -1802,6 +1855,19 @@ export interface components {
             line?: number;
             name: string;
             public?: boolean;
+        };
+        Planned: {
+            /** @enum {string} */
+            change: "new" | "changed" | "gone" | "missing";
+            /** @description what would be different */
+            fields?: string[];
+            id: string;
+            /** @description whose credential or grant it is */
+            identity?: string;
+            /** @description of the identity or the policy; the public id of a credential */
+            name: string;
+            /** @enum {string} */
+            what: "identity" | "credential" | "grant";
         };
         Point: {
             /** Format: date-time */
@@ -5392,6 +5458,117 @@ export interface operations {
                 };
                 content: {
                     "application/json": Record<string, never>;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "preview-aws": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** @description parts authorization-details, and if at hand access-keys and credential-report */
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "authorization-details": "output of aws iam get-account-authorization-details"
+                 *     }
+                 */
+                "multipart/form-data": string;
+            };
+        };
+        responses: {
+            /** @description what would change */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportPreview"];
                 };
             };
             /** @description nobody is signed in */
