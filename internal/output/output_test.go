@@ -297,3 +297,14 @@ func ExampleColumns() {
 	// crd_a         active
 	// crd_b\x1b[2J  suspended
 }
+
+func TestLettersThatPretendToBeOthersAreVisible(t *testing.T) {
+	for in, want := range map[string]string{
+		"paypal": "paypal", "p\u0430ypal": `p\u0430ypal`, "\u0430\u0440\u0440\u04cf\u0435": "\u0430\u0440\u0440\u04cf\u0435", "Gr\u00f6\u00dfe": "Gr\u00f6\u00dfe", "5 \u00b5s": "5 \u00b5s",
+		"prod-\u043e\u0442\u0447\u0451\u0442": "prod-\u043e\u0442\u0447\u0451\u0442", "go\u03bfgle.\u03b1": `go\u03bfgle.` + "\u03b1", "\u6771\u4eactower": "\u6771\u4eactower", "": "",
+	} {
+		if got := Unmixed(in); got != want {
+			t.Errorf("Unmixed(%q) = %q, want %q", in, got, want)
+		}
+	}
+}

@@ -34,6 +34,46 @@ func Visible(text string) string {
 	return out.String()
 }
 
+// Unmixed writes letters as escapes that pretend to be others: in a word with
+// Latin letters, those of the scripts that have letters of the same look.
+// A word that is wholly of one script stays as it is.
+func Unmixed(text string) string {
+	if !strings.ContainsFunc(text, lookalike) {
+		return text
+	}
+	var out strings.Builder
+	word := func(w string) {
+		if !strings.ContainsFunc(w, lookalike) || !strings.ContainsFunc(w, func(r rune) bool { return unicode.Is(unicode.Latin, r) }) {
+			out.WriteString(w)
+			return
+		}
+		for _, r := range w {
+			if !lookalike(r) {
+				out.WriteRune(r)
+				continue
+			}
+			quoted := strconv.QuoteRuneToASCII(r)
+			out.WriteString(quoted[1 : len(quoted)-1])
+		}
+	}
+	begin := 0
+	for i, r := range text {
+		if unicode.IsLetter(r) || unicode.IsMark(r) || unicode.IsDigit(r) {
+			continue
+		}
+		word(text[begin:i])
+		out.WriteRune(r)
+		begin = i + utf8.RuneLen(r)
+	}
+	word(text[begin:])
+	return out.String()
+}
+
+// lookalike reports letters of scripts in which some look like Latin ones.
+func lookalike(r rune) bool {
+	return r > unicode.MaxLatin1 && unicode.In(r, unicode.Cyrillic, unicode.Greek, unicode.Armenian, unicode.Cherokee, unicode.Coptic, unicode.Lisu)
+}
+
 // VisibleLines is Visible for text of several lines: line ends stay, tabs
 // become spaces.
 func VisibleLines(text string) string {
