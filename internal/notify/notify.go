@@ -4,7 +4,7 @@
 // accepted it. Delivery is at least once: a notice carries an id that a
 // receiver can use to recognise a repeat.
 //
-//	act -> outbox -> Router -> channel (webhook, …)
+//	act -> outbox -> Router -> channel (webhook, email, slack)
 //	                  ^  retry with growing pauses for three days
 //
 // A new notice is given to the channels that want its severity once, so that
@@ -13,7 +13,8 @@
 // each other.
 //
 // A notice says who, what, where, why, what was done and how to undo it; it
-// never holds a secret.
+// never holds a secret. Channels that people read take its words from [Words]:
+// names in it were chosen by strangers.
 package notify
 
 import (
@@ -40,6 +41,19 @@ type Channel interface {
 
 // ErrGone is returned by channels whose receiver no longer wants messages.
 var ErrGone = errors.New("the receiver is gone")
+
+// Later is the error of a receiver that is well and wants to be asked again
+// after a while, not before. Nothing else is sent to it until then.
+type Later struct {
+	After time.Duration
+	Err   error
+}
+
+// Error implements error.
+func (l *Later) Error() string { return l.Err.Error() }
+
+// Unwrap returns what the receiver said.
+func (l *Later) Unwrap() error { return l.Err }
 
 // Waiting is a notice with how often it was tried.
 type Waiting struct {
@@ -94,6 +108,7 @@ type Router struct {
 	routes  atomic.Pointer[[]Route]
 	changed chan struct{} // routes were replaced
 	wake    chan struct{}
+	ledger  ledger
 }
 
 // NewRouter returns a Router over outbox. It starts nothing; see Run.
@@ -108,6 +123,7 @@ func NewRouter(outbox Outbox, routes []Route) *Router {
 // longer there waits for it to come back.
 func (r *Router) Replace(routes []Route) {
 	r.routes.Store(&routes)
+	r.ledger.keep(routes)
 	select {
 	case r.changed <- struct{}{}:
 	default:
@@ -203,45 +219,59 @@ func (r *Router) forget(ctx context.Context) {
 
 // follow gives one channel what is due whenever the bell rings.
 func (r *Router) follow(ctx context.Context, route Route, bell <-chan struct{}) {
+	var resume time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-bell:
 		}
-		if err := r.drain(ctx, route); err != nil && ctx.Err() == nil {
+		if time.Now().Before(resume) {
+			continue
+		}
+		var err error
+		if resume, err = r.drain(ctx, route); err != nil && ctx.Err() == nil {
 			slog.Warn("notices wait", "channel", route.Channel.Name(), "error", err)
 		}
 	}
 }
 
-func (r *Router) drain(ctx context.Context, route Route) error {
+// drain sends what is due, until the receiver asks for a pause: until resume
+// nothing should be sent.
+func (r *Router) drain(ctx context.Context, route Route) (resume time.Time, err error) {
+	name := route.Channel.Name()
 	for {
-		waiting, err := r.outbox.Due(ctx, route.Channel.Name(), time.Now(), batch)
+		waiting, err := r.outbox.Due(ctx, name, time.Now(), batch)
 		if err != nil {
-			return err
+			return resume, err
 		}
 		for _, w := range waiting {
-			s := deliver(ctx, route, w)
+			s, err := deliver(ctx, route, w)
 			if s.Status != StatusDone && ctx.Err() != nil {
-				return ctx.Err() // cut short by ourselves, which is no attempt
+				return resume, ctx.Err() // cut short by ourselves, which is no attempt
+			}
+			if s.Attempts > w.Attempts {
+				r.ledger.note(name, s, time.Now())
 			}
 			// What was sent is settled even when we are stopping, or it would
 			// be sent again.
-			if err := r.outbox.Settle(context.WithoutCancel(ctx), route.Channel.Name(), s); err != nil {
-				return err
+			if err := r.outbox.Settle(context.WithoutCancel(ctx), name, s); err != nil {
+				return resume, err
+			}
+			if later := (*Later)(nil); errors.As(err, &later) {
+				return time.Now().Add(min(later.After, longest)), nil
 			}
 		}
 		if len(waiting) < batch {
-			return nil
+			return resume, nil
 		}
 	}
 }
 
-func deliver(ctx context.Context, route Route, w Waiting) Settled {
+func deliver(ctx context.Context, route Route, w Waiting) (Settled, error) {
 	s := Settled{Notice: w.Notice.ID, Status: StatusDone, Attempts: w.Attempts}
 	if severity[w.Notice.Severity] < severity[route.Least] {
-		return s // below what this channel asks for by now
+		return s, nil // below what this channel asks for by now
 	}
 	s.Attempts++
 	err := route.Channel.Send(ctx, w.Notice)
@@ -251,9 +281,13 @@ func deliver(ctx context.Context, route Route, w Waiting) Settled {
 		s.Status, s.Error = StatusRefused, fmt.Sprintf("%.200s", err)
 	default:
 		s.Status, s.Error = StatusWaiting, fmt.Sprintf("%.200s", err)
-		s.Due = time.Now().Add(pause(s.Attempts))
+		wait := pause(s.Attempts)
+		if later := (*Later)(nil); errors.As(err, &later) {
+			wait = min(max(wait, later.After), longest)
+		}
+		s.Due = time.Now().Add(wait)
 	}
-	return s
+	return s, err
 }
 
 // pause doubles from one second to four hours.

@@ -68,7 +68,7 @@ func TestADeliveryIsTriedUntilItIsTaken(t *testing.T) {
 
 func TestAChannelGetsOnlyTheSeverityItAskedFor(t *testing.T) {
 	f := &flaky{fail: 99}
-	s := deliver(t.Context(), Route{Channel: f, Least: nhi.High}, Waiting{Notice: nhi.Notice{Severity: nhi.Medium}})
+	s, _ := deliver(t.Context(), Route{Channel: f, Least: nhi.High}, Waiting{Notice: nhi.Notice{Severity: nhi.Medium}})
 	if s.Status != StatusDone || f.fail != 99 {
 		t.Errorf("a medium notice went to a channel for high ones: %+v", s)
 	}

@@ -27,6 +27,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/google/uuid"
@@ -118,7 +119,7 @@ type Contained struct {
 type Undoing struct {
 	By      string
 	At      time.Time
-	Notices []nhi.Notice
+	Notices func(nhi.Finding, nhi.Action) []nhi.Notice // the finding is empty when it is not kept any more
 	Act     func(nhi.Action) nhi.Act
 }
 
@@ -217,7 +218,9 @@ func (s *Service) contain(ctx context.Context, sighting nhi.Sighting) (Outcome, 
 	f.Action = a.ID
 	done, err := s.store.Contain(ctx, Containment{
 		Key: "contain:" + sighting.ID, Action: a, To: state, Finding: f, Sighting: sighting, Act: actOf,
-		Notices: func(f nhi.Finding) []nhi.Notice { return []nhi.Notice{notice("credential.contained", f, &a)} },
+		Notices: func(f nhi.Finding) []nhi.Notice {
+			return []nhi.Notice{notice("credential.contained", f, &a, map[string]any{"name": who.Name})}
+		},
 	})
 	if err != nil {
 		return Outcome{}, fmt.Errorf("contain %s: %w", cred.ID, err)
@@ -253,7 +256,9 @@ func (s *Service) propose(ctx context.Context, sighting nhi.Sighting) (Outcome, 
 	f.Action = a.ID
 	done, err := s.store.Contain(ctx, Containment{
 		Key: "propose:" + string(cred.ID) + ":" + today, Action: a, To: cred.State, Finding: f, Sighting: sighting, Act: actOf,
-		Notices: func(f nhi.Finding) []nhi.Notice { return []nhi.Notice{notice("finding.created", f, &a)} },
+		Notices: func(f nhi.Finding) []nhi.Notice {
+			return []nhi.Notice{notice("finding.created", f, &a, map[string]any{"name": who.Name})}
+		},
 	})
 	if err != nil {
 		return Outcome{}, fmt.Errorf("propose to suspend %s: %w", cred.ID, err)
@@ -309,16 +314,21 @@ func NoticesOf(f nhi.Finding) []nhi.Notice {
 	if f.Severity == nhi.Info || f.Severity == nhi.Low {
 		return nil
 	}
-	return []nhi.Notice{notice("finding.created", f, nil)}
+	return []nhi.Notice{notice("finding.created", f, nil, nil)}
 }
 
 // Undo reverses an action. by names the person; it is audited.
 func (s *Service) Undo(ctx context.Context, id, by, reason string) (nhi.Action, error) {
 	at := time.Now()
 	reason = s.clean(reason)
-	n := nhi.Notice{ID: uuid.Must(uuid.NewV7()).String(), Topic: "action.undone", Severity: nhi.Medium, At: at}
-	n.Data = object(map[string]any{"action": id, "by": by, "reason": reason})
-	a, free, err := s.store.Undo(ctx, id, Undoing{By: by, At: at, Notices: []nhi.Notice{n}, Act: func(a nhi.Action) nhi.Act {
+	told := func(f nhi.Finding, a nhi.Action) []nhi.Notice {
+		f.Title, f.Identity, f.Credential = "Containment undone", a.Identity, a.Credential
+		f.Sentence = "What this action did was undone. " + f.Sentence
+		n := notice("action.undone", f, &a, map[string]any{"by": by, "reason": reason})
+		n.Severity, n.At = nhi.Medium, at
+		return []nhi.Notice{n}
+	}
+	a, free, err := s.store.Undo(ctx, id, Undoing{By: by, At: at, Notices: told, Act: func(a nhi.Action) nhi.Act {
 		return nhi.Act{Key: "undo:" + a.ID, At: at, Actor: by, Act: "action.undo", Target: a.ID, Reason: reason, Outcome: "done", Detail: detail(a)}
 	}})
 	if err != nil {
@@ -337,7 +347,7 @@ func (s *Service) Approve(ctx context.Context, id, by string) (nhi.Action, error
 	a, err := s.store.Approve(ctx, id, Approval{
 		By: by, At: at,
 		Notices: func(f nhi.Finding, a nhi.Action) []nhi.Notice {
-			n := notice("credential.contained", f, &a)
+			n := notice("credential.contained", f, &a, map[string]any{"by": by})
 			n.At = at
 			return []nhi.Notice{n}
 		},
@@ -429,15 +439,22 @@ func object(v map[string]any) json.RawMessage {
 	return b
 }
 
-func notice(topic string, f nhi.Finding, a *nhi.Action) nhi.Notice {
+// notice tells of a finding and what was done about it; more is what else there
+// is to say.
+func notice(topic string, f nhi.Finding, a *nhi.Action, more map[string]any) nhi.Notice {
 	n := nhi.Notice{ID: uuid.Must(uuid.NewV7()).String(), Topic: topic, Severity: f.Severity, At: f.DetectedAt}
 	data := map[string]any{
 		"finding": f.ID, "rule": f.Rule, "title": f.Title, "severity": f.Severity, "sentence": f.Sentence,
 		"identity": f.Identity, "credential": f.Credential, "owner": f.Owner, "first_seen": f.FirstSeen, "place": f.Place,
 	}
 	if a != nil {
-		data["action"] = map[string]any{"id": a.ID, "measure": a.Measure, "status": a.Status, "undo": "muster action undo " + a.ID}
+		act := map[string]any{"id": a.ID, "measure": a.Measure, "status": a.Status}
+		if a.Status == nhi.ActionDone {
+			act["undo"] = "muster action undo " + a.ID
+		}
+		data["action"] = act
 	}
+	maps.Copy(data, more)
 	n.Data = object(data)
 	return n
 }

@@ -39,7 +39,7 @@ func TestANoticeSaysWhoWhatWhereAndHowToUndoIt(t *testing.T) {
 		ID: "fnd_x", Rule: RuleLeakConfirmed, Severity: nhi.Critical, Sentence: "it leaked", Identity: "nhi_x", Owner: "team:payments",
 		DetectedAt: time.Unix(1, 0), Place: &nhi.Place{Kind: "file", Name: "a.yaml"},
 	}
-	n := notice("credential.contained", f, &nhi.Action{ID: "act-1", Measure: nhi.MeasureNarrow})
+	n := notice("credential.contained", f, &nhi.Action{ID: "act-1", Measure: nhi.MeasureNarrow, Status: nhi.ActionDone}, nil)
 	for _, want := range []string{"fnd_x", "it leaked", "team:payments", "a.yaml", "muster action undo act-1", "narrow"} {
 		if !strings.Contains(string(n.Data), want) {
 			t.Errorf("%q is not in %s", want, n.Data)

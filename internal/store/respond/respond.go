@@ -229,7 +229,11 @@ func undo(ctx context.Context, tx *store.Tx, id string, u respond.Undoing) (nhi.
 	if err := dueAct(ctx, tx, u.Act(a)); err != nil {
 		return a, false, err
 	}
-	return a, free, notify.Queue(ctx, tx, u.Notices)
+	f, err := getFinding(ctx, tx, a.Finding)
+	if err != nil && !errors.Is(err, nhi.ErrNotFound) {
+		return a, false, err
+	}
+	return a, free, notify.Queue(ctx, tx, u.Notices(f, a))
 }
 
 // restore puts the credential back as the action found it, if nobody has
