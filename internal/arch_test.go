@@ -221,6 +221,7 @@ var vendors = map[string][]string{
 	"golang.org/x/crypto/acme":      {"certs"},
 	"github.com/yuin/goldmark":      {"manual"},
 	"go.opentelemetry.io/":          {"telemetry"},
+	"github.com/wneessen/":          {"notify/email"},
 }
 
 func TestVendorLibrariesStayBehindOneDoor(t *testing.T) {
