@@ -222,6 +222,8 @@ var vendors = map[string][]string{
 	"github.com/yuin/goldmark":      {"manual"},
 	"go.opentelemetry.io/":          {"telemetry"},
 	"github.com/wneessen/":          {"notify/email"},
+	"google.golang.org/grpc":        {"enforce/extauthz"},
+	"github.com/envoyproxy/":        {"enforce/extauthz"},
 }
 
 func TestVendorLibrariesStayBehindOneDoor(t *testing.T) {

@@ -1,9 +1,9 @@
 // Package enforce is where a decision bites: enforcement points, the routes
 // that translate requests into resources and actions, and the few rules that
 // every way of asking shares. The ways themselves are leaf folders: forwardauth
-// for proxies that ask about each request, authzen for callers that speak the
-// OpenID AuthZEN protocol. What those share that ask about a whole HTTP request
-// is [Judge].
+// for proxies that ask about each request over HTTP, extauthz for Envoy's gRPC
+// protocol, authzen for callers that speak the OpenID AuthZEN protocol. What
+// those share that ask about a whole HTTP request is [Judge].
 //
 // A question reaches a decision in four steps, and each fails closed:
 //
@@ -93,11 +93,14 @@ func Single(header http.Header, name string, limit int) (value string, ok bool) 
 	if len(values) == 0 {
 		return "", true
 	}
-	if len(values) > 1 || len(values[0]) > limit || hasControl(values[0]) {
+	if len(values) > 1 || !Plain(values[0], limit) {
 		return "", false
 	}
 	return values[0], true
 }
+
+// Plain reports whether s has at most limit bytes and no control character.
+func Plain(s string, limit int) bool { return len(s) <= limit && !hasControl(s) }
 
 // Remote returns the address of the connection that a request came on; the
 // zero value, which nobody trusts, when it has none.

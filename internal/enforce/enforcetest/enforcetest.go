@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"testing"
 
 	"github.com/muster-id/muster/internal/key"
 	"github.com/muster-id/muster/internal/nhi"
@@ -101,4 +102,34 @@ var Cases = []Case{
 	{"deny that would also refuse denies", nhi.Decision{ID: "d4", Outcome: nhi.Deny, WouldRefuse: true}, nhi.Deny, nhi.Deny},
 	{"step-up is no allow", nhi.Decision{ID: "d5", Outcome: nhi.StepUp, Obligations: []nhi.Obligation{{Kind: nhi.StepBind}}}, nhi.StepUp, nhi.Deny},
 	{"an outcome from the future denies", nhi.Decision{ID: "d6", Outcome: "permit"}, nhi.Deny, nhi.Deny},
+}
+
+// A Caller says how good the question is that a way of asking puts.
+type Caller string
+
+// The callers: a question that nothing is wrong with, one that no route
+// covers, and one whose caller proved nothing.
+const (
+	Known    Caller = "a known caller"
+	Unrouted Caller = "a request without a route"
+	Unproven Caller = "an unknown caller"
+)
+
+// Drive puts every case through a way of asking, with each of the callers that
+// it knows. Ask sets up the way anew with a Decider that gives answer, asks as
+// caller, and returns what the reply tells the point to do.
+func Drive(t *testing.T, ask func(t *testing.T, answer nhi.Decision, caller Caller) nhi.Outcome, callers ...Caller) {
+	for _, c := range Cases {
+		for _, caller := range callers {
+			t.Run(c.Name+", "+string(caller), func(t *testing.T) {
+				want := c.Want
+				if caller != Known {
+					want = c.WantRefused
+				}
+				if got := ask(t, c.Decision, caller); got != want {
+					t.Errorf("the point is told %q, want %q", got, want)
+				}
+			})
+		}
+	}
 }

@@ -111,34 +111,35 @@ func TestEveryDialectAsksTheSameQuestion(t *testing.T) {
 }
 
 func TestDecisionsKeepTheirMeaning(t *testing.T) {
-	for _, c := range enforcetest.Cases {
-		t.Run(c.Name, func(t *testing.T) {
-			b := newBench(nil)
-			b.decider.Answer = c.Decision
-			status := map[nhi.Outcome]int{nhi.Allow: 200, nhi.Deny: 403, nhi.StepUp: 401}
-			if res := b.do(b.request(nhi.DialectNginx)); res.StatusCode != status[c.Want] {
-				t.Errorf("known caller: %d, want %d", res.StatusCode, status[c.Want])
-			}
-			r := b.request(nhi.DialectNginx)
+	enforcetest.Drive(t, func(t *testing.T, answer nhi.Decision, caller enforcetest.Caller) nhi.Outcome {
+		b := newBench(nil)
+		b.decider.Answer = answer
+		r := b.request(nhi.DialectNginx)
+		wantDenied, identity := 403, string(robot)
+		switch caller {
+		case enforcetest.Unrouted:
 			r.Header.Set("X-Original-Uri", "/nowhere")
-			if res := b.do(r); res.StatusCode != status[c.WantRefused] {
-				t.Errorf("without a route: %d, want %d", res.StatusCode, status[c.WantRefused])
-			}
-			r = b.request(nhi.DialectNginx)
+		case enforcetest.Unproven:
 			r.Header.Del("Authorization")
-			want := 401
-			if c.WantRefused == nhi.Allow {
-				want = 200
+			wantDenied, identity = 401, "none"
+		}
+		res := b.do(r)
+		if res.StatusCode == 200 {
+			if got := res.Header.Get("Muster-Identity"); got != identity {
+				t.Errorf("Muster-Identity is %q, want %q", got, identity)
 			}
-			res := b.do(r)
-			if res.StatusCode != want {
-				t.Errorf("unknown caller: %d, want %d", res.StatusCode, want)
-			}
-			if want == 200 && res.Header.Get("Muster-Identity") != "none" {
-				t.Errorf("Muster-Identity of an unknown caller is %q", res.Header.Get("Muster-Identity"))
-			}
-		})
-	}
+			return nhi.Allow
+		}
+		var told struct{ Outcome nhi.Outcome }
+		if err := json.NewDecoder(res.Body).Decode(&told); err != nil {
+			t.Fatal(err)
+		}
+		want := map[nhi.Outcome]int{nhi.Deny: wantDenied, nhi.StepUp: 401}[told.Outcome]
+		if res.StatusCode != want {
+			t.Errorf("%s with status %d, want %d", told.Outcome, res.StatusCode, want)
+		}
+		return told.Outcome
+	}, enforcetest.Known, enforcetest.Unrouted, enforcetest.Unproven)
 }
 
 func TestARequestWithoutAPointIsNotAnswered(t *testing.T) {
