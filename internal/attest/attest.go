@@ -122,7 +122,7 @@ func (v *Verifier) Verify(ctx context.Context, e nhi.Evidence) (nhi.Attested, er
 	}
 	beside, err := v.check(ctx, Presented{SchemeAttestation, e.Attestation}, e)
 	if err == nil {
-		attested.Consumer = beside.Identity
+		attested.Consumer, attested.ConsumerAttestation = beside.Identity, beside.Attestation
 	}
 	return attested, nil
 }

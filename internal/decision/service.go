@@ -119,6 +119,7 @@ func sanitise(q *nhi.Question, now time.Time) {
 	switch s := &q.Subject; {
 	case s.Asserted: // what a point claims proves nothing to us
 		s.Assurance, s.SenderBound, s.Thumbprint, s.Consumer = nhi.AssuranceStatic, false, "", ""
+		s.Attestation, s.ConsumerAttestation, s.Purpose, s.Actors = nil, nil, "", nil
 	case s.Assurance < nhi.AssuranceStatic || s.Assurance > nhi.AssuranceAttested:
 		s.Assurance = nhi.AssuranceStatic
 	}
@@ -135,6 +136,7 @@ func cut(s string, n int) string {
 func (s *Service) know(q *nhi.Question, now time.Time) Standing {
 	stands := s.c.Facts.Know(q, now)
 	k := &q.Known
+	k.Purpose = purpose(q)
 	var place geo.Place
 	if s.c.Places != nil && q.Address.IsValid() {
 		place = s.c.Places.Lookup(q.Address)
@@ -150,6 +152,20 @@ func (s *Service) know(q *nhi.Question, now time.Time) Standing {
 		s.c.Behaviour.Assess(q, page, place)
 	}
 	return stands
+}
+
+// purpose returns what a request is for: what its credential was issued for, or
+// what its route serves. When both say something and it differs, nothing is
+// proven.
+func purpose(q *nhi.Question) string {
+	granted, routed := q.Subject.Purpose, q.RoutePurpose
+	switch {
+	case granted == "" || granted == routed:
+		return routed
+	case routed == "":
+		return granted
+	}
+	return ""
 }
 
 // rule asks policy and adds what policy cannot judge.

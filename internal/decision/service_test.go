@@ -333,6 +333,60 @@ func TestAThiefsRiskDoesNotRefuseTheWorkloadThatProvesItself(t *testing.T) {
 	}
 }
 
+func TestAnAttestationIsTheCallersOrItsPinnedConsumers(t *testing.T) {
+	own, beside := &nhi.Attestation{Method: "own"}, &nhi.Attestation{Method: "beside"}
+	for _, tt := range []struct {
+		name             string
+		key              bool // a stored credential is presented
+		pinned, consumer nhi.ID
+		asserted         bool
+		want             *nhi.Attestation
+	}{
+		{name: "a token", want: own},
+		{name: "an asserted subject", asserted: true},
+		{name: "a key that is not pinned", key: true},
+		{name: "a key that is not pinned, with somebody beside it", key: true, consumer: identityN(2)},
+		{name: "a pinned key alone", key: true, pinned: identityN(2)},
+		{name: "a pinned key with its consumer", key: true, pinned: identityN(2), consumer: identityN(2), want: beside},
+		{name: "a pinned key with somebody else", key: true, pinned: identityN(2), consumer: identityN(1)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, nil)
+			c, _ := w.facts.Credential(credentialN(1))
+			c.Consumer = tt.pinned
+			apply(t, w.facts, change(t, 2, nhi.SubjectCredential, "", c))
+			q := ask(func(q *nhi.Question) {
+				s := &q.Subject
+				s.Consumer, s.Attestation, s.ConsumerAttestation, s.Asserted = tt.consumer, own, beside, tt.asserted
+				if !tt.key {
+					s.Credential = ""
+				}
+			})
+			w.service.Decide(context.Background(), q)
+			if q.Known.Attestation != tt.want {
+				t.Errorf("the attestation is %+v", q.Known.Attestation)
+			}
+		})
+	}
+}
+
+func TestAPurposeIsWhatCredentialAndRouteSay(t *testing.T) {
+	w := newWorld(t, nil)
+	for _, tt := range []struct{ granted, routed, want string }{
+		{"", "", ""}, {"billing", "", "billing"}, {"", "billing", "billing"}, {"billing", "billing", "billing"}, {"billing", "payroll", ""},
+	} {
+		q := ask(func(q *nhi.Question) { q.Subject.Purpose, q.RoutePurpose = tt.granted, tt.routed })
+		w.service.Decide(context.Background(), q)
+		if q.Known.Purpose != tt.want {
+			t.Errorf("granted for %q on a route for %q: %q, want %q", tt.granted, tt.routed, q.Known.Purpose, tt.want)
+		}
+	}
+	q := ask(func(q *nhi.Question) { q.Subject.Purpose, q.Subject.Asserted = "billing", true })
+	if w.service.Decide(context.Background(), q); q.Known.Purpose != "" {
+		t.Error("a point asserted what the request is for")
+	}
+}
+
 func TestAMergedIdentityIsTheOneThatLivesOn(t *testing.T) {
 	w := newWorld(t, nil)
 	d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) {

@@ -130,7 +130,7 @@ func (j *Judge) match(a *Asking, h *hearing) {
 		h.question.Operation = match.Operation
 		h.question.Action = match.Action
 		h.question.Resource = match.Resource
-		h.question.RouteSensitivity = match.Sensitivity
+		h.question.RouteSensitivity, h.question.RoutePurpose = match.Sensitivity, match.Purpose
 	}
 }
 

@@ -17,6 +17,7 @@ type Match struct {
 	Action      nhi.ActionClass
 	Operation   string // GET /payments/{id}
 	Sensitivity int    // of the route; 0 when it does not raise the resource's
+	Purpose     string // that the route serves; empty: any
 }
 
 // ErrNoRoute means that no route covers a request: its host, its path, or its
@@ -71,6 +72,8 @@ func (t *Table) add(route *nhi.Route) error {
 		return nhi.Invalidf("methods are missing")
 	case route.Sensitivity != nil && (*route.Sensitivity < 0 || *route.Sensitivity > nhi.MaxSensitivity):
 		return nhi.Invalidf("sensitivity %d is not between 0 and %d", *route.Sensitivity, nhi.MaxSensitivity)
+	case !nhi.ValidPurpose(route.Purpose):
+		return nhi.Invalidf("purpose %.40q is not a word of a-z, 0-9, '-', '.' and '/', at most %d long", route.Purpose, nhi.MaxPurpose)
 	}
 	segments, err := pattern(route.Path)
 	if err != nil {
@@ -158,7 +161,7 @@ func (e ending) put(route *nhi.Route) error {
 		if other, taken := (*e.methods)[method]; taken {
 			return nhi.Invalidf("%s is already routed to %s", other.Operation, other.Resource)
 		}
-		match := Match{Resource: route.Resource, Action: class, Operation: method + " " + route.Path}
+		match := Match{Resource: route.Resource, Action: class, Operation: method + " " + route.Path, Purpose: route.Purpose}
 		if route.Sensitivity != nil {
 			match.Sensitivity = *route.Sensitivity
 		}

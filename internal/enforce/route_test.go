@@ -39,21 +39,21 @@ func TestTheMostSpecificRouteWinsWhateverTheOrder(t *testing.T) {
 		method, host, target string
 		want                 Match
 	}{
-		{"GET", "shop.example", "/payments", Match{"payments/api", nhi.List, "GET /payments", 0}},
-		{"GET", "shop.example", "/payments?x=/../y", Match{"payments/api", nhi.List, "GET /payments", 0}},
-		{"GET", "shop.example", "/payments/17", Match{"payments/api", nhi.Read, "GET /payments/{id}", 0}},
-		{"PUT", "shop.example", "/payments/17", Match{"payments/writer", nhi.Write, "PUT /payments/{id}", 0}},
-		{"GET", "shop.example", "/payments/export", Match{"payments/export", nhi.Read, "GET /payments/export", 4}},
-		{"GET", "shop.example", "/p%61yments/e%78port", Match{"payments/export", nhi.Read, "GET /payments/export", 4}},
-		{"HEAD", "shop.example", "/payments/export", Match{"payments/export", nhi.List, "HEAD /payments/export", 4}},
-		{"HEAD", "shop.example", "/payments/17", Match{"payments/api", nhi.Read, "GET /payments/{id}", 0}},
-		{"GET", "shop.example", "/payments/17/lines/2", Match{"payments/lines", nhi.Read, "GET /payments/{id}/lines/{line}", 0}},
-		{"GET", "shop.example", "/payments/17/lines", Match{"payments/deep", nhi.Read, "GET /payments/{id}/{rest...}", 0}},
-		{"GET", "shop.example", "/payments/export/x/y", Match{"payments/deep", nhi.Read, "GET /payments/{id}/{rest...}", 0}},
-		{"GET", "shop.example", "/payments/", Match{"shop/web", nhi.Read, "GET /{rest...}", 0}},
-		{"GET", "SHOP.example.:8443", "/caf%C3%A9", Match{"shop/web", nhi.Read, "GET /{rest...}", 0}},
-		{"GET", "shop.example", "/", Match{"shop/web", nhi.Read, "GET /{rest...}", 0}},
-		{"GET", "10.0.0.1:80", "/", Match{"root", nhi.Read, "GET /", 0}},
+		{"GET", "shop.example", "/payments", Match{"payments/api", nhi.List, "GET /payments", 0, ""}},
+		{"GET", "shop.example", "/payments?x=/../y", Match{"payments/api", nhi.List, "GET /payments", 0, ""}},
+		{"GET", "shop.example", "/payments/17", Match{"payments/api", nhi.Read, "GET /payments/{id}", 0, ""}},
+		{"PUT", "shop.example", "/payments/17", Match{"payments/writer", nhi.Write, "PUT /payments/{id}", 0, ""}},
+		{"GET", "shop.example", "/payments/export", Match{"payments/export", nhi.Read, "GET /payments/export", 4, ""}},
+		{"GET", "shop.example", "/p%61yments/e%78port", Match{"payments/export", nhi.Read, "GET /payments/export", 4, ""}},
+		{"HEAD", "shop.example", "/payments/export", Match{"payments/export", nhi.List, "HEAD /payments/export", 4, ""}},
+		{"HEAD", "shop.example", "/payments/17", Match{"payments/api", nhi.Read, "GET /payments/{id}", 0, ""}},
+		{"GET", "shop.example", "/payments/17/lines/2", Match{"payments/lines", nhi.Read, "GET /payments/{id}/lines/{line}", 0, ""}},
+		{"GET", "shop.example", "/payments/17/lines", Match{"payments/deep", nhi.Read, "GET /payments/{id}/{rest...}", 0, ""}},
+		{"GET", "shop.example", "/payments/export/x/y", Match{"payments/deep", nhi.Read, "GET /payments/{id}/{rest...}", 0, ""}},
+		{"GET", "shop.example", "/payments/", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
+		{"GET", "SHOP.example.:8443", "/caf%C3%A9", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
+		{"GET", "shop.example", "/", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
+		{"GET", "10.0.0.1:80", "/", Match{"root", nhi.Read, "GET /", 0, ""}},
 	}
 	for range 20 {
 		routes := append([]nhi.Route(nil), shop...)

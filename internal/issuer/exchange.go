@@ -186,6 +186,12 @@ func (s *Service) narrow(_ context.Context, x *exchange) error {
 	if len(asked) > 0 && len(granted) == 0 {
 		return refuse("invalid_scope", "the trust rule allows none of these scopes")
 	}
+	if purpose := x.form["purpose"]; purpose != "" {
+		if !slices.Contains(x.subject.Purposes, purpose) {
+			return refuse("invalid_request", "the trust rule does not allow this purpose")
+		}
+		x.grant.Purpose = purpose
+	}
 	ttl := s.c.Settings.TTL
 	if x.subject.TTL > 0 {
 		ttl = min(x.subject.TTL, maxTTL)
@@ -210,6 +216,7 @@ func (s *Service) decide(ctx context.Context, x *exchange) error {
 		subject.SenderBound, subject.Thumbprint = true, x.grant.JKT
 		subject.Assurance = nhi.AssuranceAttested
 	}
+	subject.Purpose = x.grant.Purpose
 	q := nhi.Question{
 		Subject: subject, Action: nhi.Exchange, Operation: "token-exchange", Resource: Resource,
 		Address: x.address, Agent: x.agent, At: x.now,
@@ -226,6 +233,7 @@ func (s *Service) decide(ctx context.Context, x *exchange) error {
 	g := &x.grant
 	g.Issuer, g.Subject, g.Identity = s.c.Issuer, s.spiffe(q.Subject.Identity), q.Subject.Identity
 	g.Environment, g.Rule, g.Method = identity.Environment.Name, x.subject.Rule, subject.Method
+	g.Attestation = subject.Attestation
 	g.ID = newID()
 	g.IssuedAt, g.NotBefore = x.now.Truncate(time.Second), x.now.Truncate(time.Second).Add(-backdate)
 	return nil
@@ -235,7 +243,7 @@ func (x *exchange) act() Act {
 	return Act{
 		Name: ActIssue, Actor: string(x.grant.Identity), Target: x.grant.ID, Identity: x.grant.Identity,
 		Detail: map[string]any{
-			"rule": x.grant.Rule, "audience": x.grant.Audience, "scope": x.grant.Scope, "jkt": x.grant.JKT, "bearer": x.grant.Bearer,
+			"rule": x.grant.Rule, "audience": x.grant.Audience, "scope": x.grant.Scope, "purpose": x.grant.Purpose, "jkt": x.grant.JKT, "bearer": x.grant.Bearer,
 			"expires": x.grant.Expires.UTC().Format(time.RFC3339), "decision": x.decision, "address": x.address.String(),
 		},
 	}

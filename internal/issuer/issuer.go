@@ -58,6 +58,7 @@ type Subject struct {
 	Rule      string
 	Audiences []string      // besides Muster's own points
 	Scopes    []string      // the most that can be asked for
+	Purposes  []string      // of which one can be asked for
 	Bearer    bool          // tokens without a key are allowed
 	TTL       time.Duration // zero: the default
 }
@@ -128,7 +129,9 @@ type Grant struct {
 	Identity    nhi.ID
 	Environment string
 	Rule        string
-	Method      string // how the subject was attested
+	Method      string           // how the subject was attested
+	Attestation *nhi.Attestation // what was proven of it; nil: nothing but the identity
+	Purpose     string           // what it is for; empty: nothing in particular
 	Audience    string
 	Scope       string // space-separated; empty: none
 	JKT         string // thumbprint of the key that it is bound to

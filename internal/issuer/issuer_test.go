@@ -42,6 +42,7 @@ func (t trust) VerifySubject(ctx context.Context, token string, now time.Time) (
 	s, err := t.Verify(ctx, token, now)
 	return issuer.Subject{
 		Attested: s.Attested, Rule: s.Rule.Name, Audiences: s.Rule.Audiences, Scopes: s.Rule.Scopes, Bearer: s.Rule.Bearer, TTL: s.Rule.TTL,
+		Purposes: s.Rule.Purposes,
 	}, err
 }
 
@@ -122,7 +123,7 @@ func newWorld(t testing.TB, edit func(*issuer.Config)) *world {
 	t.Cleanup(server.Close)
 	w.iss = server.URL
 	rule := oidc.Rule{Name: "robot", Issuer: w.iss, JWKSURI: w.iss + "/keys", Audience: home, Claims: map[string]oidc.Values{"sub": {"robot"}}, Identity: robot,
-		Audiences: []string{"https://db.example"}, Scopes: []string{"read", "list"}}
+		Audiences: []string{"https://db.example"}, Scopes: []string{"read", "list"}, Purposes: []string{"billing"}}
 	open := rule
 	open.Name, open.Claims, open.Identity, open.Bearer, open.TTL = "open", map[string]oidc.Values{"sub": {"open"}}, careful, true, 15*time.Minute
 	rules, err := oidc.New([]oidc.Rule{rule, open}, oidc.Options{})
@@ -273,6 +274,22 @@ func TestAWorkloadExchangesItsPlatformTokenForOneThatWorksAtPoints(t *testing.T)
 	}
 }
 
+func TestATokenIsIssuedForAPurposeOfItsRuleAndNoOther(t *testing.T) {
+	w := newWorld(t, nil)
+	peek, err := jose.Peek(w.token(t, func(f url.Values, _ http.Header) { f.Set("purpose", "billing") }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ NHI struct{ Purpose string } }
+	if err := peek.Decode(&got); err != nil || got.NHI.Purpose != "billing" {
+		t.Errorf("the token is for %q: %v", got.NHI.Purpose, err)
+	}
+	res := w.do(w.request(t, func(f url.Values, _ http.Header) { f.Set("purpose", "payroll") }))
+	if body := decode(t, res); res.StatusCode != 400 || !strings.Contains(fmt.Sprint(body["error_description"]), "purpose") {
+		t.Errorf("a purpose that nobody granted: %d %v", res.StatusCode, body)
+	}
+}
+
 func TestTokenClaims(t *testing.T) {
 	w := newWorld(t, nil)
 	peek, err := jose.Peek(w.token(t, func(f url.Values, _ http.Header) { f.Set("audience", "https://db.example") }))
@@ -289,9 +306,14 @@ func TestTokenClaims(t *testing.T) {
 	for _, name := range []string{"exp", "iat", "nbf", "jti"} {
 		delete(got, name)
 	}
+	att := got["nhi"].(map[string]any)["att"].(map[string]any)
+	if at, err := time.Parse(time.RFC3339, att["at"].(string)); err != nil || time.Since(at) > time.Minute {
+		t.Errorf("attested at %v", att["at"])
+	}
+	delete(att, "at")
 	want := map[string]any{
 		"iss": home, "sub": "spiffe://muster.example/nhi/" + string(robot), "aud": "https://db.example", "cnf": map[string]any{"jkt": w.prover.JKT()},
-		"nhi": map[string]any{"id": string(robot), "env": "prod", "rule": "robot", "method": "oidc"},
+		"nhi": map[string]any{"id": string(robot), "env": "prod", "rule": "robot", "method": "oidc", "att": map[string]any{"method": "oidc", "level": 1.0, "selectors": []any{"sub:robot"}}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || peek.Header.Typ != "at+jwt" || peek.Header.Alg != "ES256" {
 		t.Errorf("header %+v (-want +got):\n%s", peek.Header, diff)

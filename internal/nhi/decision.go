@@ -61,7 +61,12 @@ type Attested struct {
 	Consumer    ID     // proven by Muster-Attestation, zero when none
 	IssuedAt    time.Time
 	Expires     time.Time
-	Asserted    bool // a point claims it; nothing was proven to us
+	Asserted    bool         // a point claims it; nothing was proven to us
+	Attestation *Attestation // of the caller, nil when its platform proved nothing
+	// ConsumerAttestation is that of Consumer, nil likewise.
+	ConsumerAttestation *Attestation
+	Purpose             string // what the credential was issued for, empty when for nothing in particular
+	Actors              []ID   // who acts for the subject, the present one first (RFC 8693, section 4.1)
 	// Claims are the verified claims of platform evidence, for trust rules.
 	Claims map[string]any
 }
@@ -77,6 +82,7 @@ type Question struct {
 	Operation        string // the caller's own word: GET /payments/{id}
 	Resource         string // name of the resource
 	RouteSensitivity int    // raises the resource's sensitivity; 0 leaves it
+	RoutePurpose     string // what the route serves; empty: anything
 	Address          netip.Addr
 	Agent            string // raw user agent
 	At               time.Time
@@ -100,6 +106,13 @@ type Known struct {
 	ConsumerProven  bool // and that consumer's attestation came with the request
 	Expired         bool
 	Revoked         bool // token, key or identity revoked after issue
+
+	// Attestation is the caller's, or for a stored credential that of the
+	// workload it is pinned to. Nil when nothing is proven.
+	Attestation *Attestation
+	// Purpose is what the request is for, as its credential and its route say.
+	// Empty when neither says, or when they differ.
+	Purpose string
 
 	Resource            bool // the resource is labelled by somebody
 	Sensitivity         int  // 0 to 4, the larger of label and route

@@ -56,4 +56,5 @@ type Route struct {
 	Methods     map[string]ActionClass `json:"methods" yaml:"methods"`
 	Resource    string                 `json:"resource" yaml:"resource"`
 	Sensitivity *int                   `json:"sensitivity,omitempty" yaml:"sensitivity,omitempty"` // may raise, never lower
+	Purpose     string                 `json:"purpose,omitempty" yaml:"purpose,omitempty"`         // what requests on it are for; empty: anything
 }

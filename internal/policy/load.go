@@ -51,12 +51,16 @@ const (
 // Schema returns the Cedar schema that policies are validated against.
 func Schema() string { return string(schemaText) }
 
-// validator is made once: parsing the schema costs more than validating a
-// policy. The schema is embedded, so an error here is a bug that tests catch.
-var validator = sync.OnceValues(func() (*validate.Validator, error) {
+// validator is made once for policies that name no zone: parsing the schema
+// costs more than validating a policy. The schema is embedded, so an error here
+// is a bug that tests catch.
+var validator = sync.OnceValues(func() (*validate.Validator, error) { return newValidator(nil) })
+
+// newValidator returns the validator whose schema has these zones.
+func newValidator(zones []zone) (*validate.Validator, error) {
 	var s schema.Schema
 	s.SetFilename("schema.cedarschema")
-	if err := s.UnmarshalCedar(schemaText); err != nil {
+	if err := s.UnmarshalCedar(withZones(schemaText, zones)); err != nil {
 		return nil, fmt.Errorf("parse policy schema: %w", err)
 	}
 	resolved, err := s.Resolve()
@@ -64,7 +68,7 @@ var validator = sync.OnceValues(func() (*validate.Validator, error) {
 		return nil, fmt.Errorf("resolve policy schema: %w", err)
 	}
 	return validate.New(resolved, validate.WithStrict()), nil
-})
+}
 
 // A rule is a policy with what evaluation needs to know about it.
 type rule struct {
@@ -75,6 +79,7 @@ type rule struct {
 	stepUp nhi.StepUpKind
 	reason nhi.Reason // as it appears when the policy determines a ruling
 	scope  scope
+	zones  []zone // that the policy names
 }
 
 // A loader gathers rules and problems.
@@ -84,6 +89,8 @@ type loader struct {
 	byID     map[cedar.PolicyID]*rule
 	problems Problems
 	bytes    int
+	zones    []zone              // that any policy so far names
+	zoned    *validate.Validator // for them; nil: none
 }
 
 func newLoader() *loader {
@@ -180,7 +187,12 @@ func (l *loader) addPolicy(p *cedar.Policy, guard bool) {
 			reasons = append(reasons, "the same @id is used at "+other.reason.Position)
 		}
 	}
-	reasons = append(reasons, validatePolicy(p)...)
+	zones, bad := zonesOf((*ast.Policy)(p.AST()))
+	if r.zones = zones; len(bad) > 0 {
+		reasons = append(reasons, bad...)
+	} else {
+		reasons = append(reasons, l.validate(p, zones)...)
+	}
 	for _, reason := range reasons {
 		at.Reason = reason
 		l.problem(at)
@@ -253,9 +265,29 @@ func checkText(text string) error {
 	return nil
 }
 
-// validatePolicy returns why the policy does not fit the schema.
-func validatePolicy(p *cedar.Policy) []string {
-	v, err := validator()
+// validator returns the validator whose schema has the zones that a policy
+// names, those of its predecessors with it.
+func (l *loader) validator(zones []zone) (*validate.Validator, error) {
+	grown := false
+	for _, z := range zones {
+		if !slices.ContainsFunc(l.zones, func(have zone) bool { return have.name == z.name }) {
+			l.zones, grown = append(l.zones, z), true
+		}
+	}
+	var err error
+	switch {
+	case grown:
+		l.zoned, err = newValidator(l.zones)
+		return l.zoned, err
+	case l.zoned != nil:
+		return l.zoned, nil
+	}
+	return validator()
+}
+
+// validate returns why the policy does not fit the schema.
+func (l *loader) validate(p *cedar.Policy, zones []zone) []string {
+	v, err := l.validator(zones)
 	if err != nil {
 		return []string{err.Error()}
 	}
@@ -275,12 +307,26 @@ func validatePolicy(p *cedar.Policy) []string {
 
 var kindName = regexp.MustCompile("`(?:User|Role|ServiceAccount|Workload|CIJob|Agent|Service|Point|Source|Operator|Unknown)`")
 
+// unproven is how the validator says that an attribute may be absent.
+var unproven = regexp.MustCompile("^unable to guarantee safety of access to optional attribute `([^`]+)` in context for Action::\"[a-z]+\"$")
+
 // condense makes one reason of those that differ only in the kind of
-// principal: the validator checks a policy once for every kind.
+// principal or the action: the validator checks a policy once for each.
 func condense(errs []error) []string {
 	var reasons []string
 	at := map[string]int{}
 	for _, e := range errs {
+		if m := unproven.FindStringSubmatch(e.Error()); m != nil {
+			inner, name := "context", m[1]
+			if i := strings.LastIndexByte(name, '.'); i > 0 {
+				inner, name = "context."+name[:i], name[i+1:]
+			}
+			reason := fmt.Sprintf("context.%s may be absent; ask %s has %s first", m[1], inner, name)
+			if !slices.Contains(reasons, reason) {
+				reasons = append(reasons, reason)
+			}
+			continue
+		}
 		general := kindName.ReplaceAllString(clip(e.Error()), "`principal`")
 		if i, seen := at[general]; seen {
 			reasons[i] = general

@@ -3,6 +3,8 @@ package policy
 import (
 	"hash/maphash"
 	"net/netip"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -51,6 +53,12 @@ const (
 	attrPoint
 	attrNow
 	attrAddress
+	attrAttestation
+	attrLocation
+	attrDevice
+	attrPurpose
+	attrDelegation
+	attrZones
 	attrAll = 1<<iota - 1
 )
 
@@ -66,6 +74,8 @@ var attrByName = map[types.String]attr{
 	"interactive": attrInteractive, "surprise": attrSurprise, "rate": attrRate,
 	"country": attrCountry, "asn": attrASN, "network": attrNetwork, "agent": attrAgent,
 	"operation": attrOperation, "point": attrPoint, "now": attrNow, "address": attrAddress,
+	"attestation": attrAttestation, "location": attrLocation, "device": attrDevice, "purpose": attrPurpose,
+	"delegation": attrDelegation, "zones": attrZones,
 }
 
 // A requestShape is what the policies of a set can see of a request. What
@@ -76,6 +86,7 @@ type requestShape struct {
 	credentials map[types.EntityUID]struct{} // credentials that some policy names
 	parents     map[types.EntityUID]struct{} // identities and environments that some policy names
 	allParents  bool                         // some policy computes the right side of an "in"
+	zones       []zone                       // that some policy names
 
 	principals memo[principalKey, types.Record]
 	resources  memo[resourceKey, types.Record]
@@ -93,7 +104,10 @@ func newRequestShape(rules []*rule) requestShape {
 	}
 	for _, r := range rules {
 		s.see((*ast.Policy)(r.policy.AST()))
+		s.zones = append(s.zones, r.zones...)
 	}
+	slices.SortFunc(s.zones, func(a, b zone) int { return strings.Compare(string(a.name), string(b.name)) })
+	s.zones = slices.CompactFunc(s.zones, func(a, b zone) bool { return a.name == b.name })
 	return s
 }
 
@@ -220,8 +234,9 @@ type contextKey struct {
 	asn                       uint32
 	method, country, network  string
 	agent, operation, point   string
-	now                       int64 // milliseconds since 1970
 	address                   netip.Addr
+	location                  nhi.Location
+	purpose                   string
 }
 
 // when returns a if b is true.
@@ -325,20 +340,25 @@ func (s *requestShape) context(q *nhi.Question, credential types.EntityUID) type
 		operation:  pick(u, attrOperation, q.Operation),
 		point:      pick(u, attrPoint, string(q.Point)),
 	}
-	if u&attrNow != 0 {
-		key.now = q.At.UnixMilli()
-	}
 	if u&attrAddress != 0 {
 		key.address = q.Address.Unmap().WithZone("")
 	}
-	if u&attrNow != 0 { // never the same twice: remembering it is waste
-		return contextRecord(&key, u)
+	if u&attrLocation != 0 && k.Attestation != nil {
+		key.location = k.Attestation.Location
 	}
-	return s.contexts.get(key, func(key *contextKey) types.Record { return contextRecord(key, u) })
+	key.purpose = pick(u, attrPurpose, k.Purpose)
+	if u&fleeting != 0 {
+		f := contextFields(&key, u)
+		s.addFleeting(&f, q)
+		return types.NewRecord(f.m)
+	}
+	return s.contexts.get(key, func(key *contextKey) types.Record { return types.NewRecord(contextFields(key, u).m) })
 }
 
-func contextRecord(key *contextKey, uses attr) types.Record {
-	f := fields{uses: uses, truths: key.truths, m: make(types.RecordMap, 22)}
+// contextFields are the attributes of the request that keep their value from
+// one request to the next.
+func contextFields(key *contextKey, uses attr) fields {
+	f := fields{uses: uses, truths: key.truths, m: make(types.RecordMap, 28)}
 	f.truth("senderBound", attrSenderBound)
 	f.truth("asserted", attrAsserted)
 	f.truth("newNetwork", attrNewNetwork)
@@ -357,11 +377,16 @@ func contextRecord(key *contextKey, uses attr) types.Record {
 	f.text("agent", attrAgent, key.agent)
 	f.text("operation", attrOperation, key.operation)
 	f.text("point", attrPoint, key.point)
-	f.value("now", attrNow, types.NewDatetimeFromMillis(key.now))
 	if key.address.IsValid() {
 		f.value("address", attrAddress, types.IPAddr(netip.PrefixFrom(key.address, key.address.BitLen())))
 	}
-	return types.NewRecord(f.m)
+	if uses&attrLocation != 0 {
+		f.value("location", attrLocation, location(&key.location))
+	}
+	if key.purpose != "" {
+		f.text("purpose", attrPurpose, key.purpose)
+	}
+	return f
 }
 
 // fields gathers the attributes of a record that are used.

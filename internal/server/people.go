@@ -234,5 +234,6 @@ func (s subjects) VerifySubject(ctx context.Context, token string, now time.Time
 	}
 	return issuer.Subject{
 		Attested: v.Attested, Rule: v.Rule.Name, Audiences: v.Rule.Audiences, Scopes: v.Rule.Scopes, Bearer: v.Rule.Bearer, TTL: v.Rule.TTL,
+		Purposes: v.Rule.Purposes,
 	}, nil
 }

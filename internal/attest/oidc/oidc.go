@@ -192,7 +192,7 @@ func (s *ruleSet) verify(ctx context.Context, source keySource, token string, h 
 	}
 	return Subject{Rule: *rule, Attested: nhi.Attested{
 		Identity: rule.Identity, KeyID: got.ID, Method: "oidc", Assurance: nhi.AssuranceShort,
-		IssuedAt: got.IssuedAt, Expires: got.Expires, Claims: claims,
+		IssuedAt: got.IssuedAt, Expires: got.Expires, Claims: claims, Attestation: rule.attestation(got.IssuedAt, claims),
 	}}, nil
 }
 

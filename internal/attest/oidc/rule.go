@@ -39,7 +39,12 @@ type Rule struct {
 	Audiences []string      `json:"audiences,omitempty"`
 	Scopes    []string      `json:"scopes,omitempty"`
 	Bearer    bool          `json:"bearer,omitempty"`
-	TTL       time.Duration `json:"ttl,omitempty"` // nanoseconds; zero: the issuer's default
+	TTL       time.Duration `json:"ttl,omitempty"`      // nanoseconds; zero: the issuer's default
+	Purposes  []string      `json:"purposes,omitempty"` // of which a token may be asked for one
+
+	// Location is where every workload of the rule runs, as far as its token
+	// does not say so itself: the cluster of an issuer, the account of a runner.
+	Location nhi.Location `json:"location,omitzero"`
 }
 
 // Values are what a claim may be: one of these texts, exactly. Numbers and
@@ -58,6 +63,19 @@ type wire struct {
 	Scopes    list            `yaml:"scopes"`
 	Bearer    bool            `yaml:"bearer"`
 	TTL       time.Duration   `yaml:"ttl"`
+	Purposes  list            `yaml:"purposes"`
+	Location  place           `yaml:"location"`
+}
+
+// place is a location as it stands in the file.
+type place struct {
+	Provider  string `yaml:"provider"`
+	Account   string `yaml:"account"`
+	Region    string `yaml:"region"`
+	VPC       string `yaml:"vpc"`
+	Cluster   string `yaml:"cluster"`
+	Namespace string `yaml:"namespace"`
+	Node      string `yaml:"node"`
 }
 
 // text is a scalar and the line it stands on.
@@ -146,6 +164,7 @@ func (w *wire) rule() Rule {
 	r := Rule{
 		Name: w.Name.value, Issuer: w.Issuer.value, JWKSURI: w.JWKSURI.value, Audience: w.Audience.value, Identity: nhi.ID(w.Identity.value),
 		Audiences: w.Audiences.values, Scopes: w.Scopes.values, Bearer: w.Bearer, TTL: w.TTL,
+		Purposes: w.Purposes.values, Location: nhi.Location(w.Location),
 	}
 	if len(w.Claims) > 0 {
 		r.Claims = make(map[string]Values, len(w.Claims))
@@ -173,7 +192,7 @@ func (w *wire) lineOf(err error, otherwise int) int {
 	}
 	line := map[string]int{
 		"issuer": w.Issuer.line, "jwks_uri": w.JWKSURI.line, "audience": w.Audience.line, "identity": w.Identity.line,
-		"audiences": w.Audiences.line, "scopes": w.Scopes.line,
+		"audiences": w.Audiences.line, "scopes": w.Scopes.line, "purposes": w.Purposes.line,
 	}[at.field]
 	if path, ok := strings.CutPrefix(at.field, "claims."); ok {
 		line = w.Claims[path].line
@@ -224,6 +243,14 @@ func (r *Rule) Check() error {
 	}
 	if why := r.pins(); why != "" {
 		return bad("claims", "%s", why)
+	}
+	for _, p := range r.Purposes {
+		if p == "" || !nhi.ValidPurpose(p) {
+			return bad("purposes", "a purpose is a word of a-z, 0-9, '-', '.' and '/', at most %d long", nhi.MaxPurpose)
+		}
+	}
+	if why := checkLocation(&r.Location); why != "" {
+		return bad("location", "location %s", why)
 	}
 	for _, values := range [][]string{r.Audiences, r.Scopes} {
 		if slices.ContainsFunc(values, func(s string) bool { return s == "" || strings.ContainsAny(s, "*? \t\r\n\"\\") }) {

@@ -83,6 +83,9 @@ type own struct {
 	ID     nhi.ID `json:"id"`
 	Method string `json:"method"` // how the subject was attested at issue
 	Bearer bool   `json:"bearer"` // the trust rule allows it without a key
+
+	Purpose     string           `json:"purpose"`
+	Attestation *nhi.Attestation `json:"att"`
 }
 
 func (v *verifier) check(_ context.Context, p attest.Presented, e nhi.Evidence) (nhi.Attested, error) {
@@ -174,6 +177,7 @@ func (v *verifier) verifyOnce(token string, now time.Time) (*verified, error) {
 		attested: nhi.Attested{
 			Identity: o.ID, KeyID: got.ID, Method: "token", Assurance: assurance(got.Bound, o.Method), SenderBound: got.Bound,
 			Thumbprint: got.JKT, IssuedAt: got.IssuedAt, Expires: got.Expires,
+			Purpose: o.Purpose, Attestation: o.Attestation,
 		},
 		audiences: got.Claims.Audience, kid: got.Header.Kid, bound: got.Bound, notBefore: got.NotBefore,
 	}, nil

@@ -70,6 +70,7 @@ func (s *Snapshot) knowCredential(q *nhi.Question, now time.Time) {
 	k.Revoked = s.Revoked(*att)
 	k.Expired = !att.Expires.IsZero() && !now.Before(att.Expires)
 	if att.Credential == "" {
+		k.Attestation = att.Attestation
 		return
 	}
 	k.Credential = true
@@ -90,7 +91,9 @@ func (s *Snapshot) knowCredential(q *nhi.Question, now time.Time) {
 		consumer = att.Identity // narrowed to its own attestation
 	}
 	k.ConsumerProven = consumer != "" && s.proven(att.Consumer, consumer)
-	if !k.ConsumerProven {
+	if k.ConsumerProven {
+		k.Attestation = att.ConsumerAttestation
+	} else {
 		// What was done with the key alone is not held against the workload that
 		// proves itself beside it: else a thief, refused as he is, could have
 		// the rightful holder refused as well.

@@ -8,10 +8,11 @@
 //	        exp, nbf, iat, jti
 //	        scope, when there is one
 //	        cnf  {"jkt": thumbprint of the key it is bound to} (RFC 9449, section 6.1)
-//	        nhi  {"id", "env", "rule", "method", "bearer"}
+//	        nhi  {"id", "env", "rule", "method", "bearer", "purpose", "att"}
 //
-// A token holds no secret and says nothing about the workload that its
-// enforcement point does not need.
+// att is what the platform proved when the token was issued: method, time,
+// level, the claims its rule pins, location and device. A token holds no secret
+// and says nothing about the workload that its enforcement point does not need.
 package jwt
 
 import (
@@ -51,13 +52,16 @@ type own struct {
 	Rule        string `json:"rule,omitempty"`
 	Method      string `json:"method,omitempty"`
 	Bearer      bool   `json:"bearer,omitempty"`
+	Purpose     string `json:"purpose,omitempty"`
+
+	Attestation *nhi.Attestation `json:"att,omitempty"`
 }
 
 func mint(signer *jose.Signer, g *issuer.Grant) (string, error) {
 	c := claims{
 		Issuer: g.Issuer, Subject: g.Subject, Audience: g.Audience, Scope: g.Scope, ID: g.ID,
 		Expires: g.Expires.Unix(), NotBefore: g.NotBefore.Unix(), IssuedAt: g.IssuedAt.Unix(),
-		NHI: own{ID: g.Identity, Environment: g.Environment, Rule: g.Rule, Method: g.Method, Bearer: g.Bearer},
+		NHI: own{ID: g.Identity, Environment: g.Environment, Rule: g.Rule, Method: g.Method, Bearer: g.Bearer, Purpose: g.Purpose, Attestation: g.Attestation},
 	}
 	if g.JKT != "" {
 		c.Confirm = &key{g.JKT}

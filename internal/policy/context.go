@@ -1,0 +1,175 @@
+package policy
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	_ "time/tzdata" // so that zones are known on a machine that has none
+
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// fleeting are the attributes of a request that are hardly ever the same
+// twice: to remember a record with one of them is waste.
+const fleeting = attrNow | attrAttestation | attrDevice | attrDelegation | attrZones
+
+// addFleeting adds them.
+func (s *requestShape) addFleeting(f *fields, q *nhi.Question) {
+	f.value("now", attrNow, types.NewDatetime(q.At))
+	if a := q.Known.Attestation; a != nil {
+		if f.uses&attrAttestation != 0 {
+			f.m["attestation"] = attestation(a, q.At)
+		}
+		if f.uses&attrDevice != 0 && a.Device != (nhi.Device{}) {
+			f.m["device"] = device(&a.Device)
+		}
+	}
+	if f.uses&attrDelegation != 0 {
+		f.m["delegation"] = delegation(q.Subject.Actors)
+	}
+	if f.uses&attrZones != 0 {
+		local := make(types.RecordMap, len(s.zones)+1)
+		for _, z := range s.zones {
+			local[z.name] = z.local(q.At)
+		}
+		f.m["zones"] = types.NewRecord(local)
+	}
+}
+
+func attestation(a *nhi.Attestation, at time.Time) types.Record {
+	selectors := make([]types.Value, 0, len(a.Selectors))
+	for _, s := range a.Selectors {
+		selectors = append(selectors, types.String(s))
+	}
+	// A second that has begun counts: 60.1 seconds are not at most 60.
+	age := (a.Age(at) + time.Second - 1) / time.Second
+	return types.NewRecord(types.RecordMap{
+		"method": types.String(a.Method), "age": types.Long(age), "level": types.Long(a.Level),
+		"selectors": types.NewSet(selectors...),
+	})
+}
+
+func device(d *nhi.Device) types.Record {
+	return types.NewRecord(types.RecordMap{
+		"id": types.String(d.ID), "attested": types.Boolean(d.Attested),
+		"secureBoot": types.Boolean(d.SecureBoot), "image": types.String(d.Image),
+	})
+}
+
+func location(l *nhi.Location) types.Record {
+	m := make(types.RecordMap, 7)
+	for _, part := range [...]struct {
+		name types.String
+		text string
+	}{
+		{"provider", l.Provider}, {"account", l.Account}, {"region", l.Region}, {"vpc", l.VPC},
+		{"cluster", l.Cluster}, {"namespace", l.Namespace}, {"node", l.Node},
+	} {
+		if part.text != "" {
+			m[part.name] = types.String(part.text)
+		}
+	}
+	return types.NewRecord(m)
+}
+
+func delegation(actors []nhi.ID) types.Record {
+	set := make([]types.Value, 0, len(actors))
+	for _, a := range actors {
+		set = append(set, types.NewEntityUID(typeIdentity, types.String(a)))
+	}
+	return types.NewRecord(types.RecordMap{"depth": types.Long(len(actors)), "actors": types.NewSet(set...)})
+}
+
+// A zone is a time zone that a policy names.
+type zone struct {
+	name types.String
+	at   *time.Location
+}
+
+func (z *zone) local(at time.Time) types.Record {
+	t := at.In(z.at)
+	weekday := int64(t.Weekday())
+	if weekday == 0 {
+		weekday = 7 // ISO 8601: Sunday is the last
+	}
+	return types.NewRecord(types.RecordMap{
+		"minute": types.Long(t.Hour()*60 + t.Minute()), "weekday": types.Long(weekday),
+		"date": types.String(t.Format(time.DateOnly)),
+	})
+}
+
+// maxZones bounds the zones of one policy: each costs every decision.
+const maxZones = 16
+
+// zonesOf returns the time zones that p names, and what is wrong with them. A
+// policy reads one zone at a time, by its name: context.zones["Europe/Berlin"].
+func zonesOf(p *ast.Policy) (zones []zone, bad []string) {
+	bare, named := 0, 0
+	inspect(p, func(types.EntityUID) {}, func(n ast.IsNode) {
+		if isZones(n) {
+			bare++
+		}
+		read, ok := n.(ast.NodeTypeAccess)
+		if !ok || !isZones(read.Arg) {
+			return
+		}
+		named++
+		if slices.ContainsFunc(zones, func(z zone) bool { return z.name == read.Value }) {
+			return
+		}
+		at, err := loadZone(string(read.Value))
+		if err != nil {
+			bad = append(bad, err.Error())
+			return
+		}
+		zones = append(zones, zone{read.Value, at})
+	})
+	if bare != named {
+		bad = append(bad, `context.zones is read one zone at a time, as in context.zones["Europe/Berlin"].minute`)
+	}
+	if len(zones) > maxZones {
+		bad = append(bad, fmt.Sprintf("it names more than %d time zones", maxZones))
+	}
+	return zones, bad
+}
+
+func isZones(n ast.IsNode) bool {
+	read, ok := n.(ast.NodeTypeAccess)
+	return ok && read.Value == "zones" && isContext(read.Arg)
+}
+
+// loadZone looks a zone up by its name in the IANA database.
+func loadZone(name string) (*time.Location, error) {
+	if name == "UTC" {
+		return time.UTC, nil
+	}
+	// The empty name and Local would be the zone of this machine, and a path
+	// would be read from its disk.
+	if strings.Contains(name, "/") && !strings.Contains(name, "..") && len(name) < 64 && printable(name) {
+		if at, err := time.LoadLocation(name); err == nil {
+			return at, nil
+		}
+	}
+	return nil, fmt.Errorf("there is no time zone %.64q; name one of the IANA database, such as Europe/Berlin, or UTC", name)
+}
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' })
+}
+
+// withZones returns the schema with zones in it.
+func withZones(schema []byte, zones []zone) []byte {
+	var text strings.Builder
+	for _, z := range zones {
+		if z.name != "UTC" {
+			fmt.Fprintf(&text, "\n    %q: Local,", string(z.name))
+		}
+	}
+	at := []byte(`"UTC": Local,`)
+	return bytes.Replace(schema, at, append(slices.Clone(at), text.String()...), 1)
+}
