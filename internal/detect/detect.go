@@ -24,14 +24,23 @@
 // A [Detector] takes time only from events, so that a replay finds what live
 // operation would have found. It never acts: risk is an attribute that policy
 // may read, and response is somebody else's decision. Its memory is bounded
-// by [Settings.Actors] and survives restarts by MarshalBinary.
+// by [Settings.Actors].
+//
+// What is remembered of an identity in the long run, its life, is a row of a
+// table on disk (see table.go). In memory is who acts just now, and what is not
+// saved yet; of who is quiet there is a key of eight bytes and its place in the
+// table. A row is read, not mapped: a disk that fails is an error in the log and a
+// life that begins anew.
 package detect
 
 import (
 	"cmp"
+	"io"
 	"slices"
+	"sync/atomic"
 	"time"
 
+	"github.com/muster-id/muster/internal/checkpoint/places"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/surprise"
 )
@@ -48,7 +57,8 @@ type Settings struct {
 	// hours. Longest bounds a story; 0 means a day.
 	Quiet   time.Duration `yaml:"quiet"`
 	Longest time.Duration `yaml:"longest"`
-	// Actors bounds how many identities are remembered; 0 means a million.
+	// Actors bounds how many identities are remembered, and half of it are for
+	// certain: those that acted last. 0 means two million.
 	Actors int `yaml:"actors"`
 	// HalfLife is how long it takes risk to fade to half; 0 means a day.
 	HalfLife time.Duration `yaml:"risk_half_life"`
@@ -60,7 +70,7 @@ func (s Settings) withDefaults() Settings {
 	orDefault(&s.High, 16.7)
 	orDefault(&s.Quiet, 2*time.Hour)
 	orDefault(&s.Longest, 24*time.Hour)
-	orDefault(&s.Actors, 1<<20)
+	orDefault(&s.Actors, 1<<21)
 	orDefault(&s.HalfLife, 24*time.Hour)
 	return s
 }
@@ -126,15 +136,21 @@ type Detector struct {
 	rules   *ruleSet
 	ledger  *Ledger
 
-	now    int64 // latest event time, Unix microseconds
-	tick   int64 // number of the latest window
-	actors generations
-	active []*actor // those with an open window or story
+	now     int64 // latest event time, Unix microseconds
+	tick    int64 // number of the latest window
+	actors  *places.Places[actor]
+	telling []*actor // those with an open story
+	swept   int      // the place that was looked at last for a window that is over
+	unswept int      // how many to look at
 	// What is to be saved: actors whose lives changed, and places in the table
 	// that were lost. Places from written on are not in the table yet.
 	changed []*actor
 	rewrite []uint32
 	written int
+
+	table   io.ReaderAt // nil: all lives are in memory
+	row     [rowSize]byte
+	damaged atomic.Int64
 
 	// Of the event at hand:
 	hits      []hit
@@ -149,7 +165,7 @@ func New(s Settings, inv Inventory, explain Explainer) *Detector {
 	s = s.withDefaults()
 	return &Detector{
 		set: s, inv: inv, explain: explain, rules: builtin(),
-		ledger: NewLedger(s.HalfLife), actors: newGenerations(s.Actors),
+		ledger: NewLedger(s.HalfLife), actors: newPlaces(s.Actors),
 	}
 }
 
@@ -173,7 +189,8 @@ func (d *Detector) Observe(ev *nhi.Event, score *surprise.Score) Verdict {
 	}
 	at := clock(ev)
 	d.advance(at)
-	a := d.actors.get(ev.Identity)
+	d.sweep()
+	a := d.actor(ev.Identity)
 	d.mark(a)
 	w := d.window(a, at)
 	d.hits, d.explained = d.hits[:0], nil
@@ -192,14 +209,16 @@ func (d *Detector) Observe(ev *nhi.Event, score *surprise.Score) Verdict {
 // told. Call it when no more events will come.
 func (d *Detector) Flush() []nhi.Finding {
 	d.findings = d.findings[:0]
-	for _, a := range d.active {
+	for _, a := range d.telling {
 		d.endStories(a, 1<<62)
-		d.mark(a)
-		a.closeWindow(&a.late)
-		a.closeWindow(&a.win)
-		a.listed = false
+		a.more.listed = false
 	}
-	d.active = d.active[:0]
+	d.telling = d.telling[:0]
+	for place := range int32(d.actors.Count()) {
+		if a := d.actors.In(place); a != nil && a.win.open {
+			d.close(a)
+		}
+	}
 	inOrder(d.findings)
 	return d.findings
 }
@@ -233,20 +252,21 @@ func (d *Detector) advance(at int64) {
 		return
 	}
 	d.tick = at / window
-	kept := d.active[:0]
-	for _, a := range d.active {
+	d.unswept = d.actors.Count()
+	kept := d.telling[:0]
+	for _, a := range d.telling {
 		d.endStories(a, at)
-		if a.win != nil && a.win.number+lateness < d.tick {
-			d.mark(a)
-			a.closeWindow(&a.late)
-			a.closeWindow(&a.win)
+		if a.win.due(d.tick) {
+			d.close(a)
 		}
-		if a.listed = a.win != nil || len(a.stories) > 0; a.listed {
+		if a.more.listed = len(a.more.stories) > 0; a.more.listed {
 			kept = append(kept, a)
+		} else {
+			d.rest(a)
 		}
 	}
-	clear(d.active[len(kept):])
-	d.active = kept
+	clear(d.telling[len(kept):])
+	d.telling = kept
 	inOrder(d.findings)
 	if d.tick%288 == 0 {
 		d.ledger.Sweep(time.UnixMicro(at))

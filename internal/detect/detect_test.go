@@ -111,8 +111,8 @@ func TestAFailedLoginThatNamesAnIdentityChangesNothing(t *testing.T) {
 			t.Fatalf("got %+v", v)
 		}
 	}
-	if risk, _ := d.Ledger().Identity("nhi_a", spring); risk != 0 || len(d.Flush()) > 0 || len(d.actors.young) > 0 {
-		t.Errorf("risk %d, %d identities remembered", risk, len(d.actors.young))
+	if risk, _ := d.Ledger().Identity("nhi_a", spring); risk != 0 || len(d.Flush()) > 0 || d.actors.Len() > 0 {
+		t.Errorf("risk %d, %d identities remembered", risk, d.actors.Len())
 	}
 }
 
@@ -120,7 +120,7 @@ func TestAnAssertedSubjectChangesNothing(t *testing.T) {
 	d := New(Settings{}, alive, nil)
 	ev, score := odd(spring, map[surprise.Feature]float64{surprise.Country: 20})
 	ev.Asserted = true
-	if v := d.Observe(ev, score); len(v.Findings) > 0 || len(d.actors.young) > 0 {
+	if v := d.Observe(ev, score); len(v.Findings) > 0 || d.actors.Len() > 0 {
 		t.Errorf("got %+v", v)
 	}
 }
@@ -262,11 +262,17 @@ func TestMemoryIsBounded(t *testing.T) {
 		ev.Identity = nhi.ID(fmt.Sprint("nhi_", i))
 		d.Observe(ev, score)
 	}
-	if n := len(d.actors.young) + len(d.actors.old); n > 1000 {
+	if n := d.actors.Len(); n > 1000 {
 		t.Errorf("%d identities remembered", n)
 	}
-	if len(d.active) > 200 {
-		t.Errorf("%d identities active, of which three an hour act", len(d.active))
+	open := 0
+	for place := range int32(d.actors.Count()) {
+		if a := d.actors.In(place); a != nil && a.win.open {
+			open++
+		}
+	}
+	if len(d.telling) > 200 || open > 200 {
+		t.Errorf("%d stories and %d windows are open, and one identity a minute acts", len(d.telling), open)
 	}
 }
 
@@ -283,7 +289,7 @@ func TestABadImageChangesNothing(t *testing.T) {
 			t.Errorf("%d bytes were accepted", len(bad))
 		}
 	}
-	if len(d.actors.young) != 1 {
+	if d.actors.Len() != 1 {
 		t.Error("a bad image changed what is remembered")
 	}
 }

@@ -62,14 +62,14 @@ var judged = [surprise.Features]struct {
 // the action, not a second one.
 func (d *Detector) judgeSurprise(ev *nhi.Event, score *surprise.Score, a *actor, w *windowState) {
 	w.established = w.established || score.Established
-	failed, stale := ev.Status == nhi.Failure, false
-	if failed || score.NewAction {
+	refused, stale := ev.Status == nhi.Failure, false
+	if refused || score.NewAction {
 		h := surprise.HashPair(ev.Service, ev.Operation)
-		if stale = failed && a.Failed.has(h); failed {
-			w.failed.set(h)
+		if stale = refused && a.Failed.has(h); refused {
+			w.set(failed, h)
 		}
-		if score.NewAction && !stale && w.fresh.set(h) {
-			a.countNew(w.number)
+		if score.NewAction && !stale && w.set(fresh, h) {
+			a.countNew(int64(w.number))
 		}
 	}
 	if ev.Principal.Platform {
@@ -82,7 +82,7 @@ func (d *Detector) judgeSurprise(ev *nhi.Event, score *surprise.Score, a *actor,
 		if stale && j.dim == what {
 			continue
 		}
-		if f == surprise.Rate && a.past > 0 {
+		if f == surprise.Rate && a.past {
 			continue // the past was counted as if it were now
 		}
 		b := weigh(f, score, w)
@@ -112,7 +112,7 @@ func weigh(f surprise.Feature, score *surprise.Score, w *windowState) float64 {
 	case f == surprise.Action && score.Features[f].New:
 		// Several new actions in one window are less likely than one, though
 		// not by as much as if they were independent: releases bring several.
-		return b * (1 + 0.4*math.Log2(float64(max(1, w.fresh.count()))))
+		return b * (1 + 0.4*math.Log2(float64(max(1, w.count(fresh)))))
 	}
 	return b
 }
@@ -279,15 +279,15 @@ func (d *Detector) judgeHabits(ev *nhi.Event, score *surprise.Score, a *actor, w
 		limit = 8
 	}
 	so := w.strongest(ev.Credential)
-	if w.actions.set(surprise.HashPair(ev.Service, ev.Operation)) {
-		d.breadth(so, w.actions.count(), a.Usual[habitActions], 6, limit, "different actions")
+	if w.set(actions, surprise.HashPair(ev.Service, ev.Operation)) {
+		d.breadth(so, w.count(actions), a.Usual[habitActions], 6, limit, "different actions")
 	}
-	if ev.Resource != "" && w.resources.set(surprise.Hash(ev.Resource)) {
-		d.breadth(so, w.resources.count(), a.Usual[habitResources], 12, limit, "different resources")
+	if ev.Resource != "" && w.set(resources, surprise.Hash(ev.Resource)) {
+		d.breadth(so, w.count(resources), a.Usual[habitResources], 12, limit, "different resources")
 	}
 	if ev.Status == nhi.Failure {
 		w.denied++
-		d.breadth(so, w.denied, a.Usual[habitDenied], 4, limit, "refused or failed calls")
+		d.breadth(so, int(w.denied), a.Usual[habitDenied], 4, limit, "refused or failed calls")
 	}
 	if n := a.DayNew + a.DayOld; a.Day == at/day && n >= 6 && score.NewAction {
 		b := min(limit, tail(float64(n), max(1.5, float64(a.Usual[habitNew]))))
@@ -319,7 +319,7 @@ func (d *Detector) breadthHit(b float64, of string, n int, usual float32) {
 // countNew counts an action that the identity never called before.
 func (a *actor) countNew(number int64) {
 	if today := number * window / day; today != a.Day {
-		if len(a.stories) == 0 {
+		if len(a.stories()) == 0 {
 			// A day late, so that a search does not excuse its own second day.
 			a.Usual[habitNew] = max(a.Usual[habitNew], a.Pending)
 			a.Pending = a.DayNew + a.DayOld

@@ -34,7 +34,7 @@ func (d *Detector) judgeHuman(ev *nhi.Event, score *surprise.Score, a *actor, at
 	if at-a.Human > memoryOfSigns {
 		a.Signs = 0
 	}
-	if a.Signs|found == a.Signs && len(a.stories) > 0 {
+	if a.Signs|found == a.Signs && len(a.stories()) > 0 {
 		return
 	}
 	a.Signs |= found
@@ -85,7 +85,7 @@ func (d *Detector) signs(r *Rule, ev *nhi.Event, score *surprise.Score, a *actor
 	if score.NewASN && found != 0 {
 		add(signPlace, 2, "")
 	}
-	if typo(ev) && a.win != nil && a.win.denied >= 2 {
+	if typo(ev) && a.win.open && a.win.denied >= 2 {
 		add(signTypos, 3, "mistyped calls")
 	}
 	if score.NewAction {

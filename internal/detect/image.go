@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
-	"sort"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -25,38 +24,6 @@ type imageHead struct {
 type savedStory struct {
 	Actor uint64
 	Story *story
-}
-
-// MarshalBinary returns all that the Detector remembers, except the windows
-// of the last minutes: after a restart they begin anew.
-func (d *Detector) MarshalBinary() ([]byte, error) {
-	head := d.head()
-	head.Young, head.Old = len(d.actors.young), len(d.actors.old)
-	lives := make([]life, 0, head.Young+head.Old)
-	for _, generation := range []map[uint64]*actor{d.actors.young, d.actors.old} {
-		from := len(lives)
-		for _, a := range generation {
-			lives = append(lives, a.life)
-			for _, s := range a.stories {
-				head.Stories = append(head.Stories, savedStory{a.Key, s})
-			}
-		}
-		part := lives[from:]
-		sort.Slice(part, func(i, j int) bool { return part[i].Key < part[j].Key })
-	}
-	sort.SliceStable(head.Stories, func(i, j int) bool { return head.Stories[i].Actor < head.Stories[j].Actor })
-	text, err := json.Marshal(head)
-	if err != nil {
-		return nil, err
-	}
-	var b bytes.Buffer
-	b.WriteByte(imageVersion)
-	binary.Write(&b, binary.BigEndian, uint64(len(text)))
-	b.Write(text)
-	if err := binary.Write(&b, binary.BigEndian, lives); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
 }
 
 // UnmarshalBinary replaces what the Detector remembers. On an error nothing
@@ -88,18 +55,18 @@ func (d *Detector) UnmarshalBinary(b []byte) error {
 
 func (d *Detector) restore(head *imageHead, lives []life) {
 	d.begin(head)
-	all := make(map[uint64]*actor, len(lives))
-	for i, l := range lives {
-		a := &actor{life: l, round: d.actors.round}
+	for i := range lives {
+		round := d.actors.Round()
 		if i >= head.Young {
-			a.round--
+			round--
 		}
-		if all[l.Key] != nil || !d.actors.take(a) {
+		place, ok := d.actors.Add(lives[i].Key, round)
+		if !ok {
 			continue
 		}
-		all[l.Key] = a
-		d.actors.settle(a)
+		a, l := d.wake(place), lives[i]
+		a.life = &l
 		d.mark(a)
 	}
-	d.resume(head.Stories, all)
+	d.resume(head.Stories)
 }

@@ -123,7 +123,7 @@ func (s *scope) cite(ev *nhi.Event, at int64) {
 // belongs to, or nil.
 func (d *Detector) story(a *actor, c nhi.CredentialID, at int64) *story {
 	quiet := d.set.Quiet.Microseconds()
-	for _, s := range a.stories {
+	for _, s := range a.stories() {
 		if s.Credential == c && at >= s.First-quiet && at <= s.Last+quiet {
 			return s
 		}
@@ -137,7 +137,7 @@ const maxStories = 8
 // open begins a story with what the window holds.
 func open(ev *nhi.Event, w *windowState, sc *scope, at int64) *story {
 	s := &story{
-		Identity: ev.Identity, Name: clip(nameOf(&ev.Principal)), Credential: ev.Credential, Window: w.number,
+		Identity: ev.Identity, Name: clip(nameOf(&ev.Principal)), Credential: ev.Credential, Window: int64(w.number),
 		First: at, Last: at, Detected: at, Weight: 1,
 	}
 	if sc.unusual > 0 {
@@ -150,11 +150,21 @@ func open(ev *nhi.Event, w *windowState, sc *scope, at int64) *story {
 
 // keep adds an open story to an actor.
 func (d *Detector) keep(a *actor, s *story) {
-	if len(a.stories) >= maxStories {
-		d.end(a.stories[0])
-		a.stories = slices.Delete(a.stories, 0, 1)
+	x := a.further()
+	if len(x.stories) >= maxStories {
+		d.end(x.stories[0])
+		x.stories = slices.Delete(x.stories, 0, 1)
 	}
-	a.stories = append(a.stories, s)
+	d.list(a, s)
+}
+
+func (d *Detector) list(a *actor, s *story) {
+	x := a.further()
+	x.stories = append(x.stories, s)
+	if !x.listed {
+		x.listed = true
+		d.telling = append(d.telling, a)
+	}
 }
 
 // extend adds an event to a story and tells it again when that changes it.
@@ -231,9 +241,9 @@ func classWeight(c nhi.ActionClass) float64 {
 	return 1
 }
 
-// endStories ends the stories of an actor that have been quiet.
+// endStories ends the stories of an actor that have been quiet. It has some.
 func (d *Detector) endStories(a *actor, at int64) {
-	a.stories = slices.DeleteFunc(a.stories, func(s *story) bool {
+	a.more.stories = slices.DeleteFunc(a.more.stories, func(s *story) bool {
 		over := at-s.Last > d.set.Quiet.Microseconds() || at-s.First > d.set.Longest.Microseconds()
 		if over {
 			d.end(s)

@@ -12,7 +12,13 @@ import (
 )
 
 // The lives of actors lie in a table of a checkpoint, so that a save takes only
-// those that changed; what is small is a part of it.
+// those that changed; what is small is a part of it. Once a life is saved it leaves
+// memory, until somebody needs it:
+//
+//	Observe ...  Image -> Commit (meanwhile Observe) -> Settle, or Return on error
+//
+// A life that is in memory is the one that counts. It leaves only after a commit
+// that has it as it is, so nobody reads a row that is being written.
 const (
 	// Table is the name of the table of actors.
 	Table = "actors"
@@ -45,12 +51,12 @@ type imageRow struct {
 // Image takes what changed, and regards it as saved from now on; whoever cannot
 // save it calls Return.
 func (d *Detector) Image() (*Image, error) {
-	m := &Image{head: d.head(), from: d.written, count: d.actors.count, rows: make([]imageRow, 0, len(d.changed)+len(d.rewrite))}
-	m.head.Round = d.actors.round
-	for _, a := range d.active {
+	m := &Image{head: d.head(), from: d.written, count: d.actors.Count(), rows: make([]imageRow, 0, len(d.changed)+len(d.rewrite))}
+	m.head.Round = d.actors.Round()
+	for _, a := range d.telling {
 		if a.place >= 0 {
-			for _, s := range a.stories {
-				m.head.Stories = append(m.head.Stories, savedStory{a.Key, s})
+			for _, s := range a.stories() {
+				m.head.Stories = append(m.head.Stories, savedStory{d.actors.Key(a.place), s})
 			}
 		}
 	}
@@ -76,7 +82,7 @@ func (d *Detector) Image() (*Image, error) {
 		if i := int(a.place) - m.from; i >= 0 {
 			fresh[i] = true
 		}
-		m.rows = append(m.rows, imageRow{uint32(a.place), a.round, a.life, a})
+		m.rows = append(m.rows, imageRow{uint32(a.place), d.actors.Generation(a.place), *a.life, a})
 	}
 	for place, again := range taken {
 		if !again {
@@ -108,106 +114,123 @@ func (d *Detector) Return(m *Image) {
 func (m *Image) Part() checkpoint.Part { return checkpoint.Part{Name: Part, Data: m.part} }
 
 // Delta returns the rows of an Image.
-func (m *Image) Delta() (checkpoint.Delta, error) {
+func (m *Image) Delta() checkpoint.Delta {
 	slices.SortFunc(m.rows, func(a, b imageRow) int { return cmp.Compare(a.place, b.place) })
 	d := checkpoint.Delta{Table: Table, Count: m.count, Places: make([]uint32, len(m.rows)), Rows: make([]byte, 0, len(m.rows)*rowSize)}
 	for i := range m.rows {
 		r := &m.rows[i]
 		d.Places[i] = r.place
-		var err error
-		if d.Rows, err = binary.Append(d.Rows, binary.LittleEndian, &r.life); err != nil {
-			return d, err
-		}
+		d.Rows = r.life.append(d.Rows)
 		d.Rows = binary.LittleEndian.AppendUint32(d.Rows, r.round)
 		d.Rows = append(d.Rows, make([]byte, 7)...)
 		checkpoint.Seal(d.Rows[len(d.Rows)-rowSize:])
 	}
-	return d, nil
+	return d
 }
 
-// Restore makes a Detector that has seen nothing one that has seen what was
-// saved. On an error it must not be used.
-func (d *Detector) Restore(folder *checkpoint.Folder, s *checkpoint.State) error {
+// Settle says that an Image was saved: lives that did not change again leave
+// memory. It goes on at from and returns where it stopped, some thousand lives
+// later, so that nobody need wait for long; it is done when that is m.Len().
+func (d *Detector) Settle(m *Image, from int) int {
+	const step = 4096
+	to := min(from+step, len(m.rows))
+	if d.table == nil {
+		return to
+	}
+	for _, r := range m.rows[from:to] {
+		if a := r.actor; a != nil && a.place == int32(r.place) && !a.dirty {
+			a.life = nil
+			d.rest(a)
+		}
+	}
+	return to
+}
+
+// Len returns how many lives an Image has, and places that were given up.
+func (m *Image) Len() int { return len(m.rows) }
+
+// Dirty returns how many lives changed since the last Image.
+func (d *Detector) Dirty() int { return len(d.changed) }
+
+// Damaged returns how many lives could not be read back since the start. It may
+// be called at any time.
+func (d *Detector) Damaged() int { return int(d.damaged.Load()) }
+
+// damage makes a loss known.
+func (d *Detector) damage(place uint32, err error) {
+	d.damaged.Add(1)
+	slog.Error("what detections remember of one identity is lost; it begins anew", "row", place, "error", err)
+}
+
+// Open makes a Detector that has seen nothing one of a folder, which was opened
+// with Spec among its tables; s is what it was opened with. On an error it must not
+// be used.
+func (d *Detector) Open(folder *checkpoint.Folder, s *checkpoint.State) error {
+	d.table = folder.Table(Table)
+	if s == nil {
+		return nil
+	}
 	var head imageHead
 	if err := json.Unmarshal(s.Parts[Part], &head); err != nil {
 		return fmt.Errorf("%w: part %q: %w", checkpoint.ErrDamaged, Part, err)
 	}
 	d.begin(&head)
-	d.actors.round, d.actors.count = max(head.Round, firstRound), s.Deltas[Table].Count
-	d.written = d.actors.count
-	all := map[uint64]*actor{}
+	d.actors.Open(s.Deltas[Table].Count, head.Round)
+	d.written = d.actors.Count()
 	err := folder.Rows(s, Table, func(place uint32, row []byte, over bool) error {
-		a := &actor{place: int32(place), round: binary.LittleEndian.Uint32(row[lifeSize:])}
-		_, err := binary.Decode(row, binary.LittleEndian, &a.life)
+		key, round := binary.LittleEndian.Uint64(row), binary.LittleEndian.Uint32(row[lifeSize:])
 		switch {
-		case err != nil:
-			return err
 		case !checkpoint.Sealed(row):
-			slog.Error("what detections remember of one identity is lost; it begins anew", "row", place)
-			over = true
-		case all[a.Key] == nil && d.actors.take(a):
-			if all[a.Key] = a; over {
-				d.mark(a)
-			}
-			return nil
-		}
-		d.actors.free = append(d.actors.free, int32(place))
-		if over {
+			d.damage(place, checkpoint.ErrDamaged)
+			d.actors.Free(int32(place))
 			d.rewrite = append(d.rewrite, place)
+		case !d.actors.Restore(int32(place), key, round):
+			if over {
+				d.rewrite = append(d.rewrite, place)
+			}
+		case over: // the table may not have it yet
+			a := d.wake(int32(place))
+			a.life = &life{}
+			a.decode(row)
+			d.mark(a)
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	d.resume(head.Stories, all)
+	d.resume(head.Stories)
 	return nil
 }
 
-// firstRound leaves 0 to places that are free, and 1 to the generation before
-// the first.
-const firstRound = 2
-
-// take puts an actor that was read into its generation. It reports false if it
-// belongs to none that is remembered.
-func (g *generations) take(a *actor) bool {
-	generation := g.young
-	if a.round == g.round-1 {
-		generation = g.old
-	} else if a.round != g.round {
-		return false
+// read returns the life at a place, which is in the table and nowhere else.
+func (d *Detector) read(place int32) (*life, error) {
+	key := d.actors.Key(place)
+	if _, err := d.table.ReadAt(d.row[:], int64(place)*rowSize); err != nil {
+		return nil, err
 	}
-	if len(generation) >= g.size {
-		return false
+	if !checkpoint.Sealed(d.row[:]) || binary.LittleEndian.Uint64(d.row[:]) != key {
+		return nil, checkpoint.ErrDamaged
 	}
-	generation[a.Key] = a
-	return true
+	l := &life{}
+	l.decode(d.row[:])
+	return l, nil
 }
 
-// settle gives a new actor a place.
-func (g *generations) settle(a *actor) {
-	if n := len(g.free); n > 0 {
-		a.place, g.free = g.free[n-1], g.free[:n-1]
+// mark says that the life of an actor changes, and sees to it that it is there.
+func (d *Detector) mark(a *actor) {
+	if a.dirty || a.place < 0 {
 		return
 	}
-	a.place = int32(g.count)
-	g.count++
-}
-
-// leave takes the places of actors that are forgotten.
-func (g *generations) leave(forgotten map[uint64]*actor) {
-	for _, a := range forgotten {
-		g.free = append(g.free, a.place)
-		a.place = -1
+	if a.life == nil {
+		var err error
+		if a.life, err = d.read(a.place); err != nil {
+			d.damage(uint32(a.place), err)
+			a.life = &life{Key: d.actors.Key(a.place)}
+		}
 	}
-}
-
-// mark says that the life of an actor changes.
-func (d *Detector) mark(a *actor) {
-	if !a.dirty && a.place >= 0 {
-		a.dirty = true
-		d.changed = append(d.changed, a)
-	}
+	a.dirty = true
+	d.changed = append(d.changed, a)
 }
 
 func (d *Detector) head() imageHead {
@@ -216,7 +239,7 @@ func (d *Detector) head() imageHead {
 
 // begin takes in what is small, but no actors.
 func (d *Detector) begin(head *imageHead) {
-	d.now, d.tick, d.active = head.Now, head.Now/window, nil
+	d.now, d.tick, d.telling, d.swept, d.unswept = head.Now, head.Now/window, nil, 0, 0
 	d.ledger = NewLedger(d.set.HalfLife)
 	if head.Identity != nil {
 		d.ledger.identity = head.Identity
@@ -224,20 +247,18 @@ func (d *Detector) begin(head *imageHead) {
 	if head.Credential != nil {
 		d.ledger.credential = head.Credential
 	}
-	d.actors, d.changed, d.rewrite, d.written = newGenerations(d.set.Actors), nil, nil, 0
+	d.actors, d.changed, d.rewrite, d.written = newPlaces(d.set.Actors), nil, nil, 0
 }
 
 // resume goes on with stories.
-func (d *Detector) resume(stories []savedStory, all map[uint64]*actor) {
+func (d *Detector) resume(stories []savedStory) {
 	for _, s := range stories {
-		a := all[s.Actor]
-		if a == nil || s.Story == nil || d.rules.byID[s.Story.top().Rule] == nil || len(a.stories) >= maxStories {
+		place, known := d.actors.Find(s.Actor)
+		if !known || s.Story == nil || d.rules.byID[s.Story.top().Rule] == nil {
 			continue
 		}
-		a.stories = append(a.stories, s.Story)
-		if !a.listed {
-			a.listed = true
-			d.active = append(d.active, a)
+		if a := d.wake(place); len(a.stories()) < maxStories {
+			d.list(a, s.Story)
 		}
 	}
 }

@@ -29,10 +29,8 @@ func reopened(t *testing.T, dir string, s Settings) (*Detector, *checkpoint.Fold
 		}
 	})
 	d := New(s, alive, nil)
-	if state != nil {
-		if err := d.Restore(folder, state); err != nil {
-			t.Fatal(err)
-		}
+	if err := d.Open(folder, state); err != nil {
+		t.Fatal(err)
 	}
 	return d, folder
 }
@@ -43,12 +41,12 @@ func saved(t *testing.T, d *Detector, folder *checkpoint.Folder) (rows int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	delta, err := m.Delta()
-	if err != nil {
-		t.Fatal(err)
-	}
+	delta := m.Delta()
 	if err := folder.Commit([]checkpoint.Part{m.Part()}, []checkpoint.Delta{delta}); err != nil {
 		t.Fatal(err)
+	}
+	for at := 0; at < m.Len(); {
+		at = d.Settle(m, at)
 	}
 	return len(delta.Places)
 }
@@ -147,7 +145,7 @@ func TestADamagedLifeBeginsAnewAndIsRepaired(t *testing.T) {
 		t.Fatal(err)
 	}
 	d, folder = reopened(t, dir, Settings{})
-	if n := len(d.actors.young); n != 2 {
+	if n := d.actors.Len(); n != 2 {
 		t.Errorf("%d lives, want 2", n)
 	}
 	if n := saved(t, d, folder); n != 1 {
@@ -168,8 +166,8 @@ func TestForgottenActorsLeaveTheirPlaces(t *testing.T) {
 			saved(t, d, folder)
 		}
 	}
-	if d.actors.count > 160 {
-		t.Errorf("%d places for at most 100 actors", d.actors.count)
+	if d.actors.Count() > 160 {
+		t.Errorf("%d places for at most 100 actors", d.actors.Count())
 	}
 }
 
@@ -193,16 +191,16 @@ func TestWhoIsForgottenBeforeASaveLeavesNoHoleInTheTable(t *testing.T) {
 		}
 		saved(t, d, folder)
 		again, folder := reopened(t, dir, Settings{Actors: 20})
-		if got, want := len(again.actors.young)+len(again.actors.old), len(d.actors.young)+len(d.actors.old); got != want || again.actors.count != d.actors.count {
-			t.Errorf("of %d lives in %d places %d came back, in %d places", want, d.actors.count, got, again.actors.count)
+		if got, want := again.actors.Len(), d.actors.Len(); got != want || again.actors.Count() != d.actors.Count() {
+			t.Errorf("of %d lives in %d places %d came back, in %d places", want, d.actors.Count(), got, again.actors.Count())
 		}
 		data, err := os.ReadFile(filepath.Join(dir, Table))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for place := range d.actors.count {
+		for place := range d.actors.Count() {
 			if !checkpoint.Sealed(data[place*rowSize : (place+1)*rowSize]) {
-				t.Errorf("after %d the table has a hole at %d of %d", first, place, d.actors.count)
+				t.Errorf("after %d the table has a hole at %d of %d", first, place, d.actors.Count())
 			}
 		}
 		if n := saved(t, again, folder); n != 0 {

@@ -50,3 +50,7 @@ func (m *Mind) Take(ev *nhi.Event, found map[string]nhi.Finding) bool {
 	}
 	return true
 }
+
+// Damaged returns how many identities lost what was saved about them since the
+// start: a page, or what detections remember. It may be called at any time.
+func (m *Mind) Damaged() int { return m.Normal.Damaged() + m.Detector.Damaged() }

@@ -83,6 +83,11 @@ func (l *Learner) save() error {
 	l.saved = s.place.decisions
 	l.mu.Unlock()
 	l.Mind.Normal.Settle(s.normal)
+	for at := 0; at < s.detector.Len(); {
+		l.mu.Lock()
+		at = l.Mind.Detector.Settle(s.detector, at)
+		l.mu.Unlock()
+	}
 	done.Took = time.Since(began)
 	l.lastSave.Store(&done)
 	return nil
@@ -132,27 +137,32 @@ func (s *snapshot) commit(folder *checkpoint.Folder) error {
 	if err != nil {
 		return err
 	}
-	actors, err := s.detector.Delta()
-	if err != nil {
-		return err
-	}
 	at := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, s.place.activity), s.place.decisions)
 	return folder.Commit([]checkpoint.Part{
 		{Name: placePart, Data: at}, {Name: originPart, Data: []byte(s.place.origin)}, {Name: seenPart, Data: s.seen}, s.detector.Part(), normal,
-	}, append(s.normal.Pages.Deltas(folder), actors))
+	}, append(s.normal.Pages.Deltas(folder), s.detector.Delta()))
 }
 
 // relieve saves when so much changed that the next save would take long. It is
 // called before a batch is taken, and learning waits for it. When it fails,
 // learning goes on: to see a thief is worth more than a short save.
 func (l *Learner) relieve() {
-	if l.Mind.Normal.Dirty() < cmp.Or(l.most, baseline.MaxDirty) || l.held.Load() || time.Now().UnixNano() < l.again.Load() {
+	if l.few() || l.held.Load() || time.Now().UnixNano() < l.again.Load() {
 		return
 	}
 	if err := l.Save(); err != nil {
 		l.again.Store(time.Now().Add(saveEvery).UnixNano())
 		slog.Warn("what was learned could not be saved; learning goes on, and it will be tried again", "error", err)
 	}
+}
+
+// few reports whether little changed since the last save. A page is 2 KB and what
+// detections remember is less than a tenth.
+func (l *Learner) few() bool {
+	most := cmp.Or(l.most, baseline.MaxDirty)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Mind.Normal.Dirty() < most && l.Mind.Detector.Dirty() < 4*most
 }
 
 // Hold runs do while nothing is saved, so that what it copies of the folder is
@@ -211,11 +221,11 @@ func (l *Learner) open(ctx context.Context) error {
 	if err := l.Mind.Normal.Open(folder, state); err != nil {
 		return fmt.Errorf("%s: %w", dir, err)
 	}
+	if err := l.Mind.Detector.Open(folder, state); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
 	if state == nil {
 		return l.takeOver(ctx)
-	}
-	if err := l.Mind.Detector.Restore(folder, state); err != nil {
-		return fmt.Errorf("%s: %w", dir, err)
 	}
 	if err := l.Mind.seen.UnmarshalBinary(state.Parts[seenPart]); err != nil {
 		return fmt.Errorf("%s: %w: part %q: %w", filepath.Join(dir, checkpoint.File), checkpoint.ErrDamaged, seenPart, err)

@@ -54,11 +54,8 @@ func TestWhatThePreviousReleaseLearnedIsTakenOverOnce(t *testing.T) {
 	l, stop := b.start()
 	b.until("the event", func() bool { return l.position() == 1 })
 	stop()
-	// The same as the previous release kept it: an image without pages.
-	detector, err := l.Mind.Detector.MarshalBinary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	// The same as the previous release kept it.
+	detector := readFile(t, filepath.Join("testdata", "old", oldDetector))
 	seen, err := l.Mind.seen.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func (s *Server) learnerState() health.State {
 	if err := s.learner.Err(); err != nil {
 		return health.Failed(err.Error(), "decisions use what was learned before; events are kept and learned once the cause is gone")
 	}
-	if n := s.learner.Mind.Normal.Damaged(); n > 0 {
+	if n := s.learner.Mind.Damaged(); n > 0 {
 		return health.Degraded(fmt.Sprintf("what is normal was damaged on disk for %d identities, which begin anew", n),
 			"see the log for which, and look at the disk; the count starts again with the process")
 	}
