@@ -61,6 +61,9 @@ type Facts interface {
 	Know(q *nhi.Question, now time.Time) Standing
 	// Generation returns the number of the last change that is known.
 	Generation() nhi.Generation
+	// Pin returns the facts as they are now. What it returns never learns of a
+	// change, so it is for questions that are answered at once.
+	Pin() Facts
 }
 
 // A Standing is what a question stands on besides its Known.
@@ -76,7 +79,8 @@ type Pages interface {
 	Page(nhi.ID) *surprise.Page
 }
 
-// Record puts decisions on record. *logbook.Log is one. Both methods copy d.
+// Record puts decisions on record. *logbook.Log is one. Both methods copy d and
+// may be called concurrently.
 type Record interface {
 	// Add does not wait. What cannot be recorded is counted.
 	Add(d *nhi.Decision)

@@ -6,10 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/surprise"
-	"github.com/muster-id/muster/internal/useragent"
 )
 
 // Config is what a Service is made of. Facts, Policies and Log are required.
@@ -17,6 +14,10 @@ type Config struct {
 	Facts    Facts
 	Policies Policies
 	Log      Record
+	// InForce returns the policies that are in force now, as a value that never
+	// changes, so that questions asked together are ruled by one set. Nil means
+	// that Policies are asked each time.
+	InForce func() Policies
 	// Places, Pages and Behaviour add what they know; nil knows nothing.
 	Places    Places
 	Pages     Pages
@@ -81,29 +82,10 @@ const (
 // comment. q belongs to the caller again when Decide has returned.
 func (s *Service) Decide(ctx context.Context, q *nhi.Question) nhi.Decision {
 	start := time.Now()
-	d := s.decide(q, start)
+	sitting := sitting{service: s, facts: s.c.Facts, policies: s.c.Policies, settings: s.settings.Load(), now: start}
+	d := sitting.decide(q)
 	d.Latency = time.Since(start)
 	s.record(ctx, &d)
-	return d
-}
-
-// decide turns a panic into a denial.
-func (s *Service) decide(q *nhi.Question, now time.Time) (d nhi.Decision) {
-	defer func() {
-		if recover() != nil {
-			// What was thrown may hold anything, so it is not shown.
-			s.panics.Add(1)
-			d = nhi.Decision{ID: newDecisionID(now), At: now, Outcome: nhi.Deny, Point: q.Point, Identity: q.Subject.Identity}
-			d.Generation = s.c.Facts.Generation()
-			d.Reasons = []nhi.Reason{reason("internal-error", "Something went wrong while deciding, so it is denied.")}
-		}
-	}()
-	sanitise(q, now)
-	stands := s.know(q, now)
-	ruling := s.rule(q)
-	d = describe(q, &stands, &ruling)
-	d.ID, d.At = newDecisionID(now), now
-	applyMode(&stands, q, &d)
 	return d
 }
 
@@ -132,28 +114,6 @@ func cut(s string, n int) string {
 	return s
 }
 
-// know fills in q.Known from the facts, the identity's page, and geography.
-func (s *Service) know(q *nhi.Question, now time.Time) Standing {
-	stands := s.c.Facts.Know(q, now)
-	k := &q.Known
-	k.Purpose = purpose(q)
-	var place geo.Place
-	if s.c.Places != nil && q.Address.IsValid() {
-		place = s.c.Places.Lookup(q.Address)
-		k.Country, k.ASN, k.Network = place.Country, place.ASN, place.Organization
-	}
-	k.AgentFamily = useragent.Family(q.Agent)
-	k.Interactive = useragent.Human(k.AgentFamily)
-	if s.c.Behaviour != nil && k.Identity {
-		var page *surprise.Page
-		if s.c.Pages != nil {
-			page = s.c.Pages.Page(q.Subject.Identity)
-		}
-		s.c.Behaviour.Assess(q, page, place)
-	}
-	return stands
-}
-
 // purpose returns what a request is for: what its credential was issued for, or
 // what its route serves. When both say something and it differs, nothing is
 // proven.
@@ -166,38 +126,6 @@ func purpose(q *nhi.Question) string {
 		return granted
 	}
 	return ""
-}
-
-// rule asks policy and adds what policy cannot judge.
-func (s *Service) rule(q *nhi.Question) nhi.Ruling {
-	if q.Action == "" && q.Resource == "" {
-		return refusal("route-none", "No route leads from this request to a resource, so it is denied.")
-	}
-	if !q.Action.Valid() {
-		return refusal("action-unknown", "The request has no action that is known, so it is denied.")
-	}
-	if q.Resource == "" {
-		return refusal("resource-none", "The request names no resource, so it is denied.")
-	}
-	ruling := s.c.Policies.Evaluate(q)
-	if ruling.Errors > 0 {
-		s.errors.Add(int64(ruling.Errors))
-	}
-	switch ruling.Outcome {
-	case nhi.Allow, nhi.StepUp, nhi.Deny:
-	default:
-		ruling.Outcome = nhi.Deny
-		ruling.Reasons = append(ruling.Reasons, reason("outcome-unknown", "Policy gave an answer that is not known, so it is denied."))
-	}
-	if ruling.Outcome != nhi.Deny && dead(&q.Known) {
-		ruling.Outcome = nhi.Deny
-		ruling.Reasons = append(ruling.Reasons, reason("dead", "The credential, token or identity is suspended, revoked, expired or quarantined."))
-	}
-	if ruling.Outcome != nhi.Deny && q.Known.FactsAge > s.settings.Load().MaxFactsAge && q.Known.Sensitivity >= staleSensitivity {
-		ruling.Outcome = nhi.Deny
-		ruling.Reasons = append(ruling.Reasons, reason("facts-stale", "What is known is too old to allow access to a sensitive resource."))
-	}
-	return ruling
 }
 
 func reason(id, text string) nhi.Reason {

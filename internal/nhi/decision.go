@@ -86,8 +86,22 @@ type Question struct {
 	Address          netip.Addr
 	Agent            string // raw user agent
 	At               time.Time
+	// Hearsay is what the point says besides, nil unless it was let. Muster
+	// believes none of it and no policy of Muster's reads it.
+	Hearsay *Hearsay
 
 	Known Known
+}
+
+// Hearsay is a question in the words of whoever asks: names of any shape and
+// properties that nobody proved. The properties are one JSON object each, or
+// empty.
+type Hearsay struct {
+	SubjectType, Subject   string
+	ResourceType, Resource string
+	Action                 string
+
+	SubjectProperties, ResourceProperties, ActionProperties []byte
 }
 
 // Known is what the decision point itself knows about a question. Policies

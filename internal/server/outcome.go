@@ -9,6 +9,7 @@ import (
 
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/telemetry"
 )
 
@@ -70,13 +71,45 @@ type counting struct {
 
 // Decide implements enforce.Decider and issuer.Decider.
 func (c counting) Decide(ctx context.Context, q *nhi.Question) nhi.Decision {
-	if q.Subject.Asserted || q.Resource == "" {
-		q.Operation, q.Resource = c.clean(q.Operation), c.clean(q.Resource)
-		q.Subject.Identity, q.Subject.KeyID = nhi.ID(c.clean(string(q.Subject.Identity))), c.clean(q.Subject.KeyID)
-	}
+	c.cleanse(q)
 	followed := telemetry.Deciding(ctx)
 	d := c.Service.Decide(ctx, q)
 	followed.End(d.ID, string(d.Outcome))
 	c.outcomes.count(&d)
 	return d
+}
+
+// DecideAll implements authzen.Decider.
+func (c counting) DecideAll(ctx context.Context, questions []nhi.Question, enough func(*nhi.Decision) bool) []nhi.Decision {
+	for i := range questions {
+		c.cleanse(&questions[i])
+	}
+	decisions := c.Service.DecideAll(ctx, questions, enough)
+	for i := range decisions {
+		c.outcomes.count(&decisions[i])
+	}
+	return decisions
+}
+
+func (c counting) cleanse(q *nhi.Question) {
+	if !q.Subject.Asserted && q.Resource != "" {
+		return
+	}
+	q.Resource, q.Subject.KeyID = c.clean(q.Resource), c.clean(q.Subject.KeyID)
+	if !nhi.ActionClass(q.Operation).Valid() {
+		q.Operation = c.clean(q.Operation)
+	}
+	if !q.Subject.Identity.Valid() {
+		q.Subject.Identity = nhi.ID(c.clean(string(q.Subject.Identity)))
+	}
+}
+
+// inForce returns the set of policies that is in force.
+func inForce(h *policy.Holder) func() decision.Policies {
+	return func() decision.Policies {
+		if set := h.Set(); set != nil {
+			return set
+		}
+		return h // denies
+	}
 }

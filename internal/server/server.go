@@ -367,7 +367,7 @@ func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *rec
 		return nil, err
 	}
 	service, err := decision.NewService(decision.Config{
-		Facts: s.facts, Policies: docs.Policies, Log: s.log, Places: s.table, Pages: mind.Normal, Settings: s.settings.Config.Decisions,
+		Facts: s.facts, Policies: docs.Policies, InForce: inForce(docs.Policies), Log: s.log, Places: s.table, Pages: mind.Normal, Settings: s.settings.Config.Decisions,
 		Behaviour: &decision.Scorer{Peers: mind.Normal.Prior, Names: mind.Normal},
 	})
 	if err != nil {
@@ -422,7 +422,10 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Log: slog.Default()})
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
-	zen := authzen.New(authzen.Config{Points: points, Decider: s.decider, PublicURL: s.url, Log: slog.Default()})
+	zen := authzen.New(authzen.Config{
+		Points: points, Decider: s.decider, Catalogue: view.Catalogue{Facts: s.facts}, Audit: acts, PublicURL: s.url,
+		PageKey: s.keys.Derive("search", 32), Log: slog.Default(),
+	})
 	mux.Handle("/access/", zen)
 	mux.Handle(authzen.MetadataPath, zen)
 	oauth := tokens.Handler()

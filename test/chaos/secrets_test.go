@@ -314,7 +314,10 @@ func (s *tester) pointDoors(t *testing.T) {
 		`{"subject":{"type":"identity","id":"x","properties":{"secret":%s}},"action":{"name":"read"},"resource":{"type":"api","id":"payments/api"}}`,
 		`{"subject":%s`,
 	} {
-		s.send(t, http.MethodPost, "/access/v1/evaluation", asking, fmt.Sprintf(body, quote(s.plant("AuthZEN "+body))))
+		for _, path := range []string{"evaluation", "evaluations", "search/subject", "search/resource", "search/action"} {
+			s.send(t, http.MethodPost, "/access/v1/"+path, asking, fmt.Sprintf(body, quote(s.plant("AuthZEN "+path+" "+body))))
+		}
+		s.send(t, http.MethodPost, "/access/v1/evaluations", asking, `{"evaluations":[`+fmt.Sprintf(body, quote(s.plant("AuthZEN item "+body)))+`]}`)
 	}
 	s.send(t, http.MethodPost, "/access/v1/evaluation", map[string]string{"Authorization": "Bearer " + s.plant("AuthZEN without a point")}, "{}")
 	form := map[string]string{"Content-Type": "application/x-www-form-urlencoded"}

@@ -12,7 +12,28 @@ const maxAliases = 4
 
 // Know implements decision.Facts with the current snapshot.
 func (f *Facts) Know(q *nhi.Question, now time.Time) decision.Standing {
-	s := f.Snapshot()
+	return f.know(f.Snapshot(), q, now)
+}
+
+// Pin implements decision.Facts.
+func (f *Facts) Pin() decision.Facts { return &pinned{f, f.Snapshot()} }
+
+// pinned is one generation of Facts. How old it is, Facts tell.
+type pinned struct {
+	facts *Facts
+	at    *Snapshot
+}
+
+func (p *pinned) Know(q *nhi.Question, now time.Time) decision.Standing {
+	return p.facts.know(p.at, q, now)
+}
+
+func (p *pinned) Generation() nhi.Generation { return p.at.generation }
+
+func (p *pinned) Pin() decision.Facts { return p }
+
+// know fills in q.Known from s.
+func (f *Facts) know(s *Snapshot, q *nhi.Question, now time.Time) decision.Standing {
 	q.Known.FactsAge = f.Age(now)
 	s.knowIdentity(q)
 	s.knowCredential(q, now)

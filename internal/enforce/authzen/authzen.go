@@ -10,8 +10,21 @@
 //	 "context":  {"ip": "198.51.100.9", "user_agent": "robot/1.0"}}
 //
 // and is answered 200 with {"decision": true or false, "context": …}. A denial
-// is an answer, not an error. An error (400, 401, 403, 413, 415) speaks about
-// the question and the point, and its body is one JSON string.
+// is an answer, not an error. An error (400, 401, 403, 405, 413, 429, 500, 503)
+// speaks about the question and the point, and its body is one JSON string.
+//
+// Evaluations asks up to a thousand such questions at once. All of them are
+// decided at one generation of facts and by one set of policies, and each is a
+// decision of its own on record. What cannot be asked (a member is missing, the
+// point does not guard the resource) is false, with context.error, and does not
+// trouble its neighbours.
+//
+// The three searches try what they find: every candidate is put to the same
+// decision point as a question of this point, with what this point may assert,
+// and is a result if it would be allowed on its merits. Nothing of that is
+// recorded or learned; the search is one act in the audit log, before its first
+// page. A page looks at a thousand candidates at most and then says where to go
+// on, in a sealed token.
 //
 // The subject is what the point claims: nothing is proven to us, so it is
 // marked asserted, has assurance 0 and never teaches a baseline. Its id is an
@@ -19,20 +32,25 @@
 // comes from and with which agent, and nothing else: risk, attestation and
 // approval are ours to know. The action is one of our classes, an HTTP method,
 // or any name with its class in properties.class. The resource's id is its
-// name; the type is for people.
+// name; the type is for people. All other properties are passed over, unless
+// [Config.Hearsay] lets a point's through to a decision point that believes them;
+// Muster's does not.
 //
 // Unknown members are ignored, as the standard demands. Names are compared
 // exactly and a repeated name is refused: two readers must not see two questions.
 package authzen
 
 import (
-	"encoding/json"
+	"context"
 	"errors"
 	"io"
 	"log/slog"
 	"mime"
 	"net/http"
 	"strings"
+	"time"
+
+	"github.com/go-json-experiment/json"
 
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/nhi"
@@ -40,27 +58,58 @@ import (
 
 // Where the handler serves.
 const (
-	EvaluationPath = "/access/v1/evaluation"
-	MetadataPath   = "/.well-known/authzen-configuration"
+	EvaluationPath     = "/access/v1/evaluation"
+	EvaluationsPath    = "/access/v1/evaluations"
+	SearchSubjectPath  = "/access/v1/search/subject"
+	SearchResourcePath = "/access/v1/search/resource"
+	SearchActionPath   = "/access/v1/search/action"
+	MetadataPath       = "/.well-known/authzen-configuration"
 )
 
 const (
-	maxBody   = 64 << 10
+	maxBody   = 64 << 10 // bytes of a question
 	maxHeader = 256
 )
+
+const notGuarded = "this point does not guard the resource"
+
+// A Decider is an enforce.Decider that also answers questions together and
+// tries questions. *decision.Service is one.
+type Decider interface {
+	enforce.Decider
+	// DecideAll decides all questions from one state of what is known, in their
+	// order, each as Decide would. After an answer for which enough, if it is not
+	// nil, returns true, it gives no more.
+	DecideAll(ctx context.Context, questions []nhi.Question, enough func(*nhi.Decision) bool) []nhi.Decision
+	// Try says what policy says to each question, and records nothing.
+	Try(questions []nhi.Question) []nhi.Decision
+}
 
 // Config is what a Handler needs. Log may be nil.
 type Config struct {
 	Points    *enforce.Points
-	Decider   enforce.Decider
+	Decider   Decider
+	Catalogue Catalogue
+	Audit     Auditor
 	PublicURL string // without a trailing slash, as clients write it
-	Log       *slog.Logger
+	// PageKey seals page tokens: 32 bytes. Another length means a key that dies
+	// with the process.
+	PageKey []byte
+	// Hearsay says whether the properties that a point sends reach the Decider, in
+	// Question.Hearsay. Nil means that those of no point do. It is for a Decider
+	// that believes its points; whoever holds the key of such a point can claim
+	// whatever opens the door.
+	Hearsay func(*nhi.Point) bool
+	Log     *slog.Logger
 }
 
 // A Handler serves the paths above. It is safe for concurrent use.
 type Handler struct {
 	c        Config
 	metadata []byte
+	pages    *pager
+	paces    paces
+	busy     chan struct{} // searches that use the processor
 }
 
 // New returns a Handler.
@@ -70,13 +119,21 @@ func New(c Config) *Handler {
 	}
 	base := strings.TrimSuffix(c.PublicURL, "/")
 	metadata, err := json.Marshal(struct {
-		PDP        string `json:"policy_decision_point"`
-		Evaluation string `json:"access_evaluation_endpoint"`
-	}{base, base + EvaluationPath})
+		PDP         string   `json:"policy_decision_point"`
+		Evaluation  string   `json:"access_evaluation_endpoint"`
+		Evaluations string   `json:"access_evaluations_endpoint"`
+		Subject     string   `json:"search_subject_endpoint"`
+		Resource    string   `json:"search_resource_endpoint"`
+		Action      string   `json:"search_action_endpoint"`
+		Obligations []string `json:"supported_obligations"`
+	}{
+		base, base + EvaluationPath, base + EvaluationsPath, base + SearchSubjectPath, base + SearchResourcePath, base + SearchActionPath,
+		obligationTypes,
+	})
 	if err != nil {
 		panic("authzen: " + err.Error()) // strings always marshal
 	}
-	return &Handler{c: c, metadata: metadata}
+	return &Handler{c: c, metadata: metadata, pages: newPager(c.PageKey), busy: make(chan struct{}, searches())}
 }
 
 // ServeHTTP answers one request. What is asked with another method or at
@@ -86,34 +143,55 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Request-Id", id)
 	}
 	w.Header().Set("Content-Type", "application/json")
+	var serve func(http.ResponseWriter, *http.Request, *nhi.Point)
 	switch r.URL.Path {
 	case EvaluationPath:
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			fail(w, http.StatusMethodNotAllowed, "ask with POST")
-			return
-		}
-		h.evaluate(w, r)
+		serve = h.evaluation
+	case EvaluationsPath:
+		serve = h.evaluations
+	case SearchSubjectPath:
+		serve = func(w http.ResponseWriter, r *http.Request, p *nhi.Point) { h.find(w, r, p, &subjects) }
+	case SearchResourcePath:
+		serve = func(w http.ResponseWriter, r *http.Request, p *nhi.Point) { h.find(w, r, p, &resources) }
+	case SearchActionPath:
+		serve = func(w http.ResponseWriter, r *http.Request, p *nhi.Point) { h.find(w, r, p, &actionsOf) }
 	case MetadataPath:
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			fail(w, http.StatusMethodNotAllowed, "read with GET")
-			return
-		}
-		w.Header().Set("Cache-Control", "max-age=300")
-		send(w, http.StatusOK, h.metadata)
+		h.describe(w, r)
+		return
 	default:
 		fail(w, http.StatusNotFound, "there is nothing here")
+		return
 	}
+	if r.Method != http.MethodPost {
+		w.Header().Set("Allow", http.MethodPost)
+		fail(w, http.StatusMethodNotAllowed, "ask with POST")
+		return
+	}
+	h.authenticated(w, r, serve)
 }
 
-// evaluate is the Access Evaluation API (AuthZEN 1.0, section 6).
-func (h *Handler) evaluate(w http.ResponseWriter, r *http.Request) {
+// describe is the metadata (AuthZEN 1.0, section 9). Anybody may read it.
+func (h *Handler) describe(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		fail(w, http.StatusMethodNotAllowed, "read with GET")
+		return
+	}
+	w.Header().Set("Cache-Control", "max-age=300")
+	send(w, http.StatusOK, h.metadata)
+}
+
+// authenticated serves an enrolled point, and nobody else.
+func (h *Handler) authenticated(w http.ResponseWriter, r *http.Request, serve func(http.ResponseWriter, *http.Request, *nhi.Point)) {
 	defer func() {
 		if recover() != nil {
 			// The value may hold anything, so it is not logged.
 			h.c.Log.Error("panic while deciding: denied")
-			send(w, http.StatusOK, []byte(`{"decision":false,"context":{"reasons":[{"policy":"internal-error"}]}}`))
+			if r.URL.Path == EvaluationPath {
+				send(w, http.StatusOK, []byte(`{"decision":false,"context":{"reasons":[{"policy":"internal-error"}]}}`))
+				return
+			}
+			fail(w, http.StatusInternalServerError, "something went wrong while deciding, so nothing is allowed")
 		}
 	}()
 	w.Header().Set("Cache-Control", "no-store")
@@ -128,130 +206,55 @@ func (h *Handler) evaluate(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusUnauthorized, "an enrolled point's key is required")
 		return
 	}
-	body, status, why := read(r)
-	if status != 0 {
-		fail(w, status, why)
+	serve(w, r, &point)
+}
+
+// evaluation is the Access Evaluation API (AuthZEN 1.0, section 6).
+func (h *Handler) evaluation(w http.ResponseWriter, r *http.Request, point *nhi.Point) {
+	body, ok := h.read(w, r, maxBody)
+	if !ok {
 		return
 	}
-	question, err := decode(body)
-	if err != nil {
+	var t tuple
+	if err := parse(body, &t); err != nil {
 		fail(w, http.StatusBadRequest, err.Error())
 		return
 	}
-	if !enforce.Guards(&point, question.Resource) {
-		fail(w, http.StatusForbidden, "this point does not guard the resource")
+	h.answer(w, r, point, &t)
+}
+
+// answer decides one question.
+func (h *Handler) answer(w http.ResponseWriter, r *http.Request, point *nhi.Point, t *tuple) {
+	question, refused := ask(point, t, time.Now(), h.hears(point))
+	if refused != nil {
+		fail(w, refused.Status, refused.Message)
 		return
 	}
-	question.ID = w.Header().Get("X-Request-Id")
-	question.Point = point.ID
+	question.ID, question.Point = w.Header().Get("X-Request-Id"), point.ID
 	decision := h.c.Decider.Decide(r.Context(), &question)
-	h.reply(w, &decision)
+	send(w, http.StatusOK, appendAnswer(make([]byte, 0, 1024), &decision))
 }
 
-// read returns the body, or the status and the words to refuse it with.
-func read(r *http.Request) (body []byte, status int, why string) {
+// hears reports whether the properties that a point sends are passed on.
+func (h *Handler) hears(point *nhi.Point) bool { return h.c.Hearsay != nil && h.c.Hearsay(point) }
+
+// read returns the body of at most limit bytes, or refuses it.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
-		return nil, http.StatusUnsupportedMediaType, "send application/json"
+		fail(w, http.StatusBadRequest, "send application/json")
+		return nil, false
 	}
-	if r.ContentLength > maxBody {
-		return nil, http.StatusRequestEntityTooLarge, "a question is at most 64 KiB"
+	if r.ContentLength <= limit {
+		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
 	}
-	body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, maxBody))
-	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
-		return nil, http.StatusRequestEntityTooLarge, "a question is at most 64 KiB"
+	if tooLarge := (*http.MaxBytesError)(nil); r.ContentLength > limit || errors.As(err, &tooLarge) {
+		fail(w, http.StatusRequestEntityTooLarge, "the body is too large: at most 64 KiB, for evaluations 1 MiB")
+		return nil, false
 	}
 	if err != nil {
-		return nil, http.StatusBadRequest, "the body could not be read"
+		fail(w, http.StatusBadRequest, "the body could not be read")
+		return nil, false
 	}
-	return body, 0, ""
-}
-
-// An answer is the response of section 6.2. Context follows the drafts of the
-// obligations and access request profiles where they have a word.
-type answer struct {
-	Decision bool    `json:"decision"`
-	Context  details `json:"context"`
-}
-
-type details struct {
-	ID          string            `json:"evaluation_id,omitempty"`
-	Outcome     nhi.Outcome       `json:"outcome"`
-	WouldRefuse bool              `json:"would_refuse,omitempty"`
-	ReasonAdmin map[string]string `json:"reason_admin,omitempty"`
-	ReasonUser  map[string]string `json:"reason_user,omitempty"`
-	Reasons     []nhi.Reason      `json:"reasons,omitempty"`
-	Obligations []obligation      `json:"obligations,omitempty"`
-}
-
-type obligation struct {
-	ID         string         `json:"id"`
-	Type       string         `json:"type"`
-	Properties map[string]any `json:"properties"`
-}
-
-func (h *Handler) reply(w http.ResponseWriter, d *nhi.Decision) {
-	outcome := enforce.Settle(d, false)
-	a := answer{Decision: outcome == nhi.Allow, Context: details{
-		ID: d.ID, Outcome: outcome, WouldRefuse: d.WouldRefuse, Reasons: d.Reasons,
-	}}
-	if !a.Decision && len(d.Reasons) > 0 {
-		a.Context.ReasonAdmin = map[string]string{"en": sentences(d.Reasons)}
-		a.Context.ReasonUser = map[string]string{"en": "Muster refused this request. Its administrators can see why under " + d.ID + "."}
-	}
-	if outcome == nhi.StepUp {
-		a.Context.Obligations = obligations(d.Obligations)
-	}
-	body, err := json.Marshal(a)
-	if err != nil {
-		h.c.Log.Error("decision does not marshal: denied", "decision", d.ID)
-		body = []byte(`{"decision":false}`)
-	}
-	send(w, http.StatusOK, body)
-}
-
-// obligations are what would unlock a step-up: our own steps in the words of
-// the profile, with the authentication context class where there is one.
-func obligations(steps []nhi.Obligation) []obligation {
-	var out []obligation
-	for _, step := range steps {
-		o := obligation{ID: "step-up-" + string(step.Kind), Type: "step-up", Properties: map[string]any{"kind": step.Kind}}
-		if class := enforce.ACR(step.Kind); class != "" {
-			o.Properties["acr_value"] = class
-		} else {
-			o.Type = "custom"
-		}
-		if step.Value != "" {
-			o.Properties["value"] = step.Value
-		}
-		out = append(out, o)
-	}
-	return out
-}
-
-func sentences(reasons []nhi.Reason) string {
-	texts := make([]string, 0, len(reasons))
-	for i := range reasons {
-		if text := reasons[i].Text; text != "" {
-			texts = append(texts, text)
-		} else {
-			texts = append(texts, reasons[i].Policy)
-		}
-	}
-	return strings.Join(texts, "; ")
-}
-
-// fail answers with an error message string (section 10.1.4 of AuthZEN 1.0).
-func fail(w http.ResponseWriter, status int, why string) {
-	body, err := json.Marshal(why)
-	if err != nil {
-		body = []byte(`"refused"`)
-	}
-	send(w, status, body)
-}
-
-func send(w http.ResponseWriter, status int, body []byte) {
-	w.WriteHeader(status)
-	// The client may be gone; there is nobody left to tell.
-	_, _ = w.Write(body)
+	return body, true
 }

@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-id/muster/internal/enforce"
@@ -163,10 +166,10 @@ func TestBadQuestionsGetOneStringAndTheRightStatus(t *testing.T) {
 		{"nested without end", `{"context":` + strings.Repeat("[", 10000), 400, nil},
 		{"too large", `{"x":"` + strings.Repeat("x", maxBody) + `"}`, 413, nil},
 		{"too large, length hidden", `{"x":"` + strings.Repeat("x", maxBody) + `"}`, 413, func(r *http.Request) { r.ContentLength = -1 }},
-		{"a form", question, 415, func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") }},
-		{"no type", question, 415, func(r *http.Request) { r.Header.Del("Content-Type") }},
+		{"a form", question, 400, func(r *http.Request) { r.Header.Set("Content-Type", "application/x-www-form-urlencoded") }},
+		{"no type", question, 400, func(r *http.Request) { r.Header.Del("Content-Type") }},
 		{"GET", "", 405, func(r *http.Request) { r.Method = "GET" }},
-		{"elsewhere", question, 404, func(r *http.Request) { r.URL.Path += "s" }},
+		{"elsewhere", question, 404, func(r *http.Request) { r.URL.Path += "x" }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			b := newBench(nil)
@@ -220,8 +223,12 @@ func TestSubjectsAndActionsAreUnderstood(t *testing.T) {
 		{"admin", "", nhi.Admin}, {"admin", nhi.Read, nhi.Admin}, {"s3:GetObject", nhi.Read, nhi.Read}, {"s3:GetObject", "look", ""},
 		{"POST", "", nhi.Write}, {"POST", nhi.Read, nhi.Read}, {"DELETE", "", nhi.Delete}, {"s3:GetObject", "", ""},
 	} {
-		if got := class(tt.name, tt.said); got != tt.want {
-			t.Errorf("class(%q, %q) = %q, want %q", tt.name, tt.said, got, tt.want)
+		a := action{Name: tt.name}
+		if tt.said != "" {
+			a.Properties = jsontext.Value(`{"class":"` + tt.said + `"}`)
+		}
+		if got, err := a.class(); err != nil || got != tt.want {
+			t.Errorf("class of %q, %q = %q, %v, want %q", tt.name, tt.said, got, err, tt.want)
 		}
 	}
 }
@@ -229,7 +236,15 @@ func TestSubjectsAndActionsAreUnderstood(t *testing.T) {
 func TestMetadataNamesOnlyWhatExists(t *testing.T) {
 	b := newBench(nil)
 	res := b.do(httptest.NewRequest("GET", MetadataPath, nil))
-	want := map[string]any{"policy_decision_point": "https://muster.example", "access_evaluation_endpoint": "https://muster.example/access/v1/evaluation"}
+	want := map[string]any{
+		"policy_decision_point":       "https://muster.example",
+		"access_evaluation_endpoint":  "https://muster.example/access/v1/evaluation",
+		"access_evaluations_endpoint": "https://muster.example/access/v1/evaluations",
+		"search_subject_endpoint":     "https://muster.example/access/v1/search/subject",
+		"search_resource_endpoint":    "https://muster.example/access/v1/search/resource",
+		"search_action_endpoint":      "https://muster.example/access/v1/search/action",
+		"supported_obligations":       []any{"step-up", "custom"},
+	}
 	if diff := cmp.Diff(want, decoded(t, res)); diff != "" || res.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("%v (-want +got):\n%s", res.Header, diff)
 	}
@@ -243,22 +258,30 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"subject":{"type":"a","id":"b"},"action":{"name":"\u0000"},"resource":{"type":"a","id":"\\"}}`))
 	f.Add([]byte(`[[[[[[[[[[[[[[[[[[`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		q, err := decode(body)
+		var asked tuple
+		if parse(body, &asked) != nil || asked.complete() != nil {
+			return
+		}
+		q, err := asked.question(time.Now(), false)
 		if err == nil && (q.Resource == "" || q.Operation == "" || !q.Subject.Asserted || q.At.IsZero()) {
 			t.Errorf("half a question was accepted: %+v", q)
 		}
 	})
 }
 
-type allow struct{}
+type allow struct{ enforcetest.Decider }
 
-func (allow) Decide(context.Context, *nhi.Question) nhi.Decision {
+func (*allow) Decide(context.Context, *nhi.Question) nhi.Decision {
 	return nhi.Decision{ID: "d", Outcome: nhi.Allow}
+}
+
+func (*allow) DecideAll(_ context.Context, questions []nhi.Question, _ func(*nhi.Decision) bool) []nhi.Decision {
+	return slices.Repeat([]nhi.Decision{{ID: "d", Outcome: nhi.Allow}}, len(questions))
 }
 
 func BenchmarkEvaluate(b *testing.B) {
 	bench := newBench(nil)
-	bench.c.Decider = allow{}
+	bench.c.Decider = &allow{}
 	r := bench.request(question)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -17,26 +18,30 @@ const (
 	maxName  = 1024 // bytes of a type, id or action name
 )
 
-// A request is the wire form (AuthZEN 1.0, section 5). Types of the members
-// that are ours to read are strict; everything else may be anything.
-type request struct {
-	Subject  *entity `json:"subject"`
-	Resource *entity `json:"resource"`
-	Action   *struct {
-		Name       string `json:"name"`
-		Properties struct {
-			Class nhi.ActionClass `json:"class"`
-		} `json:"properties"`
-	} `json:"action"`
-	Context struct {
-		IP    string `json:"ip"`
-		Agent string `json:"user_agent"`
-	} `json:"context"`
+// A tuple is the wire form of a question (AuthZEN 1.0, section 5). The types of
+// members that are ours to read are strict; everything else may be anything. A
+// member that is null is absent.
+type tuple struct {
+	Subject  *entity      `json:"subject"`
+	Action   *action      `json:"action"`
+	Resource *entity      `json:"resource"`
+	Context  *environment `json:"context"`
 }
 
 type entity struct {
-	Type string `json:"type"`
-	ID   string `json:"id"`
+	Type       string         `json:"type"`
+	ID         string         `json:"id"`
+	Properties jsontext.Value `json:"properties"`
+}
+
+type action struct {
+	Name       string         `json:"name"`
+	Properties jsontext.Value `json:"properties"`
+}
+
+type environment struct {
+	IP    string `json:"ip"`
+	Agent string `json:"user_agent"`
 }
 
 // Why a question is refused. The texts go to the point.
@@ -48,44 +53,92 @@ var (
 	errAction   = errors.New("action.name is required")
 	errLong     = errors.New("a type, id or name is too long")
 	errIP       = errors.New("context.ip is not an address")
+	errClass    = errors.New("action.properties is not an object whose class is a string")
 )
 
-// decode reads a question from the body of a request. Ours is the time.
-func decode(body []byte) (nhi.Question, error) {
+// parse reads the body of a request into v. Names are compared exactly, a
+// repeated one is an error, and unknown ones are passed over.
+func parse(body []byte, v any) error {
 	if tooDeep(body) {
-		return nhi.Question{}, errDepth
+		return errDepth
 	}
-	var req request
-	if err := json.Unmarshal(body, &req); err != nil {
-		// The error would quote the body, which may hold secrets.
-		return nhi.Question{}, errJSON
+	err := json.Unmarshal(body, v)
+	if errors.Is(err, errItems) {
+		return errItems
 	}
+	if err != nil { // it would quote the body, which may hold secrets
+		return errJSON
+	}
+	return nil
+}
+
+// complete returns what of a question is missing or out of bounds.
+func (t *tuple) complete() error {
 	switch {
-	case req.Subject == nil || req.Subject.Type == "" || req.Subject.ID == "":
-		return nhi.Question{}, errSubject
-	case req.Resource == nil || req.Resource.Type == "" || req.Resource.ID == "":
-		return nhi.Question{}, errResource
-	case req.Action == nil || req.Action.Name == "":
-		return nhi.Question{}, errAction
-	case max(len(req.Subject.Type), len(req.Subject.ID), len(req.Resource.Type), len(req.Resource.ID), len(req.Action.Name)) > maxName:
-		return nhi.Question{}, errLong
+	case t.Subject == nil || t.Subject.Type == "" || t.Subject.ID == "":
+		return errSubject
+	case t.Resource == nil || t.Resource.Type == "" || t.Resource.ID == "":
+		return errResource
+	case t.Action == nil || t.Action.Name == "":
+		return errAction
 	}
-	q := nhi.Question{
-		Subject:   nhi.Attested{Identity: identity(req.Subject.ID), Method: "asserted", Asserted: true},
-		Action:    class(req.Action.Name, req.Action.Properties.Class),
-		Operation: req.Action.Name,
-		Resource:  req.Resource.ID,
-		Agent:     req.Context.Agent[:min(len(req.Context.Agent), 512)],
-		At:        time.Now(),
-	}
-	if req.Context.IP != "" {
-		address, err := netip.ParseAddr(req.Context.IP)
-		if err != nil || address.Zone() != "" {
-			return nhi.Question{}, errIP
+	return t.bounded()
+}
+
+// bounded returns errLong if a name is too long.
+func (t *tuple) bounded() error {
+	for _, e := range [...]*entity{t.Subject, t.Resource} {
+		if e != nil && max(len(e.Type), len(e.ID)) > maxName {
+			return errLong
 		}
-		q.Address = address.Unmap()
+	}
+	if t.Action != nil && len(t.Action.Name) > maxName {
+		return errLong
+	}
+	return nil
+}
+
+// question translates a complete tuple. Ours is the time.
+func (t *tuple) question(now time.Time, hearsay bool) (nhi.Question, error) {
+	q := nhi.Question{
+		Subject:   nhi.Attested{Identity: identity(t.Subject.ID), Method: "asserted", Asserted: true},
+		Operation: t.Action.Name,
+		Resource:  t.Resource.ID,
+		At:        now,
+	}
+	var err error
+	if q.Action, err = t.Action.class(); err != nil {
+		return nhi.Question{}, err
+	}
+	if err := t.Context.describe(&q); err != nil {
+		return nhi.Question{}, err
+	}
+	if hearsay {
+		q.Hearsay = &nhi.Hearsay{
+			SubjectType: t.Subject.Type, Subject: t.Subject.ID, SubjectProperties: t.Subject.Properties,
+			ResourceType: t.Resource.Type, Resource: t.Resource.ID, ResourceProperties: t.Resource.Properties,
+			Action: t.Action.Name, ActionProperties: t.Action.Properties,
+		}
 	}
 	return q, nil
+}
+
+// describe adds where the request comes from and with which program. A point
+// can say nothing else that Muster believes.
+func (e *environment) describe(q *nhi.Question) error {
+	if e == nil {
+		return nil
+	}
+	q.Agent = e.Agent[:min(len(e.Agent), 512)]
+	if e.IP == "" {
+		return nil
+	}
+	address, err := netip.ParseAddr(e.IP)
+	if err != nil || address.Zone() != "" {
+		return errIP
+	}
+	q.Address = address.Unmap()
+	return nil
 }
 
 // identity returns the identity that a subject's id names: an identity's id,
@@ -104,22 +157,30 @@ func identity(id string) nhi.ID {
 // class returns the class of an action: its name when that is one, else what
 // the point says in the properties, else what an HTTP method usually does.
 // Without one the action is of no class, which no policy permits.
-func class(name string, said nhi.ActionClass) nhi.ActionClass {
-	if c := nhi.ActionClass(name); c.Valid() {
-		return c
+func (a *action) class() (nhi.ActionClass, error) {
+	var said struct {
+		Class nhi.ActionClass `json:"class"`
 	}
-	if said.Valid() {
-		return said
+	if len(a.Properties) > 0 {
+		if err := json.Unmarshal(a.Properties, &said); err != nil {
+			return "", errClass
+		}
 	}
-	switch name {
+	if c := nhi.ActionClass(a.Name); c.Valid() {
+		return c, nil
+	}
+	if said.Class.Valid() {
+		return said.Class, nil
+	}
+	switch a.Name {
 	case "GET", "HEAD":
-		return nhi.Read
+		return nhi.Read, nil
 	case "POST", "PUT", "PATCH":
-		return nhi.Write
+		return nhi.Write, nil
 	case "DELETE":
-		return nhi.Delete
+		return nhi.Delete, nil
 	}
-	return ""
+	return "", nil
 }
 
 // tooDeep reports whether the nesting of a JSON text exceeds maxDepth. It

@@ -7,6 +7,7 @@ package enforcetest
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 
@@ -33,6 +34,26 @@ func (d *Decider) Decide(_ context.Context, question *nhi.Question) nhi.Decision
 	defer d.mu.Unlock()
 	d.asked = append(d.asked, *question)
 	return d.Answer
+}
+
+// DecideAll decides one after the other.
+func (d *Decider) DecideAll(ctx context.Context, questions []nhi.Question, enough func(*nhi.Decision) bool) []nhi.Decision {
+	var out []nhi.Decision
+	for i := range questions {
+		out = append(out, d.Decide(ctx, &questions[i]))
+		if enough != nil && enough(&out[i]) {
+			break
+		}
+	}
+	return out
+}
+
+// Try returns Answer to every question and remembers none.
+func (d *Decider) Try(questions []nhi.Question) []nhi.Decision {
+	if d.Panic {
+		panic("decider panics as told")
+	}
+	return slices.Repeat([]nhi.Decision{d.Answer}, len(questions))
 }
 
 // Asked returns the questions so far, the oldest first.

@@ -1,0 +1,199 @@
+package decision
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-id/muster/internal/geo"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/surprise"
+	"github.com/muster-id/muster/internal/useragent"
+)
+
+// A sitting is what one question, or several that were asked together, are
+// decided from. Several share one generation of facts, one set of policies,
+// one time, and the place and the program of whoever asks.
+type sitting struct {
+	service  *Service
+	facts    Facts
+	policies Policies
+	settings *Settings
+	now      time.Time
+
+	place  geo.Place // of address
+	family string    // of agent
+	// What place and family were looked up for. An agent is remembered only in a
+	// sitting of several questions.
+	address netip.Addr
+	agent   string
+}
+
+// convene returns a sitting for several questions.
+func (s *Service) convene(now time.Time) sitting {
+	t := sitting{service: s, facts: s.c.Facts.Pin(), policies: s.c.Policies, settings: s.settings.Load(), now: now}
+	if s.c.InForce != nil {
+		t.policies = s.c.InForce()
+	}
+	return t
+}
+
+// DecideAll answers questions that were asked together, in their order: all of
+// them at one generation of facts and by one set of policies, each as Decide
+// would and each on record. What is changed meanwhile is seen by none of them.
+// If enough is not nil it is told each answer, and none is given after the one
+// for which it returns true; else the allows that must be on record first wait
+// for the journal together. The questions belong to the caller again when
+// DecideAll has returned.
+func (s *Service) DecideAll(ctx context.Context, questions []nhi.Question, enough func(*nhi.Decision) bool) []nhi.Decision {
+	start := time.Now()
+	t := s.convene(start)
+	out := make([]nhi.Decision, 0, len(questions))
+	began := start
+	for i := range questions {
+		d := t.decide(&questions[i])
+		ended := time.Now()
+		d.Latency, began = ended.Sub(began), ended
+		if enough != nil {
+			s.record(ctx, &d)
+		}
+		out = append(out, d)
+		if enough != nil && enough(&out[i]) {
+			return out
+		}
+	}
+	if enough == nil {
+		s.recordAll(ctx, out)
+	}
+	return out
+}
+
+// Try answers questions as DecideAll would and tells nobody: nothing is
+// recorded, so nothing is learned from it, and no mode of a point is applied.
+// The outcome is what policy says. A decision of Try has no id.
+func (s *Service) Try(questions []nhi.Question) []nhi.Decision {
+	t := s.convene(time.Now())
+	out := make([]nhi.Decision, len(questions))
+	for i := range questions {
+		out[i], _ = t.judge(&questions[i])
+	}
+	return out
+}
+
+// decide answers q and applies the mode of the point.
+func (t *sitting) decide(q *nhi.Question) nhi.Decision {
+	d, stands := t.judge(q)
+	d.ID, d.At = newDecisionID(t.now), t.now
+	if stands != nil {
+		applyMode(stands, q, &d)
+	}
+	return d
+}
+
+// judge finds what policy says to q. It turns a panic into a denial, which
+// stands on nothing.
+func (t *sitting) judge(q *nhi.Question) (d nhi.Decision, stands *Standing) {
+	defer func() {
+		if recover() != nil {
+			// What was thrown may hold anything, so it is not shown.
+			t.service.panics.Add(1)
+			d = nhi.Decision{Outcome: nhi.Deny, Point: q.Point, Identity: q.Subject.Identity, Generation: t.facts.Generation()}
+			d.Reasons = []nhi.Reason{reason("internal-error", "Something went wrong while deciding, so it is denied.")}
+			stands = nil
+		}
+	}()
+	sanitise(q, t.now)
+	known := t.know(q)
+	ruling := t.rule(q)
+	return describe(q, &known, &ruling), &known
+}
+
+// know fills in q.Known from the facts, the identity's page, and geography.
+func (t *sitting) know(q *nhi.Question) Standing {
+	c := &t.service.c
+	stands := t.facts.Know(q, t.now)
+	k := &q.Known
+	k.Purpose = purpose(q)
+	var place geo.Place
+	if c.Places != nil && q.Address.IsValid() {
+		if t.address != q.Address {
+			t.address, t.place = q.Address, c.Places.Lookup(q.Address)
+		}
+		place = t.place
+		k.Country, k.ASN, k.Network = place.Country, place.ASN, place.Organization
+	}
+	if t.family == "" || t.agent != q.Agent {
+		t.agent, t.family = q.Agent, useragent.Family(q.Agent)
+	}
+	k.AgentFamily = t.family
+	k.Interactive = useragent.Human(k.AgentFamily)
+	if c.Behaviour != nil && k.Identity {
+		var page *surprise.Page
+		if c.Pages != nil {
+			page = c.Pages.Page(q.Subject.Identity)
+		}
+		c.Behaviour.Assess(q, page, place)
+	}
+	return stands
+}
+
+// rule asks policy and adds what policy cannot judge.
+func (t *sitting) rule(q *nhi.Question) nhi.Ruling {
+	if q.Action == "" && q.Resource == "" {
+		return refusal("route-none", "No route leads from this request to a resource, so it is denied.")
+	}
+	if !q.Action.Valid() {
+		return refusal("action-unknown", "The request has no action that is known, so it is denied.")
+	}
+	if q.Resource == "" {
+		return refusal("resource-none", "The request names no resource, so it is denied.")
+	}
+	ruling := t.policies.Evaluate(q)
+	if ruling.Errors > 0 {
+		t.service.errors.Add(int64(ruling.Errors))
+	}
+	switch ruling.Outcome {
+	case nhi.Allow, nhi.StepUp, nhi.Deny:
+	default:
+		ruling.Outcome = nhi.Deny
+		ruling.Reasons = append(ruling.Reasons, reason("outcome-unknown", "Policy gave an answer that is not known, so it is denied."))
+	}
+	if ruling.Outcome != nhi.Deny && dead(&q.Known) {
+		ruling.Outcome = nhi.Deny
+		ruling.Reasons = append(ruling.Reasons, reason("dead", "The credential, token or identity is suspended, revoked, expired or quarantined."))
+	}
+	if ruling.Outcome != nhi.Deny && q.Known.FactsAge > t.settings.MaxFactsAge && q.Known.Sensitivity >= staleSensitivity {
+		ruling.Outcome = nhi.Deny
+		ruling.Reasons = append(ruling.Reasons, reason("facts-stale", "What is known is too old to allow access to a sensitive resource."))
+	}
+	return ruling
+}
+
+// together is how many allows of one sitting wait for the journal at a time.
+// The journal syncs those that wait together once.
+const together = 64
+
+// recordAll puts decisions on record. The allows that must be durable first
+// wait together; each that fails becomes a denial.
+func (s *Service) recordAll(ctx context.Context, decisions []nhi.Decision) {
+	var first []*nhi.Decision
+	for i := range decisions {
+		if d := &decisions[i]; d.Outcome == nhi.Allow && s.logFirst(d) {
+			first = append(first, d)
+		} else {
+			s.c.Log.Add(d)
+		}
+	}
+	var next atomic.Int64
+	var waiting sync.WaitGroup
+	for range min(len(first), together) {
+		waiting.Go(func() {
+			for i := next.Add(1); i <= int64(len(first)); i = next.Add(1) {
+				s.record(ctx, first[i-1])
+			}
+		})
+	}
+	waiting.Wait()
+}
