@@ -76,6 +76,8 @@ type proof struct {
 	OK bool `json:"ok"`
 	audit.Report
 	Fault *fault `json:"fault,omitempty"`
+	// Decisions is their journal; nil when only an audit log was verified.
+	Decisions *decided `json:"decisions,omitempty"`
 }
 
 type fault struct {
@@ -85,20 +87,36 @@ type fault struct {
 	Reason string `json:"reason"`
 }
 
-var proofColumns = append(output.Columns[proof]("intact=ok entries checkpoints proven_up_to=signed not_yet_signed=unsigned signed_at=last.at | key=last.key_id"), output.Column[proof]{
-	Head: "FAULT", Wide: true, Of: func(p proof) string {
-		if p.Fault == nil {
-			return ""
+// String is one line for a person.
+func (f *fault) String() string {
+	switch {
+	case f == nil:
+		return ""
+	case f.Until > f.Seq:
+		return fmt.Sprintf("records %d to %d: %s: %s", f.Seq, f.Until, f.Kind, f.Reason)
+	}
+	return fmt.Sprintf("record %d: %s: %s", f.Seq, f.Kind, f.Reason)
+}
+
+var (
+	proofColumns = append(append([]output.Column[proof]{{Head: "INTACT", Of: func(p proof) string {
+		if p.Fault != nil { // ok speaks of the decisions as well
+			return "no"
 		}
-		return fmt.Sprintf("record %d: %s: %s", p.Fault.Seq, p.Fault.Kind, p.Fault.Reason)
-	},
-})
+		return "yes"
+	}}}, output.Columns[proof]("entries checkpoints proven_up_to=signed not_yet_signed=unsigned signed_at=last.at | key=last.key_id")...), output.Column[proof]{
+		Head: "FAULT", Wide: true, Of: func(p proof) string { return p.Fault.String() },
+	})
+	decidedColumns = append(output.Columns[decided]("decisions_intact=ok decisions from until | first last"), output.Column[decided]{
+		Head: "FAULT", Wide: true, Of: func(d decided) string { return d.Fault.String() },
+	})
+)
 
 func (a *app) auditVerify() *cobra.Command {
 	var data, against, key string
 	return a.Command(command.Verb{
-		Use: "verify [FOLDER]", Short: "Prove that the audit log was not changed, without a server",
-		Long: "Check every record of an audit log, the chain of their hashes and every signature. The folder is\n<data>/audit, or a copy of it; the server may run. Take --key and --against from somewhere that\nwhoever could write the folder could not: only then a log that was replaced as a whole, or cut\noff at its end, is seen. The exit status is 1 when the log is damaged.",
+		Use: "verify [FOLDER]", Short: "Prove that the audit log and the decisions were not changed, without a server",
+		Long: "Check every record of an audit log, the chain of their hashes and every signature. With --data\nevery recorded decision is checked as well: its checksum, the chain, the sequence, and that the\nserver itself removed what is no longer there. A FOLDER is an audit log alone, <data>/audit or a\ncopy of it. The server may run. Take --key and --against from somewhere that\nwhoever could write the folder could not: only then a log that was replaced as a whole, or cut\noff at its end, is seen. Decisions carry no signature: that the\nlatest of them were cut off does not show. The exit status is 1 when something is damaged.",
 		Example: `
 muster audit verify --data /var/lib/muster
 muster audit verify --data /var/lib/muster --against checkpoint.json --key audit.pub
@@ -117,12 +135,12 @@ muster audit verify ./copy-of-audit -o json`,
 			case len(args) == 1 || data == "":
 				return command.Usagef("which log? Give --data DIR of the server, or the folder of the log")
 			}
-			return a.verify(ctx, k.Out, folder, against, key)
+			return a.verify(ctx, k, data, folder, against, key)
 		},
 	})
 }
 
-func (a *app) verify(ctx context.Context, o *output.Form, folder, against, key string) error {
+func (a *app) verify(ctx context.Context, k *command.Call, data, folder, against, key string) error {
 	if info, err := os.Stat(folder); err != nil {
 		return fmt.Errorf("verify: %w", err)
 	} else if !info.IsDir() {
@@ -144,23 +162,45 @@ func (a *app) verify(ctx context.Context, o *output.Form, folder, against, key s
 		}
 		kept = &c
 	}
-	return a.prove(ctx, o, folder, keys, kept)
+	var decisions *decided
+	if data != "" {
+		if decisions, err = verifyDecisions(ctx, data); err != nil {
+			return fmt.Errorf("verify: %w", err)
+		}
+	}
+	return a.prove(ctx, k, folder, keys, kept, decisions)
 }
 
-func (a *app) prove(ctx context.Context, o *output.Form, folder string, keys []crypto.PublicKey, kept *audit.Checkpoint) error {
+func (a *app) prove(ctx context.Context, k *command.Call, folder string, keys []crypto.PublicKey, kept *audit.Checkpoint, decisions *decided) error {
 	report, err := audit.Verify(ctx, folder, keys, kept)
-	p := proof{OK: err == nil, Report: report}
+	p := proof{OK: err == nil, Report: report, Decisions: decisions}
 	var bad *audit.Fault
 	if errors.As(err, &bad) {
 		p.Fault = &fault{Kind: string(bad.Kind), Seq: bad.Seq, Until: bad.Until, Reason: bad.Reason}
 	} else if err != nil {
 		return fmt.Errorf("verify %s: %w", folder, err)
 	}
-	if err := output.One(o, p, proofColumns); err != nil {
+	if decisions != nil && p.OK { // a damaged log is no witness
+		if err := decisions.compare(ctx, folder); err != nil {
+			return err
+		}
+	}
+	p.OK = p.OK && (decisions == nil || decisions.OK)
+	if err := output.One(k.Out, p, proofColumns); err != nil {
 		return err
 	}
+	if decisions != nil {
+		if err := more(k, []decided{*decisions}, decidedColumns); err != nil {
+			return err
+		}
+	}
 	if p.Fault != nil {
-		a.Say("%s is damaged: record %d: %s: %s", folder, bad.Seq, bad.Kind, output.Visible(bad.Reason))
+		a.Say("%s is damaged: %s", folder, output.Visible(p.Fault.String()))
+	}
+	if decisions != nil && decisions.Fault != nil {
+		a.Say("the journal of decisions is damaged: %s", output.Visible(decisions.Fault.String()))
+	}
+	if !p.OK {
 		return command.ErrFound
 	}
 	return nil
