@@ -29,7 +29,7 @@ import (
 )
 
 func (a *app) serve() *cobra.Command {
-	var data, file, listen, opsListen, publicURL, cert, key string
+	var data, file, listen, opsListen, envoy, publicURL, cert, key string
 	var renew bool
 	return a.Command(command.Verb{
 		Use: "serve --data DIR", Short: "Run the server",
@@ -45,6 +45,7 @@ muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
 			f.StringVar(&file, "config", "", "YAML `file` of settings")
 			f.StringVar(&listen, "listen", "", "`address` of console and API (default 127.0.0.1:8700)")
 			f.StringVar(&opsListen, "ops-listen", "", "`address` of health and metrics (default 127.0.0.1:8701)")
+			f.StringVar(&envoy, "ext-authz-listen", "", "`address` where Envoy asks by gRPC, or off (default "+config.DefaultExtAuthz+")")
 			f.StringVar(&publicURL, "public-url", "", "`URL` by which the world reaches the server")
 			f.StringVar(&cert, "tls-cert", "", "`file` of the TLS certificate, in PEM")
 			f.StringVar(&key, "tls-key", "", "`file` of its private key, in PEM")
@@ -52,7 +53,7 @@ muster serve --data /var/lib/muster --config /etc/muster.yaml --listen :443 \
 			command.Required(c, "data")
 		},
 		Run: func(ctx context.Context, _ *command.Call, _ []string) error {
-			flags := map[string]string{"listen": listen, "ops_listen": opsListen, "public_url": publicURL, "tls.cert": cert, "tls.key": key}
+			flags := map[string]string{"listen": listen, "ops_listen": opsListen, "ext_authz_listen": envoy, "public_url": publicURL, "tls.cert": cert, "tls.key": key}
 			read := func() (config.Config, error) { return configured(file, a.Std.Getenv, flags) }
 			cfg, err := read()
 			if err != nil {
@@ -106,6 +107,9 @@ func (a *app) runServer(ctx context.Context, set server.Settings) error {
 	}
 	a.Say("muster %s serves %s", a.Version, s.URL())
 	a.Say("health and metrics at %s", s.OpsURL())
+	if at := s.ExtAuthz(); at != "" {
+		a.Say("Envoy asks at %s", at)
+	}
 	a.Say("sign in: muster login --server %s --token-file %s", s.URL(), filepath.Join(set.Data, "admin.token"))
 	m := managerOf(a.Std.Getenv)
 	m.tell("READY=1\nSTATUS=serving " + s.URL())

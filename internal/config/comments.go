@@ -30,6 +30,7 @@ var comments = map[string]string{
 	"github.com/muster-id/muster/internal/config.Config.Access":                  "Access says how people sign in, and what they may do.",
 	"github.com/muster-id/muster/internal/config.Config.Decisions":               "Decisions say what a decision needs beside policies.",
 	"github.com/muster-id/muster/internal/config.Config.Environments":            "Environments say which accounts and names belong to which environment. The first rule that fits wins; what none fits is in class unknown. A reload applies to what is seen from then on.",
+	"github.com/muster-id/muster/internal/config.Config.ExtAuthzListen":          "ExtAuthzListen is the address where Envoy asks, by gRPC (ext_authz), or off. On this machine it is plain; anywhere else it has the certificate of the main listener.",
 	"github.com/muster-id/muster/internal/config.Config.Guards":                  "Guards are the rules that ship with Muster, before policies of your own.",
 	"github.com/muster-id/muster/internal/config.Config.JournalReserve":          "JournalReserve is the room that is kept for decisions on a full disk; a quarter of it is kept for the audit log as well.",
 	"github.com/muster-id/muster/internal/config.Config.Keys":                    "Keys say how the key file in the data folder is sealed.",

@@ -39,6 +39,10 @@ type Config struct {
 	// OpsListen is the address of health and metrics, on this machine only:
 	// they have no sign-in.
 	OpsListen string `yaml:"ops_listen" unit:"host:port" example:"127.0.0.1:9701"`
+	// ExtAuthzListen is the address where Envoy asks, by gRPC (ext_authz), or
+	// off. On this machine it is plain; anywhere else it has the certificate of
+	// the main listener.
+	ExtAuthzListen string `yaml:"ext_authz_listen" unit:"host:port" example:"0.0.0.0:8702"`
 	// PublicURL is how the world reaches the main listener. Empty: the address
 	// it listens on. Tokens name it as their issuer, so choose it once.
 	PublicURL string `yaml:"public_url" unit:"URL" example:"https://muster.example.com"`
@@ -175,11 +179,18 @@ func (r *Retention) check() error {
 	return nil
 }
 
+// Where Envoy asks when nobody says otherwise, and the word for nowhere.
+const (
+	DefaultExtAuthz = "127.0.0.1:8702"
+	Off             = "off"
+)
+
 // Default returns the configuration of a server without a file.
 func Default() Config {
 	return Config{
 		Listen:         "127.0.0.1:8700",
 		OpsListen:      "127.0.0.1:8701",
+		ExtAuthzListen: DefaultExtAuthz,
 		OwnerTags:      inventory.DefaultSettings().OwnerTags,
 		Guards:         policy.DefaultSettings(),
 		Decisions:      decision.Settings{}.WithDefaults(),
@@ -188,6 +199,9 @@ func Default() Config {
 		JournalReserve: 256 << 20,
 	}
 }
+
+// ServesEnvoy reports whether there is to be a listener for ext_authz.
+func (c *Config) ServesEnvoy() bool { return c.ExtAuthzListen != "" && c.ExtAuthzListen != Off }
 
 // Load reads the file at path over the defaults and checks it. An empty path
 // returns the defaults. Names of files inside are relative to the file's folder.
@@ -285,7 +299,10 @@ func within(base, file string) string {
 
 // Check returns an error wrapping nhi.ErrInvalid that names the setting.
 func (c *Config) Check() error {
-	for _, l := range []struct{ name, value string }{{"listen", c.Listen}, {"ops_listen", c.OpsListen}} {
+	for _, l := range []struct{ name, value string }{{"listen", c.Listen}, {"ops_listen", c.OpsListen}, {"ext_authz_listen", c.ExtAuthzListen}} {
+		if l.name == "ext_authz_listen" && !c.ServesEnvoy() {
+			continue
+		}
 		if _, _, err := net.SplitHostPort(l.value); err != nil {
 			return nhi.Invalidf("%s: %q is not host:port", l.name, l.value)
 		}
@@ -299,10 +316,13 @@ func (c *Config) Check() error {
 	if err := c.Store.Check(); err != nil {
 		return err
 	}
-	if !c.TLS.On() && !loopback(c.Listen) {
+	if !c.TLS.On() && !Loopback(c.Listen) {
 		return nhi.Invalidf("listen: %s is reachable from elsewhere; give tls.cert and tls.key, or tls.acme, or listen on 127.0.0.1", c.Listen)
 	}
-	if !loopback(c.OpsListen) {
+	if c.ServesEnvoy() && !c.TLS.On() && !Loopback(c.ExtAuthzListen) {
+		return nhi.Invalidf("ext_authz_listen: %s is reachable from elsewhere; give tls.cert and tls.key, or tls.acme, or listen on 127.0.0.1", c.ExtAuthzListen)
+	}
+	if !Loopback(c.OpsListen) {
 		return nhi.Invalidf("ops_listen: %s: health and metrics have no sign-in; listen on 127.0.0.1", c.OpsListen)
 	}
 	if c.PublicURL != "" {
@@ -310,7 +330,7 @@ func (c *Config) Check() error {
 		if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
 			return nhi.Invalidf("public_url: want a URL like https://muster.example.com, without user, path, query or fragment")
 		}
-		if u.Scheme == "http" && !loopback(net.JoinHostPort(u.Hostname(), "0")) {
+		if u.Scheme == "http" && !Loopback(net.JoinHostPort(u.Hostname(), "0")) {
 			return nhi.Invalidf("public_url: %s: plain HTTP is for loopback only", c.PublicURL)
 		}
 	}
@@ -383,8 +403,8 @@ func (c *Config) checkNotify() error {
 	return nil
 }
 
-// loopback reports whether only this machine can reach a listener.
-func loopback(hostport string) bool {
+// Loopback reports whether only this machine can reach a listener.
+func Loopback(hostport string) bool {
 	host, _, err := net.SplitHostPort(hostport)
 	if err != nil {
 		return false

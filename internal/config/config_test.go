@@ -19,6 +19,8 @@ func TestABadFileNamesTheLineOrTheSetting(t *testing.T) {
 		{"misspelt key", "listen: 127.0.0.1:1\ngards: {}\n", `muster.yaml:2:1: there is no setting "gards"; did you mean "guards"?`},
 		{"number out of range", "guards: {risk_deny: 101}\n", "risk_deny is 101, want 0 to 100"},
 		{"open to the world without TLS", "listen: 0.0.0.0:8700\n", "listen: 0.0.0.0:8700 is reachable from elsewhere"},
+		{"Envoy asks from elsewhere without TLS", "ext_authz_listen: 0.0.0.0:8702\n", "ext_authz_listen: 0.0.0.0:8702 is reachable from elsewhere"},
+		{"Envoy asks nowhere", "ext_authz_listen: 'no'\n", `ext_authz_listen: "no" is not host:port`},
 		{"metrics open to the world", "ops_listen: 0.0.0.0:8701\n", "ops_listen"},
 		{"half a certificate", "tls: {cert: a.pem}\n", "belong together"},
 		{"receiver without a secret", "notify: [{name: ops, url: https://x.example/h}]\n", "secret_file"},

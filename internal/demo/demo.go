@@ -129,7 +129,7 @@ func Open(ctx context.Context, set StageSettings) (_ *Stage, err error) {
 // serve starts the server.
 func (s *Stage) serve(ctx context.Context, set *StageSettings) error {
 	cfg := config.Default()
-	cfg.Listen, cfg.OpsListen = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Listen, cfg.OpsListen, cfg.ExtAuthzListen = "127.0.0.1:0", "127.0.0.1:0", config.Off
 	if set.Listen != "" {
 		cfg.Listen = set.Listen
 	}

@@ -25,7 +25,7 @@ import (
 func refuse(t *testing.T, data string, edit ...func(*config.Config)) error {
 	t.Helper()
 	cfg := config.Default()
-	cfg.Listen, cfg.OpsListen, cfg.JournalReserve = "127.0.0.1:0", "127.0.0.1:0", 1<<20
+	cfg.Listen, cfg.OpsListen, cfg.ExtAuthzListen, cfg.JournalReserve = "127.0.0.1:0", "127.0.0.1:0", config.Off, 1<<20
 	for _, e := range edit {
 		e(&cfg)
 	}

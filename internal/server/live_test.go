@@ -36,7 +36,7 @@ func configurable(t *testing.T, text string) (*running, func(text string)) {
 		if err != nil {
 			return l.Config, err
 		}
-		l.Flags(map[string]string{"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0"})
+		l.Flags(map[string]string{"listen": "127.0.0.1:0", "ops_listen": "127.0.0.1:0", "ext_authz_listen": "off"})
 		return l.Config, l.Check()
 	}
 	again := make(chan os.Signal)

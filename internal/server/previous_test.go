@@ -59,7 +59,7 @@ func TestTheDataFolderOfThePreviousReleaseIsReadBack(t *testing.T) {
 	data := t.TempDir()
 	unpack(t, previous, data)
 	cfg := config.Default()
-	cfg.Listen, cfg.OpsListen, cfg.JournalReserve = "127.0.0.1:0", "127.0.0.1:0", 1<<20
+	cfg.Listen, cfg.OpsListen, cfg.ExtAuthzListen, cfg.JournalReserve = "127.0.0.1:0", "127.0.0.1:0", config.Off, 1<<20
 	r := startWith(t, data, func(s *Settings) { s.Config, s.RenewToken = cfg, true })
 	if g := r.db.Generation(); g < 18 {
 		t.Errorf("generation %d, the previous release left 18", g)

@@ -21,6 +21,7 @@ package server
 import (
 	"context"
 	"crypto"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,7 @@ import (
 	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/enforce/authzen"
+	"github.com/muster-id/muster/internal/enforce/extauthz"
 	"github.com/muster-id/muster/internal/enforce/forwardauth"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/geo"
@@ -67,6 +69,7 @@ import (
 	"github.com/muster-id/muster/internal/respond"
 	"github.com/muster-id/muster/internal/seal"
 	"github.com/muster-id/muster/internal/server/document"
+	"github.com/muster-id/muster/internal/server/envoy"
 	"github.com/muster-id/muster/internal/server/intake"
 	"github.com/muster-id/muster/internal/server/measure"
 	"github.com/muster-id/muster/internal/server/recall"
@@ -110,6 +113,7 @@ type Server struct {
 	url      string // public
 	listener net.Listener
 	ops      net.Listener
+	envoy    *envoy.Listener // nil: off
 
 	operating *http.Server // on ops
 	operated  chan error   // why it ended
@@ -191,6 +195,10 @@ func (s *Server) bind(ctx context.Context) error {
 	s.ops = o
 	s.onClose(func() error { return ignoreClosed(o.Close()) })
 	s.answer()
+	if s.envoy, err = envoy.Listen(ctx, &s.settings.Config); err != nil {
+		return err
+	}
+	s.onClose(func() error { return ignoreClosed(s.envoy.Close()) })
 	s.url = strings.TrimSuffix(s.settings.Config.PublicURL, "/")
 	if s.url == "" {
 		scheme := "http"
@@ -422,6 +430,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Log: slog.Default()})
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
+	s.answerEnvoy(extauthz.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Log: slog.Default()})
 	zen := authzen.New(authzen.Config{
 		Points: points, Decider: s.decider, Catalogue: view.Catalogue{Facts: s.facts}, Audit: acts, PublicURL: s.url,
 		PageKey: s.keys.Derive("search", 32), Log: slog.Default(),
@@ -483,6 +492,20 @@ func (s *Server) URL() string { return s.url }
 // OpsURL is where health and metrics are.
 func (s *Server) OpsURL() string { return "http://" + s.ops.Addr().String() }
 
+// ExtAuthz is the address where Envoy asks; empty when nobody is answered.
+func (s *Server) ExtAuthz() string { return s.envoy.Addr() }
+
+// answerEnvoy puts ext_authz on its listener, with the certificate of the main
+// one where others can reach it.
+func (s *Server) answerEnvoy(c extauthz.Config) {
+	var certificate *tls.Config
+	if s.certs != nil {
+		certificate = certs.Config(s.certs)
+	}
+	s.envoy.Answer(extauthz.New(c), certificate)
+	s.health.Add(s.envoy.Check()...)
+}
+
 // geoAge is the age of the table of networks in seconds.
 func (s *Server) geoAge() float64 { return time.Since(s.table.Built()).Seconds() }
 
@@ -504,10 +527,15 @@ func (s *Server) Run(ctx context.Context) error {
 	s.probed.Store(&operations)
 	inner, cancel := context.WithCancel(s.settings.Tracing.With(context.WithoutCancel(ctx)))
 	defer cancel()
-	failed := make(chan error, 10)
+	failed := make(chan error, 16) // more than there are parts and listeners
 	var listening, working sync.WaitGroup
 	listening.Go(func() { failed <- s.serve(main) })
 	listening.Go(func() { failed <- <-s.operated })
+	listening.Go(func() {
+		if err := s.envoy.Serve(); err != nil {
+			failed <- err
+		}
+	})
 	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.router.Run, s.book.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
@@ -524,6 +552,7 @@ func (s *Server) Run(ctx context.Context) error {
 	stop, done := context.WithTimeout(context.WithoutCancel(ctx), shutdown)
 	defer done()
 	// What is not answered after a while is cut.
+	listening.Go(func() { s.envoy.Stop(stop) })
 	if err := main.Shutdown(stop); err != nil {
 		_ = main.Close()
 	}

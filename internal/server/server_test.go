@@ -31,7 +31,7 @@ type running struct {
 func start(t *testing.T, data string, edit ...func(*config.Config)) *running {
 	t.Helper()
 	cfg := config.Default()
-	cfg.Listen, cfg.OpsListen, cfg.JournalReserve = "127.0.0.1:0", "127.0.0.1:0", 1<<20
+	cfg.Listen, cfg.OpsListen, cfg.ExtAuthzListen, cfg.JournalReserve = "127.0.0.1:0", "127.0.0.1:0", config.Off, 1<<20
 	for _, e := range edit {
 		e(&cfg)
 	}
@@ -335,7 +335,7 @@ func TestASecondServerOnTheSameFolderIsRefusedByName(t *testing.T) {
 	data := t.TempDir()
 	start(t, data)
 	cfg := config.Default()
-	cfg.Listen, cfg.OpsListen = "127.0.0.1:0", "127.0.0.1:0"
+	cfg.Listen, cfg.OpsListen, cfg.ExtAuthzListen = "127.0.0.1:0", "127.0.0.1:0", config.Off
 	_, err := New(t.Context(), Settings{Data: data, Config: cfg})
 	if err == nil || !strings.Contains(err.Error(), data) {
 		t.Errorf("second server: %v, want a refusal that names %s", err, data)

@@ -46,7 +46,7 @@ export async function demo() {
 
 /** serve starts a server with its data in a folder. */
 export async function serve(data, more = ["--listen", "127.0.0.1:0"]) {
-  const server = await start(["serve", "--data", data, "--ops-listen", "127.0.0.1:0", ...more], /serves (https?:\/\/\S+)\n/);
+  const server = await start(["serve", "--data", data, "--ops-listen", "127.0.0.1:0", "--ext-authz-listen", "127.0.0.1:0", ...more], /serves (https?:\/\/\S+)\n/);
   return { url: server.match[1], stop: server.stop };
 }
 

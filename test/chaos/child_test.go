@@ -118,7 +118,7 @@ func (c *child) command(t *testing.T) *exec.Cmd {
 	t.Helper()
 	_, listen, _ := strings.Cut(c.url, "://")
 	_, ops, _ := strings.Cut(c.ops, "://")
-	cmd := exec.Command(muster, "serve", "--debug", "--data", c.data, "--config", c.configure(t), "--listen", listen, "--ops-listen", ops)
+	cmd := exec.Command(muster, "serve", "--debug", "--data", c.data, "--config", c.configure(t), "--listen", listen, "--ops-listen", ops, "--ext-authz-listen", "off")
 	if c.user != nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.user}
 		cmd.Dir = "/"

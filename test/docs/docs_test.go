@@ -343,6 +343,9 @@ func (p *page) serve(at, line string) {
 	if !strings.Contains(line, "--ops-listen") {
 		line += " --ops-listen " + p.ops
 	}
+	if !strings.Contains(line, "--ext-authz-listen") {
+		line += " --ext-authz-listen 127.0.0.1:0"
+	}
 	cmd := p.command(p.t.Context(), ". ./.env\nexec "+line)
 	p.log.Reset()
 	cmd.Stdout, cmd.Stderr = &p.log, &p.log

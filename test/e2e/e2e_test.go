@@ -124,7 +124,7 @@ const patience = 60 * time.Second
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, "serve DATA [ARGS...]")
 	data := ts.MkAbs(args[0])
-	line := append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"}, args[1:]...)
+	line := append([]string{"serve", "--data", data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--ext-authz-listen", "127.0.0.1:0"}, args[1:]...)
 	program, err := lookPath(ts, "muster")
 	ts.Check(err)
 	cmd := exec.Command(program, line...)

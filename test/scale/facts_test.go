@@ -198,7 +198,7 @@ func TestAServerAtScale(t *testing.T) {
 	start := func(what string) time.Duration {
 		at, used := time.Now(), cpu()
 		c := config.Default()
-		c.Listen, c.OpsListen = "127.0.0.1:0", "127.0.0.1:0"
+		c.Listen, c.OpsListen, c.ExtAuthzListen = "127.0.0.1:0", "127.0.0.1:0", config.Off
 		srv, err := server.New(t.Context(), server.Settings{Data: dir, Config: c, Version: "scale"})
 		if err != nil {
 			t.Fatal(err)

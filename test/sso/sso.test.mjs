@@ -70,7 +70,7 @@ before(async () => {
 `,
   );
   const opsPort = await freePort();
-  const args = ["serve", "--data", join(dir, "data"), "--listen", `127.0.0.1:${port}`, "--ops-listen", `127.0.0.1:${opsPort}`, "--config", join(dir, "muster.yaml")];
+  const args = ["serve", "--data", join(dir, "data"), "--listen", `127.0.0.1:${port}`, "--ops-listen", `127.0.0.1:${opsPort}`, "--ext-authz-listen", "off", "--config", join(dir, "muster.yaml")];
   muster = spawn(process.env.MUSTER, args, { stdio: ["ignore", "inherit", "inherit"] });
   for (let tries = 0; ; tries++) {
     const ready = await fetch(`http://127.0.0.1:${opsPort}/readyz`).then((r) => r.ok, () => false);

@@ -172,7 +172,11 @@ func (e *examination) health(ctx context.Context) bool {
 // ports looks whether a server could take its addresses. It is asked only when
 // no server answers on them.
 func (e *examination) ports(ctx context.Context) {
-	for key, address := range map[string]string{"listen": e.cfg.Listen, "ops_listen": e.cfg.OpsListen} {
+	addresses := map[string]string{"listen": e.cfg.Listen, "ops_listen": e.cfg.OpsListen}
+	if e.cfg.ServesEnvoy() {
+		addresses["ext_authz_listen"] = e.cfg.ExtAuthzListen
+	}
+	for key, address := range addresses {
 		var lc net.ListenConfig
 		l, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {

@@ -86,7 +86,7 @@ func install(t *testing.T, text string) (data, file string) {
 		t.Fatal(err)
 	}
 	file = filepath.Join(t.TempDir(), "muster.yaml")
-	base := fmt.Sprintf("listen: %s\nops_listen: %s\nenvironments: [{name: p, class: production, accounts: ['1']}]\n", free(t), free(t))
+	base := fmt.Sprintf("listen: %s\nops_listen: %s\next_authz_listen: off\nenvironments: [{name: p, class: production, accounts: ['1']}]\n", free(t), free(t))
 	if err := os.WriteFile(file, []byte(base+text), 0o600); err != nil {
 		t.Fatal(err)
 	}
