@@ -241,6 +241,22 @@ func TestJurisdiction(t *testing.T) {
 	}
 }
 
+// countries are the 249 codes of ISO 3166-1 alpha-2.
+var countries = func() map[string]bool {
+	m := map[string]bool{}
+	for code := range strings.FieldsSeq(`
+		AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ
+		CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO FR
+		GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT
+		JE JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY
+		MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM
+		PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ
+		TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW`) {
+		m[code] = true
+	}
+	return m
+}()
+
 func TestRegionsAreSortedAndPlausible(t *testing.T) {
 	seen := map[string]string{}
 	for provider, table := range regions {
@@ -250,6 +266,9 @@ func TestRegionsAreSortedAndPlausible(t *testing.T) {
 		for _, r := range Regions(provider) {
 			if r.Provider != provider || len(r.Country) != 2 || r.City == "" || r.Lon < -180 || r.Lon > 180 || r.Lat < -60 || r.Lat > 70 {
 				t.Errorf("implausible region %+v", r)
+			}
+			if !countries[r.Country] {
+				t.Errorf("%q is no country of ISO 3166-1: %+v", r.Country, r)
 			}
 			if r.Jurisdiction() == "" {
 				t.Errorf("no law is known of %+v", r)
@@ -284,6 +303,9 @@ func TestWhereARegionStands(t *testing.T) {
 		{"azure", "westus2", "US", "US-STATE"},
 		{"azure", "canadaeast", "CA", "LAW-25"},
 		{"azure", "uksouth", "GB", "UK-GDPR"},
+		{"azure", "Denmark East", "DK", "GDPR"},
+		{"azure", "indiasouthcentral", "IN", "DPDP"},
+		{"gcp", "asia-southeast3-a", "TH", "TH-PDPA"},
 		{"", "europe-west4", "NL", "GDPR"},
 		{"", "eastus", "US", "VCDPA"},
 		// What is not in a table is not known, whatever its name looks like.

@@ -5,7 +5,7 @@ package geo
 // https://learn.microsoft.com/azure/reliability/regions-list, of the clouds apart
 // https://learn.microsoft.com/azure/china/overview-datacenter and
 // https://learn.microsoft.com/azure/azure-government/documentation-government-welcome, read
-// in November 2026. Where Microsoft names only a state or province, the
+// in November 2026; the first in its state of 23 September 2026. Where Microsoft names only a state or province, the
 // coordinates are those of its largest city. A region whose place is not
 // published is not here.
 var azure = []Region{
@@ -27,6 +27,7 @@ var azure = []Region{
 	{"azure", "chinanorth", "CN", "", "Beijing", 116.41, 39.90},
 	{"azure", "chinanorth2", "CN", "", "Beijing", 116.41, 39.90},
 	{"azure", "chinanorth3", "CN", "", "Hebei", 114.48, 38.04},
+	{"azure", "denmarkeast", "DK", "", "Copenhagen", 12.57, 55.68},
 	{"azure", "eastasia", "HK", "", "Hong Kong", 114.17, 22.32},
 	{"azure", "eastus", "US", "US-VA", "Virginia", -78.39, 36.67},
 	{"azure", "eastus2", "US", "US-VA", "Virginia", -78.39, 36.67},
@@ -34,6 +35,7 @@ var azure = []Region{
 	{"azure", "francesouth", "FR", "", "Marseille", 5.37, 43.30},
 	{"azure", "germanynorth", "DE", "", "Berlin", 13.40, 52.52},
 	{"azure", "germanywestcentral", "DE", "", "Frankfurt", 8.68, 50.11},
+	{"azure", "indiasouthcentral", "IN", "", "Hyderabad", 78.49, 17.39},
 	{"azure", "indonesiacentral", "ID", "", "Jakarta", 106.85, -6.21},
 	{"azure", "israelcentral", "IL", "", "Israel", 34.78, 32.08},
 	{"azure", "italynorth", "IT", "", "Milan", 9.19, 45.46},

@@ -2,8 +2,9 @@ package geo
 
 // gcp are the regions of Google Cloud, sorted by code; a test insists. The
 // codes and places are those of https://cloud.google.com/compute/docs/regions-zones
-// and https://cloud.google.com/about/locations, read in November 2026. A multi-region, such as
-// "eu" or "nam4", stands in several places and is not here.
+// and https://cloud.google.com/about/locations, read in November 2026, and of
+// Bangkok https://cloud.google.com/alloydb/docs/release-notes (20 January 2026). A
+// multi-region, such as "eu" or "nam4", stands in several places and is not here.
 var gcp = []Region{
 	{"gcp", "africa-south1", "ZA", "", "Johannesburg", 28.05, -26.20},
 	{"gcp", "asia-east1", "TW", "", "Changhua County", 120.54, 24.05},
@@ -15,6 +16,7 @@ var gcp = []Region{
 	{"gcp", "asia-south2", "IN", "", "Delhi", 77.21, 28.61},
 	{"gcp", "asia-southeast1", "SG", "", "Jurong West", 103.71, 1.34},
 	{"gcp", "asia-southeast2", "ID", "", "Jakarta", 106.85, -6.21},
+	{"gcp", "asia-southeast3", "TH", "", "Bangkok", 100.50, 13.76},
 	{"gcp", "australia-southeast1", "AU", "", "Sydney", 151.21, -33.87},
 	{"gcp", "australia-southeast2", "AU", "", "Melbourne", 144.96, -37.81},
 	{"gcp", "europe-central2", "PL", "", "Warsaw", 21.01, 52.23},
