@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -287,4 +288,37 @@ func TestAPartThatIsCutOffIsRefused(t *testing.T) {
 			t.Fatalf("%d of its %d bytes were accepted", n, len(part.Data))
 		}
 	}
+}
+
+// The disk fails, or somebody cuts the file off, under a server that learns and
+// decides.
+func TestAFileThatIsCutUnderALearnerIsNoCrash(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("pages are mapped on Linux only, and this is " + runtime.GOOS)
+	}
+	dir := t.TempDir()
+	l, folder := open(t, dir, Settings{Places: world})
+	play(l, 0, history)
+	save(t, l, folder)
+	known := l.Stats().Pages
+	if err := os.Truncate(filepath.Join(dir, pages.PagesTable), 0); err != nil {
+		t.Fatal(err)
+	}
+	if l.Page(key) != nil {
+		t.Error("a page was read from nowhere")
+	}
+	score, _ := l.Observe(thief(history), true)
+	if score.Established {
+		t.Error("an event was judged by a page that is lost")
+	}
+	play(l, history+1, history+100)
+	l.Explain(key, score)
+	l.Confirm(key)
+	l.mu.Lock()
+	l.comparePeers()
+	l.mu.Unlock()
+	if s := l.Stats(); s.Damaged != known || s.Pages != known {
+		t.Errorf("%+v, want that all %d pages are lost", s, known)
+	}
+	save(t, l, folder)
 }

@@ -3,6 +3,7 @@ package decision
 import (
 	"context"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -93,8 +94,10 @@ func (t *sitting) decide(q *nhi.Question) nhi.Decision {
 }
 
 // judge finds what policy says to q. It turns a panic into a denial, which
-// stands on nothing.
+// stands on nothing, and a fault: pages lie in a mapped file, and the disk may fail
+// just when one is read.
 func (t *sitting) judge(q *nhi.Question) (d nhi.Decision, stands *Standing) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
 			// What was thrown may hold anything, so it is not shown.

@@ -135,7 +135,9 @@ func Open(folder *checkpoint.Folder, state *checkpoint.State) (*Book, error) {
 	delta := state.Deltas[PagesTable]
 	for i, place := range delta.Places {
 		c, at := b.at(Slot(place))
-		c.pages[at].SetRaw(delta.Rows[i*surprise.PageSize:])
+		if err := fill(&c.pages[at], delta.Rows[i*surprise.PageSize:]); err != nil {
+			return nil, fmt.Errorf("open the table %s: %w", PagesTable, err)
+		}
 		if c.state[at].Load()&used != 0 {
 			c.state[at].Or(verified)
 		}
@@ -221,15 +223,39 @@ func (b *Book) Group(s Slot) uint32 {
 }
 
 // Page returns the page of a slot, nil when it is damaged and nothing was
-// learned since. Anybody may call it, and score against the page; only the
-// writer may write to it, after [Book.Write]. It does not block, but the first
-// look at a page may wait for the disk.
+// learned since, or cannot be read. Anybody may call it, and score against the
+// page; only the writer may write to it, after [Book.Write]. It does not block, but
+// a look at a page that nobody used for long may wait for the disk.
+//
+// It fetches the page if the system took its memory, so a disk that fails is seen
+// here. Use the page soon: should that memory be taken again meanwhile, a disk that
+// fails is a fault, see [debug.SetPanicOnFault].
 func (b *Book) Page(s Slot) *surprise.Page {
 	c, i := b.at(s)
-	if c.state[i].Load()&verified != 0 {
-		return &c.pages[i]
+	if c.state[i].Load()&verified == 0 {
+		return b.verify(c, i)
 	}
-	return b.verify(c, i)
+	if c.mapped {
+		if err := look(&c.pages[i]); err != nil {
+			b.lose(c, i, err)
+			return nil
+		}
+	}
+	return &c.pages[i]
+}
+
+// lose says that a page that was good cannot be read any more.
+func (b *Book) lose(c *chunk, i int, err error) {
+	for {
+		state := c.state[i].Load()
+		if state&verified == 0 { // somebody else was faster
+			return
+		}
+		if c.state[i].CompareAndSwap(state, state&^verified|lost) {
+			b.damage("the page of "+c.about[i].number.Text("nhi_"), err)
+			return
+		}
+	}
 }
 
 // verify compares a page with its sum. The writer may be faster and write to it
@@ -258,15 +284,49 @@ func (b *Book) verify(c *chunk, i int) *surprise.Page {
 	}
 }
 
-// check reads a page for the first time. A file that has become shorter, or a
-// disk that fails, is an error and no crash.
+// caught makes an error of a fault while mapped memory is read: the file has become
+// shorter, or the disk fails.
+func caught(err *error) {
+	if fault := recover(); fault != nil {
+		*err = fmt.Errorf("read a page: %v", fault)
+	}
+}
+
+// look fetches a page, which lies in one page of the system's as a whole.
+func look(p *surprise.Page) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer caught(&err)
+	p.Count()
+	return nil
+}
+
+// empty makes a page an empty one.
+func empty(p *surprise.Page) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer caught(&err)
+	p.CopyFrom(&surprise.Page{})
+	return nil
+}
+
+// fill makes a page what it was.
+func fill(p *surprise.Page, raw []byte) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer caught(&err)
+	p.SetRaw(raw)
+	return nil
+}
+
+// take appends a page to b.
+func take(p *surprise.Page, b []byte) (out []byte, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer caught(&err)
+	return p.AppendRaw(b), nil
+}
+
+// check reads a page for the first time.
 func check(p *surprise.Page, sum uint32) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if fault := recover(); fault != nil {
-			err = fmt.Errorf("read a page: %v", fault)
-		}
-	}()
+	defer caught(&err)
 	raw := p.AppendRaw(make([]byte, 0, surprise.PageSize))
 	if checkpoint.Sum(raw[8:]) != sum {
 		return fmt.Errorf("%w: the checksum of the page is wrong", checkpoint.ErrDamaged)
@@ -284,7 +344,9 @@ func (b *Book) Write(s Slot) (p *surprise.Page, anew bool) {
 			return nil, false
 		}
 		p, anew = &c.pages[i], true
-		p.CopyFrom(&surprise.Page{})
+		if empty(p) != nil {
+			return nil, false
+		}
 		c.about[i].note = Note{}
 		c.state[i].Or(verified)
 	}
@@ -339,23 +401,25 @@ func (b *Book) Number(s Slot) nhi.Number {
 }
 
 // Add gives an identity that has none an empty page. It fails when the Book has
-// Max pages. It is the writer's.
+// Max pages, or the file cannot be read. It is the writer's.
 func (b *Book) Add(n nhi.Number, group uint32) (Slot, error) {
-	var s Slot
-	if k := len(b.free); k > 0 {
-		s, b.free = b.free[k-1], b.free[:k-1]
-	} else {
-		if b.count == Max {
-			return 0, fmt.Errorf("there are %d pages already: %w", Max, nhi.ErrConflict)
-		}
-		if err := b.grow(b.count + 1); err != nil {
-			return 0, err
-		}
-		s = Slot(b.count)
-		b.count++
+	k, s := len(b.free), Slot(b.count)
+	if k > 0 {
+		s = b.free[k-1]
+	} else if b.count == Max {
+		return 0, fmt.Errorf("there are %d pages already: %w", Max, nhi.ErrConflict)
+	} else if err := b.grow(b.count + 1); err != nil {
+		return 0, err
 	}
 	c, i := b.at(s)
-	c.pages[i].CopyFrom(&surprise.Page{})
+	if err := empty(&c.pages[i]); err != nil {
+		return 0, err
+	}
+	if k > 0 {
+		b.free = b.free[:k-1]
+	} else {
+		b.count++
+	}
 	c.state[i].Store(verified | c.state[i].Load()&dirty)
 	b.touch(s)
 	b.settle(s, about{number: n, group: group})

@@ -234,6 +234,75 @@ func TestAPageBeyondTheEndOfItsFileIsNoCrash(t *testing.T) {
 	}
 }
 
+// A page that was read before is read again when the system took its memory.
+func TestAFileThatIsCutUnderPagesInUseIsNoCrash(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("pages are mapped on Linux only, and this is " + runtime.GOOS)
+	}
+	dir := t.TempDir()
+	b, folder := mustOpen(t, dir)
+	for n := range 100 {
+		learn(t, b, n, 1)
+	}
+	mustSave(t, b, folder)
+	learn(t, b, 42, 2) // a copy in memory, which goes with the file
+	for n := range 100 {
+		if slot, _ := b.Find(number(n)); b.Page(slot) == nil {
+			t.Fatalf("page %d cannot be read before anything happened", n)
+		}
+	}
+	if err := os.Truncate(filepath.Join(dir, PagesTable), 0); err != nil {
+		t.Fatal(err)
+	}
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for n := range 100 {
+				slot, _ := b.Find(number(n))
+				if b.Page(slot) != nil {
+					t.Errorf("page %d was read from nowhere", n)
+				}
+			}
+		})
+	}
+	readers.Wait()
+	if n := b.Damaged(); n != 100 {
+		t.Errorf("%d pages were told to be lost, want 100", n)
+	}
+	lost, _ := b.Find(number(42))
+	if p, _ := b.Write(lost); p != nil {
+		t.Error("a page that is lost can be written to")
+	}
+	if _, err := b.Add(number(500), 0); err == nil || b.Len() != 100 {
+		t.Errorf("a page was made where there is no file, %d altogether", b.Len())
+	}
+	if n := b.Snapshot(nil).Len(); n != 0 {
+		t.Errorf("%d pages are to be saved, and all are lost", n)
+	}
+}
+
+func TestAFileThatIsCutBeforeASaveIsNoCrash(t *testing.T) {
+	dir := t.TempDir()
+	b, folder := mustOpen(t, dir)
+	for n := range 100 {
+		learn(t, b, n, 1)
+	}
+	mustSave(t, b, folder)
+	for n := range 10 {
+		learn(t, b, n, 2)
+	}
+	if err := os.Truncate(filepath.Join(dir, PagesTable), 0); err != nil {
+		t.Fatal(err)
+	}
+	s := b.Snapshot(nil)
+	if got, want := s.Len(), 10-b.Damaged(); got != want { // where pages are mapped all are lost
+		t.Errorf("%d pages are to be saved, want %d", got, want)
+	}
+	if err := folder.Commit(nil, s.Deltas(folder)); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // spoil changes the table of slots.
 func spoil(t *testing.T, dir string, change func([]byte)) {
 	t.Helper()
@@ -434,6 +503,21 @@ func TestTheHeapHoldsLittleForEachPage(t *testing.T) {
 		t.Errorf("%d bytes of heap for each page, at most 128 are meant", held)
 	}
 	runtime.KeepAlive(b)
+}
+
+func BenchmarkFindMapped(b *testing.B) {
+	book, _ := mustOpen(b, b.TempDir())
+	for n := range 10_000 {
+		if _, err := book.Add(number(n), 0); err != nil {
+			b.Fatal(err)
+		}
+	}
+	id := nhi.IdentityID("aws", "1", "7777")
+	b.ReportAllocs()
+	for b.Loop() {
+		slot, _ := book.Find(id.Number())
+		book.Page(slot)
+	}
 }
 
 func BenchmarkFind(b *testing.B) {

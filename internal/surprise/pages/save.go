@@ -39,9 +39,14 @@ func (b *Book) Snapshot(room *Snapshot) *Snapshot {
 	slices.Sort(b.changed)
 	for _, slot := range b.changed {
 		c, at := b.at(slot)
-		s.places, s.slots = append(s.places, uint32(slot)), append(s.slots, c.about[at])
-		s.used = append(s.used, c.state[at].And(^uint32(dirty))&used != 0)
-		s.pages = c.pages[at].AppendRaw(s.pages)
+		state := c.state[at].And(^uint32(dirty))
+		raw, err := take(&c.pages[at], s.pages)
+		if err != nil { // the file was cut, and the copy in memory went with it
+			b.lose(c, at, err)
+			continue
+		}
+		s.places, s.slots, s.pages = append(s.places, uint32(slot)), append(s.slots, c.about[at]), raw
+		s.used = append(s.used, state&used != 0)
 	}
 	b.changed = b.changed[:0]
 	return s
