@@ -139,7 +139,7 @@ func (e *examination) configuration() {
 		return
 	}
 	for _, p := range problems {
-		e.tell("configuration", p.Where()+": "+p.What, "mend it; muster config explain KEY says what a key means")
+		e.tell("configuration", p.Where()+": "+p.What, "mend that place; muster config explain KEY says what a key takes, muster config check looks again")
 	}
 }
 
@@ -180,7 +180,7 @@ func (e *examination) ports(ctx context.Context) {
 		var lc net.ListenConfig
 		l, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {
-			e.tell("ports", fmt.Sprintf("%s: %s cannot be used: %v", key, address, reason(err)), "stop what uses it, or choose another address for "+key)
+			e.tell("ports", fmt.Sprintf("%s: %s cannot be used: %v", key, address, reason(err)), "ss -ltnp shows which program has it: stop that, or set "+key+" to another address in the configuration file")
 			continue
 		}
 		_ = l.Close()
@@ -203,7 +203,7 @@ func (e *examination) publicURL(ctx context.Context) {
 	}
 	res, err := e.http.Do(req)
 	if err != nil {
-		cure := "see name service, firewall and proxy; the address must lead to listen (" + e.cfg.Listen + ")"
+		cure := "see whether the name resolves, and whether firewall and proxy let callers through to this server, which listens on " + e.cfg.Listen + " (listen)"
 		if _, bad := err.(*url.Error).Err.(*tls.CertificateVerificationError); bad {
 			cure = "give the server a certificate for " + u.Hostname() + " from an authority that callers know"
 		}
@@ -244,32 +244,32 @@ const trial = 14 * 24 * time.Hour
 func (e *examination) server(ctx context.Context) {
 	var o client.Overview
 	if err := e.remote.Get(ctx, "/v1/overview", nil, &o); err != nil {
-		e.tell("server", fmt.Sprintf("%s: %v", e.remote.Address(), err), "see whether the server runs there and the token is alive")
+		e.tell("server", fmt.Sprintf("%s: %v", e.remote.Address(), err), "see whether a server runs there (--server, MUSTER_SERVER) and whether the token is alive and an administrator's")
 		return
 	}
 	if o.GeoStale {
-		e.tell("network data", "the server's table of networks is from "+o.GeoBuilt.Format(time.DateOnly), "update the server to a newer release")
+		e.tell("network data", "the server's table of networks is from "+o.GeoBuilt.Format(time.DateOnly)+": countries and networks of addresses may be wrong", "update the server to a newer release, which brings a newer table")
 	}
 	if o.Unlogged > 0 {
 		e.tell("journal", fmt.Sprintf("%d decisions could not be recorded", o.Unlogged), "see /readyz?verbose and the log of the server for why")
 	}
 	if o.Identities > 0 && o.Unowned*2 > o.Identities {
 		e.tell("owners", fmt.Sprintf("%d of %d identities have no owner", o.Unowned, o.Identities),
-			"tag them (muster config explain owner_tags), or name one: muster identity set-owner")
+			"muster identity list --unowned shows them; say who answers with muster identity set-owner ID OWNER, or tag them where they live (muster config explain owner_tags) and import again")
 	}
 	if o.Identities == 0 {
-		e.tell("inventory", "nothing is known yet", "import an inventory (muster inventory import) or connect a source (muster source add)")
+		e.tell("inventory", "nothing is known yet: there is no identity to protect", "import an inventory (muster inventory import aws --help) or connect a source of logs (muster source add --help)")
 	}
 	e.points(o.Points)
 	c, err := e.remote.Client()
 	if err != nil {
-		e.tell("sources", err.Error(), "use the token of an administrator")
+		e.tell("sources", err.Error(), "use the token of an administrator; muster token create NAME --role admin makes one")
 		return
 	}
 	var sources []client.Source
 	for v, err := range c.Sources(ctx, client.ListQuery{}) {
 		if err != nil {
-			e.tell("sources", err.Error(), "use the token of an administrator")
+			e.tell("sources", err.Error(), "use the token of an administrator; muster token create NAME --role admin makes one")
 			return
 		}
 		sources = append(sources, v)
@@ -279,7 +279,7 @@ func (e *examination) server(ctx context.Context) {
 
 func (e *examination) points(points []client.Point) {
 	if len(points) == 0 {
-		e.tell("points", "no enforcement point is enrolled: nothing is protected", "enrol one: muster point enroll NAME")
+		e.tell("points", "no enforcement point is enrolled: nothing is protected", "enrol one, and give its key to the proxy that shall ask: muster point enroll NAME")
 	}
 	for _, p := range points {
 		const see = "see the proxy in front of what it guards: does it ask this server, with the key of this point? If nothing is to go through it, disable it: muster point set "
@@ -292,7 +292,7 @@ func (e *examination) points(points []client.Point) {
 		}
 		if !p.Disabled && p.Mode == "observe" && e.now.Sub(p.Created) > trial {
 			e.tell("points", fmt.Sprintf("point %s has only observed for %d days", p.Name, int(e.now.Sub(p.Created).Hours()/24)),
-				"see what it would refuse, then: muster point set "+p.Name+" --mode enforce")
+				"see in the decisions what it would have refused (muster point list counts them), then: muster point set "+p.Name+" --mode enforce")
 		}
 	}
 }
@@ -303,12 +303,12 @@ func (e *examination) sources(sources []client.Source) {
 		switch {
 		case s.Disabled:
 		case s.Health.Error != "":
-			e.tell("sources", fmt.Sprintf("the last delivery of source %s was not taken in: %s", s.Name, s.Health.Error), "mend what it sends, and send it again")
+			e.tell("sources", fmt.Sprintf("the last delivery of source %s was not taken in: %s", s.Name, s.Health.Error), "mend what it sends as the error says, and send it again: nothing of that delivery was taken")
 		case e.now.Sub(s.Created) < quiet || e.now.Sub(s.Health.Since) < quiet:
 		case last == nil:
-			e.tell("sources", fmt.Sprintf("source %s has sent nothing since the server started", s.Name), "see its sender: is the key right, does it reach the server?")
+			e.tell("sources", fmt.Sprintf("source %s has sent nothing since the server started", s.Name), "look at what sends it: does it run, does it reach this server, has it the key of this source?")
 		case e.now.Sub(*last) > quiet:
-			e.tell("sources", fmt.Sprintf("source %s has been quiet for %v", s.Name, e.now.Sub(*last).Round(time.Hour)), "see its sender: is the key right, does it reach the server?")
+			e.tell("sources", fmt.Sprintf("source %s has been quiet for %v", s.Name, e.now.Sub(*last).Round(time.Hour)), "look at what sends it: does it run, does it reach this server, has it the key of this source?")
 		}
 	}
 }

@@ -147,6 +147,22 @@ func TestDoctorFindsEachMistakeOfAMachine(t *testing.T) {
 	}
 }
 
+// Whoever names only the folder must not be told to write what the file that
+// was not named may hold.
+func TestDoctorAsksForTheConfigurationThatWasNotNamed(t *testing.T) {
+	data, file := install(t, "")
+	if cure := cured(doctor(t, nil, "--data", data), "environments", "no configuration file was named"); !strings.Contains(cure, "--config FILE") {
+		t.Errorf("without --config the cure is %q", cure)
+	}
+	if found := doctor(t, nil, "--data", data, "--config", file); has(found, "environments", "") {
+		t.Errorf("with it: %+v", found)
+	}
+	must(t, os.WriteFile(file, nil, 0o600))
+	if cure := cured(doctor(t, nil, "--data", data, "--config", file), "environments", "no account is mapped"); !strings.Contains(cure, file) || strings.Contains(cure, "--config") {
+		t.Errorf("with a file that has no rules the cure is %q", cure)
+	}
+}
+
 func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {

@@ -29,13 +29,13 @@ func (e *examination) folder() {
 	info, err := os.Stat(e.data)
 	switch {
 	case err != nil:
-		e.tell(check, err.Error(), "name the folder that the server uses (--data)")
+		e.tell(check, err.Error(), "name the folder that the server uses: --data FOLDER; one that was never used is made by muster serve --data FOLDER")
 		return
 	case !info.IsDir():
-		e.tell(check, e.data+" is no folder", "name the folder that the server uses (--data)")
+		e.tell(check, e.data+" is no folder", "name the folder that the server uses: --data FOLDER")
 		return
 	case info.Mode().Perm()&0o077 != 0:
-		e.tell(check, fmt.Sprintf("%s is open to others (mode %04o)", e.data, info.Mode().Perm()), "chmod 700 "+e.data)
+		e.tell(check, fmt.Sprintf("%s is open to others (mode %04o): every account of this machine gets at what lies in it", e.data, info.Mode().Perm()), "chmod 700 "+e.data)
 	}
 	if owner, ok := info.Sys().(*syscall.Stat_t); ok && os.Getuid() != 0 && int(owner.Uid) != os.Getuid() {
 		e.tell(check, fmt.Sprintf("%s belongs to user %d, and you are %d", e.data, owner.Uid, os.Getuid()), "run server and doctor as the user that owns the folder, or chown it")
@@ -90,7 +90,7 @@ func (e *examination) clock() {
 		return nil
 	})
 	if ahead := newest.Sub(e.now); ahead > 5*time.Second {
-		e.tell("clock", fmt.Sprintf("%s was written %v in the future: the clock was set back", file, ahead.Round(time.Second)), "let one time service keep the clock (chronyc tracking, timedatectl)")
+		e.tell("clock", fmt.Sprintf("%s was written %v in the future: the clock was set back", file, ahead.Round(time.Second)), "let one time service keep the clock; chronyc tracking or timedatectl says which does, and how far it is off")
 	}
 }
 
@@ -105,7 +105,7 @@ func (e *examination) firstToken() {
 	}
 	if age := e.now.Sub(info.ModTime()); age < tokenLife {
 		e.tell("administrator token", fmt.Sprintf("the first administrator's token in %s is alive for %v more", path, (tokenLife-age).Round(time.Minute)),
-			"set up single sign-on, which ends it, or delete the file once you have signed in")
+			"delete the file once you have the token: whoever reads it is administrator; the first single sign-on ends the token at once (muster config explain access.sso)")
 	}
 }
 
@@ -115,19 +115,25 @@ const leastFiles = 8192
 func (e *examination) limits() {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil && uint64(files.Max) < leastFiles {
-		e.tell("limits", fmt.Sprintf("a process may open %d files only", files.Max), fmt.Sprintf("raise the limit to %d or more (LimitNOFILE= in systemd, ulimit -n)", leastFiles))
+		e.tell("limits", fmt.Sprintf("a process may open %d files only, and a busy server needs more: connections would be refused", files.Max), fmt.Sprintf("raise the limit to %d or more (LimitNOFILE= in systemd, ulimit -n)", leastFiles))
 	}
 }
 
 func (e *examination) networks() {
 	table, err := geo.Default()
 	if err == nil && table.Stale(e.now) {
-		e.tell("network data", "the table of networks of this program is from "+table.Built().Format(time.DateOnly), "update to a newer release")
+		e.tell("network data", "the table of networks of this program is from "+table.Built().Format(time.DateOnly)+": countries and networks of addresses may be wrong", "update to a newer release, which brings a newer table")
 	}
 }
 
 func (e *examination) environments() {
-	if len(e.cfg.Environments) == 0 {
-		e.tell("environments", "no account is mapped to an environment: nobody knows what is production", "write rules: muster config explain environments")
+	switch {
+	case len(e.cfg.Environments) > 0:
+	case e.file == "":
+		e.tell("environments", "no configuration file was named, and without one no account is mapped to an environment: nobody knows what is production",
+			"if the server has a file, name it: muster doctor --config FILE; if it has none, write one with environments (muster config explain environments) and start the server with --config FILE")
+	default:
+		e.tell("environments", "no account is mapped to an environment: nobody knows what is production",
+			"write rules under environments in "+e.file+"; muster config explain environments shows how")
 	}
 }
