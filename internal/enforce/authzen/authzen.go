@@ -133,7 +133,9 @@ func New(c Config) *Handler {
 	if err != nil {
 		panic("authzen: " + err.Error()) // strings always marshal
 	}
-	return &Handler{c: c, metadata: metadata, pages: newPager(c.PageKey), busy: make(chan struct{}, searches())}
+	return &Handler{
+		c: c, metadata: metadata, pages: newPager(c.PageKey), paces: paces{every: pagesASecond}, busy: make(chan struct{}, searches()),
+	}
 }
 
 // ServeHTTP answers one request. What is asked with another method or at

@@ -330,6 +330,8 @@ func searches() int { return max(1, runtime.GOMAXPROCS(0)/2) }
 // paces keeps each point to its number of pages. Points are enrolled, so there
 // are not many.
 type paces struct {
+	every rate.Limit // pages a second
+
 	mu sync.Mutex // guards of
 	of map[nhi.ID]*rate.Limiter
 }
@@ -343,7 +345,7 @@ func (p *paces) take(point nhi.ID, now time.Time) time.Duration {
 		if p.of == nil {
 			p.of = map[nhi.ID]*rate.Limiter{}
 		}
-		limiter = rate.NewLimiter(pagesASecond, pagesAtOnce)
+		limiter = rate.NewLimiter(p.every, pagesAtOnce)
 		p.of[point] = limiter
 	}
 	if limiter.AllowN(now, 1) {
