@@ -66,6 +66,14 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
+// grown returns how much more heap there is than before.
+func grown(before uint64) uint64 {
+	if now := heap(); now > before {
+		return now - before
+	}
+	return 0
+}
+
 // resident is the memory of this process that lies in RAM, in bytes.
 func resident(t *testing.T) uint64 {
 	t.Helper()

@@ -60,6 +60,10 @@ func someEvent(n int, at time.Time) *nhi.Event {
 	}
 }
 
+// few are the bytes of heap that a Learner needs for nobody, and a little for what
+// lies about.
+const few = 8 << 20
+
 // saved saves, and keeps the longest time that learning waited for it.
 func saved(t *testing.T, l *learning.Learner, longest *learning.Save) {
 	t.Helper()
@@ -112,13 +116,13 @@ func TestPagesAtScale(t *testing.T) {
 		fmt.Fprintf(&text, "| %s | %s |\n", what, fmt.Sprintf(format, args...))
 	}
 	row("every identity acts once, saved on the way", "%v, %v of processor", time.Since(began).Round(10*time.Millisecond), (cpu() - used).Round(10*time.Millisecond))
-	held := heap() - before
+	held := grown(before)
 	size := on(t, data, pages.PagesTable)
 	row("pages, mapped", "%d MB", size>>20)
-	row("heap: index, slots, what detections remember", "%d MB, %d bytes an identity", held>>20, held/identities)
+	row("heap while everybody is active: index, slots, events seen, open windows", "%d MB, %d bytes an identity", held>>20, held/identities)
 	row("resident, mapped pages included", "%d MB", (resident(t)-resides)>>20)
-	if most := uint64(1000*identities + 64<<20); held > most {
-		t.Errorf("%d bytes of heap for %d identities", held, identities)
+	if most := uint64(175*identities + few); held > most { // with the facts below 700 MB
+		t.Errorf("%d bytes of heap for %d active identities, want at most %d", held, identities, most)
 	}
 	if size < surprise.PageSize*identities {
 		t.Errorf("%d bytes of pages", size)
@@ -163,9 +167,15 @@ func saveSome(t *testing.T, l *learning.Learner, row func(string, string, ...any
 // reopen measures a start, and the first look at pages after it.
 func reopen(t *testing.T, data string, want uint64, row func(string, string, ...any)) {
 	t.Helper()
+	before := heap()
 	began, used := time.Now(), cpu()
 	l := learner(t, data)
 	row("opened again", "%v, %v of processor", time.Since(began).Round(time.Millisecond), (cpu() - used).Round(time.Millisecond))
+	held := grown(before)
+	row("heap while everybody is quiet: index, slots, events seen", "%d MB, %d bytes an identity", held>>20, held/identities)
+	if most := uint64(110*identities + few); held > most {
+		t.Errorf("%d bytes of heap for %d quiet identities, want at most %d", held, identities, most)
+	}
 	const looks = 2000
 	used = cpu()
 	for i := range looks {
