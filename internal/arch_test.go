@@ -210,7 +210,7 @@ var vendors = map[string][]string{
 	"github.com/nats-io/":           {"stream/nats", "stream/nats/natstest"},
 	"github.com/cedar-policy/":      {"policy"},
 	"github.com/danielgtaylor/huma": {"api", "api/frame"},
-	"github.com/spf13/cobra":        {"cli", "cli/command", "cli/operate", "cli/people"},
+	"github.com/spf13/cobra":        {"cli", "cli/command", "cli/author", "cli/operate", "cli/people"},
 	"github.com/cloudflare/circl":   {"fingerprint"},
 	"github.com/go-jose/":           {"jose"},
 	"github.com/coreos/go-oidc":     {"access/oidc"},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster-id/muster/internal/cli/author"
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/cli/operate"
 	"github.com/muster-id/muster/internal/cli/people"
@@ -46,7 +47,7 @@ muster serve --data /var/lib/muster`)
 	}
 	in("start", "Start here:", a.demo(), a.scan(), a.replay(), a.serve(), a.login())
 	in("know", "Know and verify:", a.inventory(), a.identity(), a.credential(), a.source(), a.point(), a.search())
-	in("decide", "Decide and watch:", a.resource(), a.policy(), a.decide(), a.finding())
+	in("decide", "Decide and watch:", a.resource(), author.Policy(a.App), a.decide(), a.finding())
 	in("act", "Act and prove:", a.action(), a.audit())
 	in("people", "Who uses Muster itself:", people.Person(a.App), people.Token(a.App))
 	in("tool", "The tool itself:", operate.Config(a.App), operate.Backup(a.App), operate.Restore(a.App), operate.Doctor(a.App), operate.Version(a.App), a.man(root))

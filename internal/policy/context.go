@@ -124,7 +124,9 @@ func zonesOf(p *ast.Policy) (zones []zone, bad []string) {
 		}
 		at, err := loadZone(string(read.Value))
 		if err != nil {
-			bad = append(bad, err.Error())
+			if !slices.Contains(bad, err.Error()) {
+				bad = append(bad, err.Error())
+			}
 			return
 		}
 		zones = append(zones, zone{read.Value, at})

@@ -52,6 +52,7 @@ import (
 	"sync/atomic"
 
 	"github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -201,6 +202,10 @@ func digest(files map[string]string) string {
 	}
 	return hex.EncodeToString(h.Sum(nil))
 }
+
+// Quote writes a text as a literal of Cedar: whatever is in it, it ends where
+// the literal ends.
+func Quote(s string) string { return string(types.String(s).MarshalCedar()) }
 
 // A Holder keeps the set in force. Replacing it is atomic: a question is
 // answered wholly by the old set or wholly by the new one. The zero Holder

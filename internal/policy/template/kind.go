@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/policy"
 )
 
 // A Kind says how a parameter is written and what is meant by it.
@@ -84,9 +85,9 @@ type who struct{ name, environment string }
 func (w who) principal() string {
 	switch {
 	case w.environment != "":
-		return "in Environment::" + quote(w.environment)
+		return "in Environment::" + policy.Quote(w.environment)
 	case w.name != "":
-		return "in Identity::" + quote(w.name)
+		return "in Identity::" + policy.Quote(w.name)
 	}
 	return ""
 }
@@ -94,9 +95,9 @@ func (w who) principal() string {
 func (w who) resource() string {
 	switch {
 	case w.environment != "":
-		return "in Environment::" + quote(w.environment)
+		return "in Environment::" + policy.Quote(w.environment)
 	case w.name != "":
-		return "== Resource::" + quote(w.name)
+		return "== Resource::" + policy.Quote(w.name)
 	}
 	return ""
 }

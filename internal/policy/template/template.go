@@ -23,9 +23,8 @@ import (
 	"strings"
 	"text/template"
 
-	"github.com/cedar-policy/cedar-go/types"
-
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/policy"
 )
 
 // A Parameter is one thing that a template wants to know.
@@ -54,7 +53,7 @@ type values map[string]any
 var texts embed.FS
 
 var parsed = template.Must(template.New("").Funcs(template.FuncMap{
-	"quote": quote, "set": set, "ranges": ranges, "within": within, "terms": terms, "scoped": scoped, "before": before,
+	"quote": policy.Quote, "set": set, "ranges": ranges, "within": within, "terms": terms, "scoped": scoped, "before": before,
 	"inc": func(n int) int { return n + 1 },
 }).ParseFS(texts, "cedar/*.cedar"))
 
@@ -102,7 +101,7 @@ func (t *Template) Render(id string, given map[string]string) (string, error) {
 	if err := parsed.ExecuteTemplate(&out, t.Name+".cedar", v); err != nil {
 		return "", fmt.Errorf("render template %s: %w", t.Name, err)
 	}
-	return out.String(), nil
+	return strings.TrimSpace(out.String()) + "\n", nil
 }
 
 func (t *Template) names() []string {
@@ -142,16 +141,13 @@ func validID(id string) bool {
 	return id != "" && len(id) <= maxID
 }
 
-// quote writes a text as a Cedar literal.
-func quote(s string) string { return string(types.String(s).MarshalCedar()) }
-
 // set writes texts or numbers as a Cedar set.
 func set(of any) string {
 	var out []string
 	switch of := of.(type) {
 	case []string:
 		for _, s := range of {
-			out = append(out, quote(s))
+			out = append(out, policy.Quote(s))
 		}
 	case []int:
 		for _, n := range of {
@@ -165,7 +161,7 @@ func set(of any) string {
 func ranges(networks []string) string {
 	var out []string
 	for _, n := range networks {
-		out = append(out, "context.address.isInRange(ip("+quote(n)+"))")
+		out = append(out, "context.address.isInRange(ip("+policy.Quote(n)+"))")
 	}
 	return strings.Join(out, " || ")
 }
@@ -189,7 +185,7 @@ func before(day string) string {
 	if day == "" {
 		return ""
 	}
-	return "context.now < datetime(" + quote(day) + ")"
+	return "context.now < datetime(" + policy.Quote(day) + ")"
 }
 
 // scoped is true when the resource is one of those named, or in one of the
