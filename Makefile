@@ -10,7 +10,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 LDFLAGS := -s -w -X main.version=$(VERSION)
 BIN     := bin/muster
 WEB     := $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
-SOURCES := $(shell find cmd internal client -name '*.go' -not -name '*_test.go' 2>/dev/null) $(shell find internal -type f \( -name '*.yaml' -o -name '*.cedar*' -o -name '*.sql' -o -name '*.bin' -o -name 'modules.txt' \) 2>/dev/null)
+SOURCES := $(shell find cmd internal client -name '*.go' -not -name '*_test.go' 2>/dev/null) $(shell find internal -type f \( -name '*.yaml' -o -name '*.cedar*' -o -name '*.sql' -o -name '*.bin' -o -name '*.html' -o -name 'modules.txt' \) 2>/dev/null)
 # Tests that need more than the Go toolchain are in stages of their own.
 PACKAGES = $(shell $(GO) list ./... | grep -v /test/)
 

@@ -51,6 +51,7 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 	s.credentials(h)
 	s.minds(h)
 	s.health(h)
+	s.channels(h)
 	s.findings(h)
 	s.decisions(h)
 	s.enrolment(h)

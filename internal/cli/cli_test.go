@@ -179,6 +179,7 @@ func TestADryRunSendsNothingAndShowsNoSecret(t *testing.T) {
 		{"person", "disable", "per_a"},
 		{"token", "create", "ci", "--role", "viewer"},
 		{"token", "revoke", "abc"},
+		{"notify", "test", "ops"},
 		{"replay", file, "--to", s.env["MUSTER_SERVER"]},
 	} {
 		code, out, words := s.run(t, append(line, "--dry-run")...)
@@ -199,7 +200,7 @@ func TestWritesAreTheOnesWithADryRun(t *testing.T) {
 	writing := map[string]bool{
 		"create": true, "set-owner": true, "register": true, "pin": true, "unpin": true, "apply": true, "add": true, "enroll": true, "set": true,
 		"ack": true, "resolve": true, "dismiss": true, "undo": true, "approve": true, "checkpoint": true, "login": true, "aws": true, "scan": true, "replay": true,
-		"set-role": true, "disable": true, "enable": true, "revoke": true,
+		"set-role": true, "disable": true, "enable": true, "revoke": true, "test": true,
 	}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {

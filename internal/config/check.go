@@ -143,7 +143,7 @@ func (c *Config) files(now time.Time) []fileProblem {
 // the server may read.
 func secretFile(key string) bool {
 	word := key[strings.LastIndexByte(key, '.')+1:]
-	return strings.Contains(word, "secret") || strings.Contains(word, "password") || strings.Contains(word, "passphrase") || strings.Contains(word, "credential") || word == "key"
+	return strings.Contains(word, "secret") || strings.Contains(word, "password") || strings.Contains(word, "passphrase") || strings.Contains(word, "credential") || word == "key" || word == "url_file"
 }
 
 // namedFiles maps keys to the files that they name, by the unit "file".

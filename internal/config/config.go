@@ -21,7 +21,6 @@ import (
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/notify/webhook"
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/seal/unlock"
 	"github.com/muster-id/muster/internal/store/postgres"
@@ -76,8 +75,9 @@ type Config struct {
 	// Stream says which NATS servers hold the activity. Without urls it lies in
 	// the data folder.
 	Stream nats.Outside `yaml:"stream"`
-	// Notify are the receivers of notices, by webhook.
-	Notify []webhook.Settings `yaml:"notify"`
+	// Notify are the receivers of notices: each a webhook (url and secret_file),
+	// mail (email) or a channel of Slack (slack).
+	Notify []Receiver `yaml:"notify"`
 	// Access says how people sign in, and what they may do.
 	Access Access `yaml:"access"`
 
@@ -377,28 +377,6 @@ func (c *Config) checkSecrets() error {
 	}
 	if err := c.Keys.Unlock.Check(); err != nil {
 		return fmt.Errorf("%w: %w", nhi.ErrInvalid, err)
-	}
-	return nil
-}
-
-func (c *Config) checkNotify() error {
-	seen := map[string]bool{}
-	for i, n := range c.Notify {
-		if n.Name == "" || seen[n.Name] {
-			return nhi.Invalidf("notify[%d]: every receiver needs a name of its own", i)
-		}
-		seen[n.Name] = true
-		if n.URL == "" || n.SecretFile == "" {
-			return nhi.Invalidf("notify[%d] (%s): url and secret_file are needed", i, n.Name)
-		}
-		if err := n.Validate(); err != nil {
-			return fmt.Errorf("notify[%d]: %w", i, err)
-		}
-		switch n.Severity {
-		case "", nhi.Info, nhi.Low, nhi.Medium, nhi.High, nhi.Critical:
-		default:
-			return nhi.Invalidf("notify[%d] (%s): severity %q: want info, low, medium, high or critical", i, n.Name, n.Severity)
-		}
 	}
 	return nil
 }

@@ -176,7 +176,7 @@ func TestWhatIsPrintedCanBeReadAgain(t *testing.T) {
 func TestSecretsAreNotPrinted(t *testing.T) {
 	c := Default()
 	c.PublicURL = "https://user:pa55word@muster.example.com"
-	c.Notify = []webhook.Settings{{Name: "ops", URL: "https://hooks.example.com/T0KEN"}}
+	c.Notify = []Receiver{{Settings: webhook.Settings{Name: "ops", URL: "https://hooks.example.com/T0KEN"}}}
 	text := string(YAML(c.Settings(nil)))
 	if strings.Contains(text, "pa55word") || strings.Contains(text, "T0KEN") || !strings.Contains(text, "ops") {
 		t.Errorf("printed:\n%s", text)

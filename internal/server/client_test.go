@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -17,6 +19,9 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/notify/slack"
+	"github.com/muster-id/muster/internal/notify/webhook"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
 )
 
@@ -35,7 +40,7 @@ type household struct {
 
 func newHousehold(t *testing.T) *household {
 	t.Helper()
-	h := &household{running: start(t, t.TempDir())}
+	h := &household{running: start(t, t.TempDir(), furnishRoom(t))}
 	h.point, h.key = h.furnish()
 	h.imported()
 	h.chat, h.trail, h.count = h.source("chat", "text"), h.source("trail", "cloudtrail", account), h.source("ci", "scanner")
@@ -49,6 +54,20 @@ func newHousehold(t *testing.T) *household {
 	h.proposed = h.report(h.count, client.ReportSighting{Rule: "aws-access-key-id", Provider: "aws", PublicID: accessKey, Place: client.Place{Kind: "file", Name: "deploy.sh"}})
 	h.person, h.ada = h.administrator("ada")
 	return h
+}
+
+// furnishRoom configures a channel of chat that takes everything.
+func furnishRoom(t *testing.T) func(*config.Config) {
+	t.Helper()
+	room := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	t.Cleanup(room.Close)
+	file := filepath.Join(t.TempDir(), "slack.url")
+	if err := os.WriteFile(file, []byte(room.URL), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return func(c *config.Config) {
+		c.Notify = []config.Receiver{{Settings: webhook.Settings{Name: "room"}, Slack: slack.Settings{URLFile: file}}}
+	}
 }
 
 // administrator is a person who signed in, with a token.
@@ -199,18 +218,26 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 		"set-person": func() error {
 			return only(api.SetPerson(ctx, h.person, client.SetPerson{Roles: &[]client.Role{{Role: "admin"}, {Role: "viewer"}}}))
 		},
-		"list-tokens":     func() error { return only(api.ListTokens(ctx, list)) },
-		"create-token":    func() error { return only(api.CreateToken(ctx, client.CreateToken{Name: "robot"})) },
-		"revoke-token":    func() error { return api.RevokeToken(ctx, token.ID, client.IfMatch(token.ETag)) },
-		"get-overview":    func() error { return only(api.GetOverview(ctx)) },
-		"get-health":      func() error { return only(api.GetHealth(ctx)) },
-		"search":          func() error { return only(api.Search(ctx, client.Search{Text: "settler"})) },
-		"list-views":      func() error { return only(api.ListViews(ctx, list)) },
-		"put-view":        func() error { return only(api.PutView(ctx, "mine", view)) },
-		"delete-view":     func() error { return api.DeleteView(ctx, "gone") },
-		"list-points":     func() error { return only(api.ListPoints(ctx, list)) },
-		"enroll-point":    func() error { return only(api.EnrollPoint(ctx, client.EnrollPoint{Name: "gate"})) },
-		"set-point":       func() error { return only(api.SetPoint(ctx, "edge", client.SetPoint{Percent: new(50)})) },
+		"list-tokens":   func() error { return only(api.ListTokens(ctx, list)) },
+		"create-token":  func() error { return only(api.CreateToken(ctx, client.CreateToken{Name: "robot"})) },
+		"revoke-token":  func() error { return api.RevokeToken(ctx, token.ID, client.IfMatch(token.ETag)) },
+		"get-overview":  func() error { return only(api.GetOverview(ctx)) },
+		"get-health":    func() error { return only(api.GetHealth(ctx)) },
+		"search":        func() error { return only(api.Search(ctx, client.Search{Text: "settler"})) },
+		"list-views":    func() error { return only(api.ListViews(ctx, list)) },
+		"put-view":      func() error { return only(api.PutView(ctx, "mine", view)) },
+		"delete-view":   func() error { return api.DeleteView(ctx, "gone") },
+		"list-points":   func() error { return only(api.ListPoints(ctx, list)) },
+		"enroll-point":  func() error { return only(api.EnrollPoint(ctx, client.EnrollPoint{Name: "gate"})) },
+		"set-point":     func() error { return only(api.SetPoint(ctx, "edge", client.SetPoint{Percent: new(50)})) },
+		"list-channels": func() error { return only(api.ListChannels(ctx, list)) },
+		"test-channel": func() error {
+			got, err := api.TestChannel(ctx, "room")
+			if err == nil && !got.Delivered {
+				err = errors.New(got.Error)
+			}
+			return err
+		},
 		"list-sources":    func() error { return only(api.ListSources(ctx, list)) },
 		"add-source":      func() error { return only(api.AddSource(ctx, client.AddSource{Name: "more", Format: "text"})) },
 		"get-document":    func() error { return only(api.GetDocument(ctx, "routes.yaml")) },

@@ -4,17 +4,15 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/inventory"
-	"github.com/muster-id/muster/internal/notify"
-	"github.com/muster-id/muster/internal/notify/webhook"
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/server/document"
+	"github.com/muster-id/muster/internal/server/notice"
 	"github.com/muster-id/muster/internal/server/reload"
 )
 
@@ -44,7 +42,7 @@ func (s *Server) follows(docs *document.Documents, inv *inventory.Service, decid
 		}),
 		// Also when nothing in the file changed: a secret may have.
 		func(_ context.Context, next *config.Config) (func(), error) {
-			routes, err := receivers(next.Notify)
+			routes, err := notice.Routes(next.Notify, s.url)
 			return func() { s.router.Replace(routes) }, err
 		},
 		// The files are the same ones; what is in them may not be.
@@ -53,7 +51,7 @@ func (s *Server) follows(docs *document.Documents, inv *inventory.Service, decid
 		},
 	)
 	r.Watch()
-	s.health.Add(health.Check{Name: "config", State: r.State})
+	s.health.Add(health.Check{Name: "config", State: r.State}, health.Check{Name: "notices", State: notice.Desk{Router: s.router}.State})
 }
 
 // told logs what should not happen: a part that agreed could not follow.
@@ -65,24 +63,6 @@ func (s *Server) told(key string, err error) {
 
 func inventorySettings(c *config.Config) inventory.Settings {
 	return inventory.Settings{Environments: c.Environments, OwnerTags: c.OwnerTags}
-}
-
-// receivers makes the channels of notices.
-func receivers(settings []webhook.Settings) ([]notify.Route, error) {
-	routes := make([]notify.Route, 0, len(settings))
-	for _, n := range settings {
-		secret, err := os.ReadFile(n.SecretFile)
-		if err != nil {
-			return nil, fmt.Errorf("read the secret of webhook %s: %w", n.Name, err)
-		}
-		hook, err := webhook.New(n, string(secret))
-		clear(secret)
-		if err != nil {
-			return nil, err
-		}
-		routes = append(routes, notify.Route{Channel: hook, Least: n.Severity})
-	}
-	return routes, nil
 }
 
 func newReloader(c config.Config) *reload.Reloader { return reload.New(c, time.Now()) }

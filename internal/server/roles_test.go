@@ -34,7 +34,7 @@ var routes = map[string]string{
 	"GET /v1/points": "read anywhere", "GET /v1/usage": "read anywhere", "GET /v1/refusals": "read anywhere", "GET /v1/views": "read anywhere",
 	"POST /v1/search": "read anywhere", "POST /v1/links": "read anywhere",
 
-	"GET /v1/sources": "read whole", "GET /v1/health": "read whole", "GET /v1/documents/{name}": "read whole",
+	"GET /v1/sources": "read whole", "GET /v1/health": "read whole", "GET /v1/channels": "read whole", "GET /v1/documents/{name}": "read whole",
 
 	"GET /v1/identities/{id}": "read identity", "GET /v1/identities/{id}/normal": "read identity", "GET /v1/identities/{id}/risk": "read identity",
 	"GET /v1/identities/{id}/lineage": "read identity", "GET /v1/identities/{id}/changes": "read identity", "GET /v1/credentials/{id}": "read credential",
@@ -53,6 +53,7 @@ var routes = map[string]string{
 	"POST /v1/sources": "administer whole", "PUT /v1/documents/{name}": "administer whole", "POST /v1/inventory/imports/aws": "administer whole",
 	"POST /v1/inventory/imports/aws/preview": "administer whole",
 	"POST /v1/backup":                        "administer whole",
+	"POST /v1/channels/{name}/test":          "administer whole",
 
 	"GET /v1/audit": "audit whole", "POST /v1/audit/checkpoint": "audit whole",
 

@@ -72,6 +72,7 @@ import (
 	"github.com/muster-id/muster/internal/server/envoy"
 	"github.com/muster-id/muster/internal/server/intake"
 	"github.com/muster-id/muster/internal/server/measure"
+	"github.com/muster-id/muster/internal/server/notice"
 	"github.com/muster-id/muster/internal/server/recall"
 	"github.com/muster-id/muster/internal/server/reload"
 	"github.com/muster-id/muster/internal/server/view"
@@ -326,7 +327,7 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *view.
 		return fmt.Errorf("read the confirmed leaks: %w", err)
 	}
 	known.Learn(leaked...)
-	routes, err := receivers(s.settings.Config.Notify)
+	routes, err := notice.Routes(s.settings.Config.Notify, s.url)
 	if err != nil {
 		return err
 	}
@@ -415,7 +416,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 		CutOff: func() { s.cutOff.Add(1) },
 		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: view.Decisions{Log: s.log}, Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
-		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups,
+		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups, Channels: notice.Desk{Router: s.router},
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),
 		State: &view.State{
 			DB: s.db, Inventory: inv, Findings: found, Acts: s.audit, Log: s.log, Intake: s.intake, Mind: mind, Table: s.table, Changed: s.changed,

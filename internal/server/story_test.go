@@ -378,7 +378,7 @@ func TestAContainmentIsToldOnceAlsoWhenTheReceiverFailsTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := start(t, t.TempDir(), func(c *config.Config) {
-		c.Notify = []webhook.Settings{{Name: "ops", URL: rc.URL, SecretFile: secret, Severity: nhi.Critical}}
+		c.Notify = []config.Receiver{{Settings: webhook.Settings{Name: "ops", URL: rc.URL, SecretFile: secret, Severity: nhi.Critical}}}
 	})
 	_, cred := r.furnish()
 	door := r.source("forum", "text")

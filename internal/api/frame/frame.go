@@ -192,6 +192,7 @@ type Deps struct {
 	Mind       Mind
 	Operations Operations
 	Backups    Backups
+	Channels   Channels
 	Known      Known
 	Inventory  *inventory.Service
 	Respond    *respond.Service
@@ -312,6 +313,14 @@ type Operations interface {
 	Health(ctx context.Context) client.Health
 	// SourceHealth returns what was heard of a source since the process started.
 	SourceHealth(id nhi.ID) client.SourceHealth
+}
+
+// Channels are the ways by which people are told.
+type Channels interface {
+	Channels(ctx context.Context) ([]client.Channel, error)
+	// Test sends a test by the channel of a name and waits for the receiver. It
+	// wraps nhi.ErrNotFound when there is none.
+	Test(ctx context.Context, by, name string) (client.ChannelTest, error)
 }
 
 // Backups writes the whole installation.

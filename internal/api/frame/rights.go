@@ -100,6 +100,8 @@ var rules = map[string]rule{
 	"GET /v1/sources":                {right: access.Read},
 	"POST /v1/sources":               {right: access.Administer},
 	"GET /v1/health":                 {right: access.Read},
+	"GET /v1/channels":               {right: access.Read},
+	"POST /v1/channels/{name}/test":  {right: access.Administer},
 	"GET /v1/documents/{name}":       {right: access.Read},
 	"PUT /v1/documents/{name}":       {right: access.Administer},
 	"POST /v1/inventory/imports/aws": {right: access.Administer},

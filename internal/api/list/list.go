@@ -20,7 +20,7 @@ import (
 
 // Languages are those of all lists, in the order of the documentation.
 var Languages = slices.Concat(filter.Languages, []*filter.Language{
-	Decisions.Language, Actions.Language, Audit.Language, Refusals.Language, Points.Language, Sources.Language, People.Language, Tokens.Language, Sessions.Language, Views.Language,
+	Decisions.Language, Actions.Language, Audit.Language, Refusals.Language, Points.Language, Sources.Language, Channels.Language, People.Language, Tokens.Language, Sessions.Language, Views.Language,
 })
 
 // Refusals are those who were not let in.
@@ -94,6 +94,24 @@ var Sources = frame.NewTable("sources", "name", "part of name, format or account
 	frame.Flag("disabled", "no longer let in", func(v *nhi.Source) bool { return v.Disabled }),
 	frame.Time("created", "when it was added", func(v *nhi.Source) time.Time { return v.Created }).Ordered(),
 )
+
+// Channels are the ways by which people are told.
+var Channels = frame.NewTable("channels", "name", "part of name, kind or error",
+	func(c *client.Channel) string { return c.Name },
+	func(c *client.Channel) []string { return []string{c.Name, c.Kind, c.Error} },
+	frame.Text("name", "of the receiver in the configuration", func(c *client.Channel) string { return c.Name }).Ordered(),
+	frame.Word("kind", "how it tells", []string{"webhook", "email", "slack"}, func(c *client.Channel) string { return c.Kind }),
+	frame.Flag("failing", "the last attempt failed", func(c *client.Channel) bool { return c.FailingSince != nil }),
+	frame.Time("last_sent", "when the receiver last took one", func(c *client.Channel) time.Time { return since(c.LastSent) }).Ordered(),
+)
+
+// since is a time that may not be there.
+func since(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
 
 // Views are somebody's saved views.
 var Views = frame.NewTable("views", "name", "part of id, name, page or query",

@@ -85,8 +85,9 @@ func TestEveryFieldOfEveryListIsRead(t *testing.T) {
 		ID: "a", Name: "b", Identity: "c", Person: "d", Parent: "e", Roles: roles, Rights: []string{"read"}, Loopback: true, Created: now, Expires: now, Used: &now, Revoked: &now,
 	}, client.Token{})
 	every(t, Sessions, client.Session{ID: "a", Address: "b", Created: now, Used: now}, client.Session{})
+	every(t, Channels, client.Channel{Name: "a", Kind: "slack", FailingSince: &now, LastSent: &now}, client.Channel{})
 	every(t, Views, desk.View{ID: "a", Name: "b", Page: "c", Updated: now}, desk.View{})
-	if want := len(filter.Languages) + 10; len(Languages) != want {
+	if want := len(filter.Languages) + 11; len(Languages) != want {
 		t.Errorf("%d lists, and this test knows %d", len(Languages), want)
 	}
 }

@@ -29,12 +29,14 @@ import (
 
 // Settings say where a webhook goes.
 type Settings struct {
-	// Name tells the receiver apart from others, in the outbox and in messages.
+	// Name tells the receiver apart from others: in messages, in the list of
+	// channels, in muster notify test.
 	Name string `yaml:"name" example:"on-call"`
-	// URL is where notices are sent, by HTTPS; plain HTTP only to this machine.
+	// URL is where a webhook's notices are sent, by HTTPS; plain HTTP only to this
+	// machine.
 	URL string `yaml:"url" unit:"URL" secret:"true" example:"https://hooks.example.com/muster"`
-	// SecretFile is the file of the secret that signs notices: whsec_ and
-	// base64, as the standard writes secrets.
+	// SecretFile is the file of the secret that signs a webhook's notices: whsec_
+	// and base64, as the standard writes secrets.
 	SecretFile string `yaml:"secret_file" unit:"file" example:"/etc/muster/on-call.secret"`
 	// Severity is the least severity that is sent. Empty: all.
 	Severity nhi.Severity `yaml:"severity" enum:"info,low,medium,high,critical" example:"high"`
