@@ -6,10 +6,11 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// IdentitiesAfter returns up to n identities whose id is greater than after, in
-// the order of ids, and whether there are more. Merged identities are left out:
-// the one that lives on is there. Kind, when it is not empty, leaves out those
-// of another; it looks at every identity until it has found enough.
+// IdentitiesAfter returns up to n identities that come behind after (empty: all)
+// in the order of their numbers, see nhi.ID.Number, and whether there are more.
+// Merged identities are left out: the one that lives on is there. Kind, when it
+// is not empty, leaves out those of another; it looks at every identity until it
+// has found enough.
 func (f *Facts) IdentitiesAfter(after nhi.ID, kind nhi.Kind, n int) (ids []nhi.ID, more bool) {
 	s := f.Snapshot()
 	var from id
