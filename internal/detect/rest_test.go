@@ -209,3 +209,18 @@ func TestALifeThatCannotBeReadBeginsAnew(t *testing.T) {
 		t.Errorf("after a save %d of 4 lives are there and %d damaged", again.actors.Len(), again.Damaged())
 	}
 }
+
+// BenchmarkReadBack measures what it takes to read a life from its table while
+// the system has it in memory.
+func BenchmarkReadBack(b *testing.B) {
+	d, folder := reopened(b, b.TempDir(), Settings{})
+	const crowd = 10_000
+	many(d, crowd, spring)
+	saved(b, d, folder)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := d.read(int32(i % crowd)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -17,7 +17,7 @@ import (
 )
 
 // reopened opens a folder and a Detector of what it holds.
-func reopened(t *testing.T, dir string, s Settings) (*Detector, *checkpoint.Folder) {
+func reopened(t testing.TB, dir string, s Settings) (*Detector, *checkpoint.Folder) {
 	t.Helper()
 	folder, state, err := checkpoint.OpenFolder(checkpoint.Dir(dir), Spec)
 	if err != nil {
@@ -35,7 +35,7 @@ func reopened(t *testing.T, dir string, s Settings) (*Detector, *checkpoint.Fold
 	return d, folder
 }
 
-func saved(t *testing.T, d *Detector, folder *checkpoint.Folder) (rows int) {
+func saved(t testing.TB, d *Detector, folder *checkpoint.Folder) (rows int) {
 	t.Helper()
 	m, err := d.Image()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -74,9 +75,11 @@ func grown(before uint64) uint64 {
 	return 0
 }
 
-// resident is the memory of this process that lies in RAM, in bytes.
+// resident is the memory of this process that lies in RAM, in bytes, without what
+// the collector only has not given back yet.
 func resident(t *testing.T) uint64 {
 	t.Helper()
+	debug.FreeOSMemory()
 	status, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
 		t.Fatal(err)
