@@ -24,7 +24,9 @@
 //	page PATH...               the same for HTML, which must not give it back as markup
 //	harmless N PROGRAM ARGS... status, and nothing printed attacks terminal, eye or spreadsheet
 //	exactly FILE               the printable attacks stand in the JSON array, once, unchanged
-//	receiver CONFIG            start a receiver of notices and write the configuration for it
+//	receiver CONFIG            start receivers of webhooks, mail and chat, and write the configuration for them
+//	accuse                     report the key of every identity of the world as leaked
+//	delivered                  wait for mail and chat about each of them; all must be harmless
 //	noticed TEXT               wait for a notice with TEXT; all notices must be harmless
 //	field FILE NAME            print one field of a JSON object
 //	ask METHOD PATH KEY        ask the point whose key is POINT, as nginx does, with curl

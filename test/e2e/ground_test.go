@@ -136,7 +136,7 @@ func commands(t *testing.T) map[string]func(*testscript.TestScript, bool, []stri
 		"status": status, "capture": capture, "serve": serve, "database": database(t), "halt": halt, "plant": plant, "embed": embed, "trail": trail,
 		"perm": perm, "absent": absent, "cut": cut, "flip": flip, "append": appendLine, "copy": copyFolder, "forge": forge, "hostile": hostile,
 		"field": field, "eventually": eventually, "ask": ask, "watching": watching, "watched": watched,
-		"world": world, "besiege": besiege, "answers": answers, "page": page, "harmless": harmless, "exactly": exactly, "receiver": receiver, "noticed": noticed,
+		"world": world, "besiege": besiege, "answers": answers, "page": page, "harmless": harmless, "exactly": exactly, "receiver": receiver, "noticed": noticed, "accuse": accuse, "delivered": delivered,
 	}
 }
 

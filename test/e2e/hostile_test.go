@@ -56,7 +56,7 @@ func world(ts *testscript.TestScript, neg bool, args []string) {
 				"Statement": map[string]any{"Effect": "Allow", "Action": "s3:" + name, "Resource": "arn:aws:s3:::" + name},
 			}}},
 		})
-		key := fmt.Sprintf("AKIAQ3EGRZ4KHOSTI%03d", i)
+		key := hostileKey(i)
 		keys = append(keys, map[string]any{"UserName": name, "AccessKeyId": key, "Status": "Active", "CreateDate": "2024-05-02T08:15:01Z"})
 		for n, agent := range []string{name, long} {
 			r := record(2*i+n, at.Add(time.Duration(2*i+n)*time.Minute), "s3", name, "3.120.10.20", agent)
@@ -224,16 +224,36 @@ func exactly(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// A mailbox is a receiver of webhooks of one script.
+// A mailbox is a receiver of notices of one script.
 type mailbox struct {
 	mu   sync.Mutex // guards what follows
 	got  [][]byte
 	more chan struct{}
 }
 
-// receiver starts a receiver of webhooks and writes a configuration that names it.
+// receiver starts receivers of webhooks, mail and chat, and writes a
+// configuration that names them. Owners get mail, too.
 func receiver(ts *testscript.TestScript, neg bool, args []string) {
 	want(ts, neg, args, 1, "receiver CONFIG")
+	hooks, chat, mail := collect(ts), collect(ts), &mailbox{more: make(chan struct{}, 1000)}
+	mailboxes.Store(ts.MkAbs("."), hooks.mailbox)
+	mailboxes.Store(ts.MkAbs("chat"), chat.mailbox)
+	mailboxes.Store(ts.MkAbs("mail"), mail)
+	secret, url := ts.MkAbs("hook.secret"), ts.MkAbs("slack.url")
+	ts.Check(os.WriteFile(secret, []byte("whsec_b25seSBhIHRlc3QsIHRoaXJ0eS10d28gYnl0ZXMhISE="), 0o600))
+	ts.Check(os.WriteFile(url, []byte(chat.URL), 0o600))
+	write(ts, args[0], "notify:\n  - name: ops\n    url: "+hooks.URL+"\n    secret_file: "+secret+
+		"\n  - name: room\n    slack: {url_file: "+url+"}\n  - name: people\n    email:\n      server: "+openPost(ts, mail)+
+		"\n      from: Muster <muster@kestrel.example>\n      to: [security@kestrel.example]\n      owners: true\n      owner_domains: [kestrel.example]\n")
+}
+
+// A collector keeps what is posted to it.
+type collector struct {
+	*httptest.Server
+	*mailbox
+}
+
+func collect(ts *testscript.TestScript) collector {
 	box := &mailbox{more: make(chan struct{}, 1000)}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
@@ -241,22 +261,14 @@ func receiver(ts *testscript.TestScript, neg bool, args []string) {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		box.mu.Lock()
-		box.got = append(box.got, body)
-		box.mu.Unlock()
-		select {
-		case box.more <- struct{}{}:
-		default: // somebody will look soon
-		}
+		box.take(body)
 	}))
 	ts.Defer(s.Close)
-	mailboxes.Store(ts.MkAbs("."), box)
-	secret := ts.MkAbs("hook.secret")
-	ts.Check(os.WriteFile(secret, []byte("whsec_b25seSBhIHRlc3QsIHRoaXJ0eS10d28gYnl0ZXMhISE="), 0o600))
-	write(ts, args[0], "notify:\n  - name: ops\n    url: "+s.URL+"\n    secret_file: "+secret+"\n")
+	return collector{s, box}
 }
 
-// mailboxes are those of all scripts, by the script's folder.
+// mailboxes are those of all scripts, by the script's folder, and for mail and
+// chat a name in it.
 var mailboxes sync.Map
 
 // noticed waits for a notice that holds TEXT, and looks at all that came: JSON
@@ -267,26 +279,16 @@ func noticed(ts *testscript.TestScript, neg bool, args []string) {
 	if !ok {
 		ts.Fatalf("there is no receiver")
 	}
-	box := kept.(*mailbox)
-	deadline := time.After(patience)
-	for {
-		box.mu.Lock()
-		all := slices.Clone(box.got)
-		box.mu.Unlock()
-		found := false
+	kept.(*mailbox).await(ts, "webhook", func(all [][]byte) string {
+		lacks := args[0]
 		for _, body := range all {
 			if !json.Valid(body) || strings.ContainsFunc(string(body), hidden) || bytes.Contains(body, []byte("<script")) {
 				ts.Fatalf("a notice is %q", body)
 			}
-			found = found || bytes.Contains(body, []byte(args[0]))
+			if bytes.Contains(body, []byte(args[0])) {
+				lacks = ""
+			}
 		}
-		if found {
-			return
-		}
-		select {
-		case <-box.more:
-		case <-deadline:
-			ts.Fatalf("none of %d notices holds %q: %.2000q", len(all), args[0], all)
-		}
-	}
+		return lacks
+	})
 }
