@@ -9,6 +9,7 @@
 //	<!-- test: file NAME -->           the block is this file
 //	<!-- test: before COMMAND -->      do this first: what the reader has at home
 //	<!-- test: serve [ARGS] -->        a server that the reader has running, with its administrator's token
+//	<!-- test: receivers -->           a mail server and a channel of chat that the reader has
 //	<!-- test: let TEXT = COMMAND -->  TEXT in this and later blocks stands for what COMMAND prints
 //	<!-- test: status N -->            the block ends with this status
 //	<!-- test: skip REASON -->         the block cannot be played here, because
@@ -235,6 +236,8 @@ func (p *page) play(b block) bool {
 		case "serve":
 			p.serve(at, "muster serve --data .data "+rest)
 			p.shell(at, "export MUSTER_TOKEN=$(cat .data/admin.token)", 0)
+		case "receivers":
+			p.receivers()
 		case "let":
 			text, command, ok := strings.Cut(rest, " = ")
 			if !ok {
