@@ -58,9 +58,9 @@ check: build ## format, vet, staticcheck, unit tests with race and shuffle, gene
 	scripts/check-reproducible $(VERSION)
 
 .PHONY: e2e
-e2e: build ## the product as its users meet it: commands, stories, crashes, nginx, browser
+e2e: build ## the product as its users meet it: commands, stories, crashes, proxies, browser
 	@scripts/need node packages
-	MUSTER_NEED_POSTGRES=1 $(GO) test -count=1 -timeout 20m ./test/...
+	MUSTER_NEED_POSTGRES=1 MUSTER_NEED_PROXIES=1 $(GO) test -count=1 -timeout 20m ./test/...
 	CGO_ENABLED=1 $(GO) test -count=1 -tags pkcs11 ./internal/seal/pkcs11
 	$(GO) test -count=1 -tags pebble ./internal/certs
 	MUSTER="$(CURDIR)/$(BIN)" examples/leaked-key/run

@@ -393,7 +393,7 @@ func (p *page) stop() {
 }
 
 func TestEveryFenceSaysWhatItHolds(t *testing.T) {
-	known := []string{"", "sh", "shell", "bash", "console", "yaml", "json", "nginx", "cedar", "sql", "text", "http", "go", "caddyfile", "haproxy", "ini", "promql", "css", "ts"}
+	known := []string{"", "sh", "shell", "bash", "console", "yaml", "json", "nginx", "cedar", "sql", "text", "http", "go", "caddyfile", "haproxy", "lua", "ini", "promql", "css", "ts"}
 	err := fs.WalkDir(docs.Files, ".", func(name string, _ fs.DirEntry, err error) error {
 		if err != nil || path.Ext(name) != ".md" {
 			return err

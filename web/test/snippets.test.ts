@@ -5,18 +5,18 @@ import { snippet } from "../src/points/snippets";
 /** lines of a fence of the guide: blanks are as wide as one, addresses and keys are the reader's. */
 const lines = (text: string) => text.split("\n").map((line) => line.trim().replace(/\s+/g, " "));
 
-const guide = readFileSync(new URL("../../docs/guide/nginx.md", import.meta.url), "utf8");
+const guide = (dialect: string) => readFileSync(new URL(`../../docs/guide/${dialect}.md`, import.meta.url), "utf8");
 
 // What a reader copies from the console has to be what the guide has, and what is tested with the real program.
 for (const [dialect, prefix] of [
   ["nginx", "proxy_set_header"],
-  ["caddy", "header_up -"],
+  ["caddy", "header_up -|request_header|copy_headers|@unnamed|respond|transport"],
   ["traefik", "Muster-Attestation|DPoP|Authorization|trustForwardHeader|authResponseHeaders"],
 ] as const) {
   it(`the snippet of ${dialect} sets every header that the guide sets`, () => {
     const known = lines(snippet(dialect, "http://127.0.0.1:8700") ?? "");
-    const chapter = guide.split(/^## /m).find((c) => c.toLowerCase().startsWith(dialect)) ?? "";
-    const wanted = lines(chapter.split("```")[1] ?? "").filter((line) => new RegExp(`^(${prefix})`).test(line));
+    const block = guide(dialect).split(/^```(?:nginx|caddyfile|yaml)$/m)[1] ?? "";
+    const wanted = lines(block.split("```")[0] ?? "").filter((line) => new RegExp(`^(${prefix})`).test(line));
     expect(wanted.length).toBeGreaterThanOrEqual(3);
     expect(known).toEqual(expect.arrayContaining(wanted));
   });

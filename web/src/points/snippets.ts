@@ -28,6 +28,8 @@ location = /_muster {
     proxy_pass              ${origin}/enforce/forward-auth;
     proxy_http_version      1.1;
     proxy_set_header        Connection "";
+    proxy_connect_timeout   1s;
+    proxy_read_timeout      2s;
     proxy_pass_request_body off;
     proxy_set_header        Content-Length "";
 
@@ -41,15 +43,25 @@ location = /_muster {
     proxy_set_header X-Real-IP         $remote_addr;
     proxy_set_header X-Request-ID      $request_id;
 }`,
-  caddy: (origin) => `forward_auth ${origin} {
-    uri /enforce/forward-auth
-    header_up Muster-Point-Authorization "Bearer ${key}"
-    copy_headers Muster-Identity Muster-Decision
-}
-reverse_proxy your-service:80 {
-    header_up -Authorization
-    header_up -DPoP
-    header_up -Muster-Attestation
+  caddy: (origin) => `route {
+    request_header -Muster-Identity
+    request_header -Muster-Decision
+    forward_auth ${origin} {
+        uri /enforce/forward-auth
+        header_up Muster-Point-Authorization "Bearer ${key}"
+        copy_headers Muster-Identity Muster-Decision
+        transport http {
+            dial_timeout 1s
+            response_header_timeout 2s
+        }
+    }
+    @unnamed not header_regexp Muster-Identity ^(nhi_[a-z2-7]+|none)$
+    respond @unnamed 403
+    reverse_proxy your-service:80 {
+        header_up -Authorization
+        header_up -DPoP
+        header_up -Muster-Attestation
+    }
 }`,
   traefik: (origin) => `# middlewares of the router, in this order: muster-key, muster, muster-clean
 http:
