@@ -24,6 +24,7 @@
 package decision
 
 import (
+	"context"
 	"net/netip"
 	"time"
 
@@ -77,6 +78,20 @@ type Standing struct {
 // that nothing was learned about. It must not block.
 type Pages interface {
 	Page(nhi.ID) *surprise.Page
+}
+
+// Approvals are what people were asked. *approval.Desk is one.
+type Approvals interface {
+	// Approved returns the approval that lets q pass, nil when there is none. It
+	// must not block.
+	Approved(q *nhi.Question, now time.Time) *nhi.Approval
+	// Ask has people asked about q, of which d was decided, and returns the id
+	// of the approval; asked again, the same. It is not ok when this identity
+	// has asked too often. It must not block.
+	Ask(q *nhi.Question, d *nhi.Decision) (id string, ok bool)
+	// Spend uses an approval up for a decision. It returns when that is durable;
+	// an error means that it cannot be used.
+	Spend(ctx context.Context, id, decision string) error
 }
 
 // Record puts decisions on record. *logbook.Log is one. Both methods copy d and

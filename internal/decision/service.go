@@ -18,6 +18,9 @@ type Config struct {
 	// changes, so that questions asked together are ruled by one set. Nil means
 	// that Policies are asked each time.
 	InForce func() Policies
+	// Approvals has people asked. Nil means that nobody can be: a step-up that
+	// wants a person's approval stays one.
+	Approvals Approvals
 	// Places, Pages and Behaviour add what they know; nil knows nothing.
 	Places    Places
 	Pages     Pages
@@ -154,6 +157,9 @@ func describe(q *nhi.Question, stands *Standing, ruling *nhi.Ruling) nhi.Decisio
 		Address: q.Address, Country: k.Country, ASN: k.ASN, Network: k.Network, Agent: k.AgentFamily,
 		Risk: k.Risk, Surprise: k.Surprise, Features: k.Features,
 	}
+	if ruling.Outcome == nhi.Allow && k.Approval != nil {
+		d.Approval = k.Approval.ID
+	}
 	if ruling.Outcome == nhi.StepUp {
 		for _, kind := range ruling.StepUp {
 			d.Obligations = append(d.Obligations, nhi.Obligation{Kind: kind})
@@ -195,6 +201,12 @@ func enforces(p *nhi.Point, who nhi.ID) bool {
 // record puts the decision on record. An allow that must be durable first and
 // is not becomes a denial.
 func (s *Service) record(ctx context.Context, d *nhi.Decision) {
+	if d.Outcome == nhi.Allow && d.Approval != "" {
+		if err := s.spend(ctx, d); err != nil {
+			d.Outcome, d.Approval = nhi.Deny, ""
+			d.Reasons = append(d.Reasons, reason("approval-unavailable", "The approval could not be used up, so it is denied: it was used, it has expired, or it cannot be put on record."))
+		}
+	}
 	if d.Outcome != nhi.Allow || !s.logFirst(d) {
 		s.c.Log.Add(d)
 		return
@@ -211,7 +223,15 @@ func (s *Service) record(ctx context.Context, d *nhi.Decision) {
 	s.c.Log.Add(d)
 }
 
+// spend uses up the approval that lets d pass.
+func (s *Service) spend(ctx context.Context, d *nhi.Decision) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.c.Approvals.Spend(ctx, d.Approval, d.ID)
+}
+
 // logFirst reports whether an allow must be durable before it is given.
 func (s *Service) logFirst(d *nhi.Decision) bool {
-	return d.Sensitivity >= s.settings.Load().LogFirst || d.Action == nhi.Issue || d.Action == nhi.Exchange || d.Action == nhi.Assume
+	return d.Approval != "" || d.Sensitivity >= s.settings.Load().LogFirst || d.Action == nhi.Issue || d.Action == nhi.Exchange || d.Action == nhi.Assume
 }

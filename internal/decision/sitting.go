@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,8 +90,27 @@ func (t *sitting) decide(q *nhi.Question) nhi.Decision {
 	d.ID, d.At = newDecisionID(t.now), t.now
 	if stands != nil {
 		applyMode(stands, q, &d)
+		t.ask(q, &d)
 	}
 	return d
+}
+
+// ask has people asked when nothing but their approval is missing.
+func (t *sitting) ask(q *nhi.Question, d *nhi.Decision) {
+	if t.service.c.Approvals == nil || d.Outcome != nhi.StepUp || !onlyApproval(d.Obligations) {
+		return
+	}
+	id, ok := t.service.c.Approvals.Ask(q, d)
+	if !ok {
+		d.Outcome, d.Obligations = nhi.Deny, nil
+		d.Reasons = append(d.Reasons, reason("approval-unasked", "People would have to approve it, but too much waits for them already, so it is denied."))
+		return
+	}
+	d.Obligations[0].Value = id
+}
+
+func onlyApproval(obligations []nhi.Obligation) bool {
+	return len(obligations) == 1 && obligations[0].Kind == nhi.StepApprove
 }
 
 // judge finds what policy says to q. It turns a panic into a denial, which
@@ -110,6 +130,12 @@ func (t *sitting) judge(q *nhi.Question) (d nhi.Decision, stands *Standing) {
 	sanitise(q, t.now)
 	known := t.know(q)
 	ruling := t.rule(q)
+	if slices.Contains(ruling.StepUp, nhi.StepApprove) && ruling.Outcome == nhi.StepUp && t.service.c.Approvals != nil {
+		if a := t.service.c.Approvals.Approved(q, t.now); a != nil {
+			q.Known.Approval = a
+			ruling = t.rule(q)
+		}
+	}
 	return describe(q, &known, &ruling), &known
 }
 

@@ -22,6 +22,7 @@ const (
 	SubjectRevocation Subject = "revocation" // Revocation
 	SubjectFinding    Subject = "finding"    // Finding
 	SubjectAction     Subject = "action"     // Action
+	SubjectApproval   Subject = "approval"   // Approval
 	SubjectHeartbeat  Subject = "heartbeat"
 )
 

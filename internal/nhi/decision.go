@@ -124,6 +124,8 @@ type Known struct {
 	// Attestation is the caller's, or for a stored credential that of the
 	// workload it is pinned to. Nil when nothing is proven.
 	Attestation *Attestation
+	// Approval is what people said yes to, nil when they did not.
+	Approval *Approval
 	// Purpose is what the request is for, as its credential and its route say.
 	// Empty when neither says, or when they differ.
 	Purpose string
@@ -195,6 +197,7 @@ type Decision struct {
 	Assurance   Assurance     `json:"assurance"`
 	SenderBound bool          `json:"sender_bound,omitempty"`
 	Asserted    bool          `json:"asserted,omitempty"`
+	Approval    string        `json:"approval,omitempty"` // that let it pass
 	Consumer    bool          `json:"consumer,omitempty"` // the credential's own workload proved itself beside it
 	Action      ActionClass   `json:"action,omitempty"`
 	Operation   string        `json:"operation,omitempty"`

@@ -16,7 +16,7 @@ import (
 
 // fleeting are the attributes of a request that are hardly ever the same
 // twice: to remember a record with one of them is waste.
-const fleeting = attrNow | attrAttestation | attrDevice | attrDelegation | attrZones
+const fleeting = attrNow | attrAttestation | attrDevice | attrDelegation | attrZones | attrApproval
 
 // addFleeting adds them.
 func (s *requestShape) addFleeting(f *fields, q *nhi.Question) {
@@ -28,6 +28,9 @@ func (s *requestShape) addFleeting(f *fields, q *nhi.Question) {
 		if f.uses&attrDevice != 0 && a.Device != (nhi.Device{}) {
 			f.m["device"] = device(&a.Device)
 		}
+	}
+	if a := q.Known.Approval; a != nil && f.uses&attrApproval != 0 {
+		f.m["approval"] = approval(a, q.At)
 	}
 	if f.uses&attrDelegation != 0 {
 		f.m["delegation"] = delegation(q.Subject.Actors)
@@ -51,6 +54,19 @@ func attestation(a *nhi.Attestation, at time.Time) types.Record {
 	return types.NewRecord(types.RecordMap{
 		"method": types.String(a.Method), "age": types.Long(age), "level": types.Long(a.Level),
 		"selectors": types.NewSet(selectors...),
+	})
+}
+
+func approval(a *nhi.Approval, at time.Time) types.Record {
+	by := make([]types.Value, 0, len(a.Votes))
+	for i := range a.Votes {
+		if a.Votes[i].Yes {
+			by = append(by, types.String(a.Votes[i].Person))
+		}
+	}
+	return types.NewRecord(types.RecordMap{
+		"id": types.String(a.ID), "by": types.NewSet(by...), "people": types.Long(len(by)),
+		"left": types.Long(max(0, a.Expires.Sub(at)/time.Second)),
 	})
 }
 

@@ -59,6 +59,7 @@ const (
 	attrPurpose
 	attrDelegation
 	attrZones
+	attrApproval
 	attrAll = 1<<iota - 1
 )
 
@@ -75,7 +76,7 @@ var attrByName = map[types.String]attr{
 	"country": attrCountry, "asn": attrASN, "network": attrNetwork, "agent": attrAgent,
 	"operation": attrOperation, "point": attrPoint, "now": attrNow, "address": attrAddress,
 	"attestation": attrAttestation, "location": attrLocation, "device": attrDevice, "purpose": attrPurpose,
-	"delegation": attrDelegation, "zones": attrZones,
+	"delegation": attrDelegation, "zones": attrZones, "approval": attrApproval,
 }
 
 // A requestShape is what the policies of a set can see of a request. What

@@ -78,6 +78,7 @@ func appendSubject(b []byte, d *nhi.Decision) []byte {
 	b = strconv.AppendInt(b, int64(d.Assurance), 10)
 	b = appendTrue(b, `,"sender_bound":`, d.SenderBound)
 	b = appendTrue(b, `,"asserted":`, d.Asserted)
+	b = appendText(b, `,"approval":`, d.Approval)
 	return appendTrue(b, `,"consumer":`, d.Consumer)
 }
 

@@ -31,6 +31,7 @@ const (
 	Date      Kind = "date"     // 2027-01-31, the last day on which it holds
 	Duration  Kind = "duration" // 15m, 24h; whole seconds
 	Number    Kind = "number"   // whole, above zero
+	Level     Kind = "level"    // of sensitivity, 0 to 4
 	Flag      Kind = "flag"     // true or false
 	StepUp    Kind = "step-up"  // reattest, bind, approve, narrow, or nothing for a refusal
 )
@@ -54,6 +55,7 @@ var kinds = map[Kind]struct {
 	Date:      {"a day such as 2027-01-31", parseDate},
 	Duration:  {"a duration of whole seconds such as 15m, at most 8760h", parseDuration},
 	Number:    {"a whole number above zero", parseNumber},
+	Level:     {"a sensitivity from 0 to 4", func(s string) (any, error) { return s, oneOf(s, "0", "1", "2", "3", "4") }},
 	Flag:      {"true or false", func(s string) (any, error) { return s == "true", oneOf(s, "", "true", "false") }},
 	StepUp: {"reattest, bind, approve or narrow", func(s string) (any, error) {
 		return s, oneOf(s, "", string(nhi.StepReattest), string(nhi.StepBind), string(nhi.StepApprove), string(nhi.StepNarrow))

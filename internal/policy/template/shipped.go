@@ -12,6 +12,13 @@ var (
 // shipped are the templates, by name.
 var shipped = []*Template{
 	{
+		Name: "approval", Version: 1, Doc: "From a sensitivity on, a person has to say yes to each request.",
+		Parameters: []Parameter{principal, resource,
+			{Name: "sensitivity", Kind: Level, Doc: "from which a person is asked", Default: "4"},
+			{Name: "actions", Kind: Actions, Doc: "what is asked about", Default: "write,delete,admin"},
+		},
+	},
+	{
 		Name: "approved-networks", Version: 1, Doc: "Requests come from these networks only.",
 		Parameters: []Parameter{principal, resource, {Name: "networks", Kind: Networks, Doc: "where requests may come from", Required: true}, stepUp},
 	},

@@ -72,6 +72,11 @@ var cases = []struct {
 	allow    map[string]edit
 	stop     map[string]edit
 }{
+	{"approval", given{"sensitivity": "3"},
+		map[string]edit{"a reader": aged(3, 0), "at less": func(q *nhi.Question) { q.Action = nhi.Write }, "with a yes": func(q *nhi.Question) {
+			q.Action, q.Known.Sensitivity, q.Known.Approval = nhi.Write, 3, &nhi.Approval{ID: "apr_1"}
+		}},
+		map[string]edit{"without": func(q *nhi.Question) { q.Action, q.Known.Sensitivity = nhi.Delete, 3 }}},
 	{"approved-networks", given{"networks": "192.0.2.0/24, 2001:db8::1"},
 		map[string]edit{
 			"the office": nil, "the other family": func(q *nhi.Question) { q.Address = netip.MustParseAddr("2001:db8::1") },
@@ -192,7 +197,7 @@ func render(t *testing.T, name string, g given) string {
 
 func TestAStepUpIsWhatWasAskedFor(t *testing.T) {
 	for _, c := range cases {
-		if c.template == "grant" || c.template == "vendor" || c.template == "attestation-age" {
+		if c.template == "grant" || c.template == "vendor" || c.template == "attestation-age" || c.template == "approval" {
 			continue
 		}
 		g := given{"step_up": "bind"}
