@@ -16,7 +16,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
 	"github.com/muster-id/muster/internal/store/desk"
-	"github.com/muster-id/muster/internal/store/sqlite"
+	"github.com/muster-id/muster/internal/store/enginetest"
 )
 
 // enroller enrols points by writing to the store.
@@ -47,7 +47,7 @@ func (e *enroller) EnrollPoint(ctx context.Context, _ string, p client.EnrollPoi
 
 func keyedServer(t *testing.T) (http.Handler, *enroller) {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
+	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

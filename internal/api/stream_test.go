@@ -17,8 +17,8 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
 	tables "github.com/muster-id/muster/internal/store/access"
+	"github.com/muster-id/muster/internal/store/enginetest"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
-	"github.com/muster-id/muster/internal/store/sqlite"
 )
 
 // A wire is where a stream is written to.
@@ -101,7 +101,7 @@ type readership struct {
 
 func newReadership(t *testing.T) *readership {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), sqlite.Settings{Dir: t.TempDir()})
+	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,9 +21,9 @@ import (
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
+	"github.com/muster-id/muster/internal/store/enginetest"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
-	"github.com/muster-id/muster/internal/store/sqlite"
 	"github.com/muster-id/muster/internal/stream"
 	"github.com/muster-id/muster/internal/stream/mem"
 )
@@ -55,7 +55,7 @@ func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir(), stream: mem.New(stream.Settings{}), notices: func(nhi.Finding) []nhi.Notice { return nil }}
 	var err error
-	if b.db, err = sqlite.Open(t.Context(), sqlite.Settings{Dir: filepath.Join(b.dir, "db")}); err != nil {
+	if b.db, err = enginetest.Open(t, filepath.Join(b.dir, "db")); err != nil {
 		t.Fatal(err)
 	}
 	if b.journal, err = journal.Open(filepath.Join(b.dir, "journal"), journal.Settings{}); err != nil {

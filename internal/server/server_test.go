@@ -15,6 +15,7 @@ import (
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/server/offline"
+	"github.com/muster-id/muster/internal/store/enginetest"
 )
 
 // A running server for a test. It is stopped, and its stop checked, when the
@@ -43,6 +44,9 @@ func startWith(t *testing.T, data string, edit func(*Settings)) *running {
 	set := Settings{Data: data, Version: "test"}
 	edit(&set)
 	placeStore(t, &set)
+	if there, err := os.ReadDir(data); set.Config.Store.URL == "" && len(there) == 0 && (err == nil || os.IsNotExist(err)) {
+		enginetest.Fill(t, data) // what a server makes at its first start, and takes long for
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	srv, err := New(ctx, set)
 	if err != nil {

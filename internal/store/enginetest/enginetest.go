@@ -9,8 +9,12 @@
 package enginetest
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"sync"
 	"syscall"
 	"testing"
@@ -49,13 +53,75 @@ func Main(m *testing.M) {
 func Open(t testing.TB, dir string) (*store.DB, error) {
 	t.Helper()
 	if !onPostgres {
+		Fill(t, dir)
 		return sqlite.Open(t.Context(), sqlite.Settings{Dir: dir})
 	}
 	at, ok := databases.Load(dir)
 	if !ok {
-		at, _ = databases.LoadOrStore(dir, pgtest.Database(t))
+		from, err := migratedDatabase(t)
+		if err != nil {
+			return nil, err
+		}
+		at, _ = databases.LoadOrStore(dir, pgtest.Copy(t, from))
 	}
 	return postgres.Open(t.Context(), postgres.Settings{URL: at.(string)})
+}
+
+// Fill puts an empty SQLite database of the newest schema into dir, unless one
+// is there. All of a process are copies of one: to migrate each of them anew
+// takes a third of a second under the race detector, which is most of what a
+// small test costs.
+func Fill(t testing.TB, dir string) {
+	t.Helper()
+	file := filepath.Join(dir, sqlite.File)
+	if _, err := os.Stat(file); !errors.Is(err, fs.ErrNotExist) {
+		return
+	}
+	content, err := migratedFile()
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err == nil {
+		err = os.WriteFile(file, content, 0o600)
+	}
+	if err != nil {
+		t.Fatalf("fill %s: %v", dir, err)
+	}
+}
+
+var migratedFile = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "muster-migrated-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	db, err := sqlite.Open(context.Background(), sqlite.Settings{Dir: dir})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil { // which puts everything into the one file
+		return nil, err
+	}
+	return os.ReadFile(filepath.Join(dir, sqlite.File))
+})
+
+// migrated is the address of the PostgreSQL database that others are copies of.
+var migrated struct {
+	once sync.Once
+	at   string
+	err  error
+}
+
+func migratedDatabase(t testing.TB) (string, error) {
+	t.Helper()
+	migrated.once.Do(func() {
+		migrated.at = pgtest.Database(t)
+		var db *store.DB
+		if db, migrated.err = postgres.Open(context.Background(), postgres.Settings{URL: migrated.at}); migrated.err == nil {
+			migrated.err = db.Close() // nobody may be connected to what is copied
+		}
+	})
+	return migrated.at, migrated.err
 }
 
 // Postgres reports whether the tests run on PostgreSQL.

@@ -104,6 +104,19 @@ func Database(t testing.TB) string {
 	return shared.cluster.URL(name)
 }
 
+// Copy returns the address of a copy of a database that [Database] made and
+// that nobody is connected to any more.
+func Copy(t testing.TB, from string) string {
+	t.Helper()
+	u, err := url.Parse(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("test%d", shared.count.Add(1))
+	shared.cluster.Exec(t, "postgres", `CREATE DATABASE "`+name+`" TEMPLATE "`+strings.TrimPrefix(u.Path, "/")+`"`)
+	return shared.cluster.URL(name)
+}
+
 // New starts a server for this test alone. What a durable one acknowledges
 // survives a loss of power; what any acknowledges survives Kill.
 func New(t testing.TB, durable bool) *Cluster {
