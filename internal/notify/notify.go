@@ -22,6 +22,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -41,6 +42,13 @@ type Channel interface {
 
 // ErrGone is returned by channels whose receiver no longer wants messages.
 var ErrGone = errors.New("the receiver is gone")
+
+// Loopback reports whether a host, an address or a name, is this machine: what
+// is sent there without encryption passes nobody.
+func Loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
 
 // Later is the error of a receiver that is well and wants to be asked again
 // after a while, not before. Nothing else is sent to it until then.

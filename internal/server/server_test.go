@@ -317,7 +317,7 @@ func TestReadinessNamesEachPart(t *testing.T) {
 	if res.StatusCode != http.StatusOK {
 		t.Errorf("readyz: %d %s", res.StatusCode, list)
 	}
-	for _, name := range []string{"store", "stream", "facts", "journal", "audit", "routes", "learning", "clock", "disk", "network data"} {
+	for _, name := range []string{"store", "stream", "facts", "journal", "audit", "routes", "learning", "clock", "disk", "network data", "notices"} {
 		if !strings.Contains(string(list), "\n"+name+": ") {
 			t.Errorf("readyz does not name %s:\n%s", name, list)
 		}

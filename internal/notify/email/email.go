@@ -25,7 +25,6 @@ import (
 	"log/slog"
 	"net"
 	"net/mail"
-	"net/netip"
 	"net/textproto"
 	"strconv"
 	"strings"
@@ -87,7 +86,7 @@ func (s *Settings) Validate() error {
 		return nhi.Invalidf("email.tls: %.40q: want starttls, implicit or none", s.TLS)
 	case (s.Username == "") != (s.PasswordFile == ""):
 		return nhi.Invalidf("email.username: username and password_file belong together")
-	case s.Username != "" && mode == tlsNone && !loopback(host):
+	case s.Username != "" && mode == tlsNone && !notify.Loopback(host):
 		return nhi.Invalidf("email.tls: without TLS the password would travel in clear; use starttls or implicit, or leave username and password_file out")
 	}
 	if _, err := address(s.From); err != nil {
@@ -126,7 +125,7 @@ func (s *Settings) mode() string {
 		return s.TLS
 	case port == "465":
 		return tlsImplicit
-	case loopback(host):
+	case notify.Loopback(host):
 		return tlsNone
 	}
 	return tlsStart
@@ -157,14 +156,6 @@ func plainDomain(d string) bool {
 	return !strings.ContainsFunc(d, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '-'
 	})
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
 }
 
 // A Channel sends by one server. It is safe for concurrent use.

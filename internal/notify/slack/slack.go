@@ -18,7 +18,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"strconv"
@@ -56,7 +55,7 @@ func New(name, secret, console string) (*Channel, error) {
 	switch {
 	case err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(strings.TrimSpace(secret), " \r\n\t"):
 		return nil, nhi.Invalidf("slack %s: url_file must hold one URL, as https://hooks.slack.com/services/...", name)
-	case u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())):
+	case u.Scheme != "https" && (u.Scheme != "http" || !notify.Loopback(u.Hostname())):
 		return nil, nhi.Invalidf("slack %s: the URL in url_file must begin with https://; plain HTTP is for loopback only", name)
 	}
 	return &Channel{name: name, url: u.String(), console: console, client: &http.Client{
@@ -64,14 +63,6 @@ func New(name, secret, console string) (*Channel, error) {
 		Transport:     telemetry.Transport(nil, "slack"),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
 }
 
 // Name implements notify.Channel.

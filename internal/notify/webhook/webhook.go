@@ -16,7 +16,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -54,7 +53,7 @@ func (s *Settings) address() (*url.URL, error) {
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, nhi.Invalidf("webhook %s: url must be https://host/path", s.Name)
 	}
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback(u.Hostname())) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !notify.Loopback(u.Hostname())) {
 		return nil, nhi.Invalidf("webhook %s: plain HTTP is for loopback only", s.Name)
 	}
 	return u, nil
@@ -87,14 +86,6 @@ func New(s Settings, secret string) (*Hook, error) {
 		Transport:     telemetry.Transport(nil, "webhook"),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
-}
-
-func loopback(host string) bool {
-	if host == "localhost" {
-		return true
-	}
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
 }
 
 // Name implements notify.Channel.
