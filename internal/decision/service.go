@@ -86,7 +86,8 @@ const (
 func (s *Service) Decide(ctx context.Context, q *nhi.Question) nhi.Decision {
 	start := time.Now()
 	sitting := sitting{service: s, facts: s.c.Facts, policies: s.c.Policies, settings: s.settings.Load(), now: start}
-	d := sitting.decide(q)
+	var d nhi.Decision
+	sitting.decide(q, &d)
 	d.Latency = time.Since(start)
 	s.record(ctx, &d)
 	return d

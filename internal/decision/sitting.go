@@ -55,14 +55,15 @@ func (s *Service) DecideAll(ctx context.Context, questions []nhi.Question, enoug
 	out := make([]nhi.Decision, 0, len(questions))
 	began := start
 	for i := range questions {
-		d := t.decide(&questions[i])
+		out = out[:i+1]
+		d := &out[i]
+		t.decide(&questions[i], d)
 		ended := time.Now()
 		d.Latency, began = ended.Sub(began), ended
-		if enough != nil {
-			s.record(ctx, &d)
+		if enough == nil {
+			continue
 		}
-		out = append(out, d)
-		if enough != nil && enough(&out[i]) {
+		if s.record(ctx, d); enough(d) {
 			return out
 		}
 	}
@@ -79,20 +80,19 @@ func (s *Service) Try(questions []nhi.Question) []nhi.Decision {
 	t := s.convene(time.Now())
 	out := make([]nhi.Decision, len(questions))
 	for i := range questions {
-		out[i], _ = t.judge(&questions[i])
+		t.judge(&questions[i], &out[i])
 	}
 	return out
 }
 
-// decide answers q and applies the mode of the point.
-func (t *sitting) decide(q *nhi.Question) nhi.Decision {
-	d, stands := t.judge(q)
+// decide answers q in d and applies the mode of the point.
+func (t *sitting) decide(q *nhi.Question, d *nhi.Decision) {
+	stands, ok := t.judge(q, d)
 	d.ID, d.At = newDecisionID(t.now), t.now
-	if stands != nil {
-		applyMode(stands, q, &d)
-		t.ask(q, &d)
+	if ok {
+		applyMode(&stands, q, d)
+		t.ask(q, d)
 	}
-	return d
 }
 
 // ask has people asked when nothing but their approval is missing.
@@ -114,21 +114,21 @@ func onlyApproval(obligations []nhi.Obligation) bool {
 }
 
 // judge finds what policy says to q. It turns a panic into a denial, which
-// stands on nothing, and a fault: pages lie in a mapped file, and the disk may fail
-// just when one is read.
-func (t *sitting) judge(q *nhi.Question) (d nhi.Decision, stands *Standing) {
+// stands on nothing and is not ok, and a fault as well: pages lie in a mapped
+// file, and the disk may fail just when one is read.
+func (t *sitting) judge(q *nhi.Question, d *nhi.Decision) (stands Standing, ok bool) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if recover() != nil {
 			// What was thrown may hold anything, so it is not shown.
 			t.service.panics.Add(1)
-			d = nhi.Decision{Outcome: nhi.Deny, Point: q.Point, Identity: q.Subject.Identity, Generation: t.facts.Generation()}
+			*d = nhi.Decision{Outcome: nhi.Deny, Point: q.Point, Identity: q.Subject.Identity, Generation: t.facts.Generation()}
 			d.Reasons = []nhi.Reason{reason("internal-error", "Something went wrong while deciding, so it is denied.")}
-			stands = nil
+			ok = false
 		}
 	}()
 	sanitise(q, t.now)
-	known := t.know(q)
+	stands = t.know(q)
 	ruling := t.rule(q)
 	if slices.Contains(ruling.StepUp, nhi.StepApprove) && ruling.Outcome == nhi.StepUp && t.service.c.Approvals != nil {
 		if a := t.service.c.Approvals.Approved(q, t.now); a != nil {
@@ -136,7 +136,8 @@ func (t *sitting) judge(q *nhi.Question) (d nhi.Decision, stands *Standing) {
 			ruling = t.rule(q)
 		}
 	}
-	return describe(q, &known, &ruling), &known
+	*d = describe(q, &stands, &ruling)
+	return stands, true
 }
 
 // know fills in q.Known from the facts, the identity's page, and geography.

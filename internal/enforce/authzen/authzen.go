@@ -227,8 +227,8 @@ func (h *Handler) evaluation(w http.ResponseWriter, r *http.Request, point *nhi.
 
 // answer decides one question.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, point *nhi.Point, t *tuple) {
-	question, refused := ask(point, t, time.Now(), h.hears(point))
-	if refused != nil {
+	var question nhi.Question
+	if refused := ask(&question, point, t, time.Now(), h.hears(point)); refused != nil {
 		fail(w, refused.Status, refused.Message)
 		return
 	}

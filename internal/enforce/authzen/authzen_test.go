@@ -262,7 +262,8 @@ func FuzzDecode(f *testing.F) {
 		if parse(body, &asked) != nil || asked.complete() != nil {
 			return
 		}
-		q, err := asked.question(time.Now(), false)
+		var q nhi.Question
+		err := asked.question(&q, time.Now(), false)
 		if err == nil && (q.Resource == "" || q.Operation == "" || !q.Subject.Asserted || q.At.IsZero()) {
 			t.Errorf("half a question was accepted: %+v", q)
 		}

@@ -133,13 +133,14 @@ type item struct {
 func (h *Handler) decideBatch(r *http.Request, id string, point *nhi.Point, b *batch) []item {
 	now, semantic, hearsay := time.Now(), b.Options.Semantic, h.hears(point)
 	out := make([]item, 0, len(b.Evaluations))
-	questions := make([]nhi.Question, 0, len(b.Evaluations))
+	questions := make([]nhi.Question, len(b.Evaluations))
 	places := make([]int, 0, len(b.Evaluations)) // in out, of each question
 	for i := range b.Evaluations {
 		t := &b.Evaluations[i]
 		t.inherit(&b.tuple)
-		q, refused := ask(point, t, now, hearsay)
-		if refused != nil {
+		q := &questions[len(places)]
+		if refused := ask(q, point, t, now, hearsay); refused != nil {
+			*q = nhi.Question{}
 			out = append(out, item{failure: refused})
 			if semantic == denyFirst { // a failure is a denial, so nothing behind it is asked
 				break
@@ -147,7 +148,7 @@ func (h *Handler) decideBatch(r *http.Request, id string, point *nhi.Point, b *b
 			continue
 		}
 		q.ID, q.Point = id, point.ID
-		questions, places = append(questions, q), append(places, i)
+		places = append(places, i)
 		out = append(out, item{})
 	}
 	var enough func(*nhi.Decision) bool
@@ -157,29 +158,29 @@ func (h *Handler) decideBatch(r *http.Request, id string, point *nhi.Point, b *b
 	case permitFirst:
 		enough = func(d *nhi.Decision) bool { return enforce.Settle(d, false) == nhi.Allow }
 	}
-	decisions := h.c.Decider.DecideAll(r.Context(), questions, enough)
+	decisions := h.c.Decider.DecideAll(r.Context(), questions[:len(places)], enough)
 	for i := range decisions {
 		out[places[i]].decision = &decisions[i]
 	}
-	if n := len(decisions); n > 0 && n <= len(questions) && enough != nil && enough(&decisions[n-1]) {
+	if n := len(decisions); n > 0 && enough != nil && enough(&decisions[n-1]) {
 		return out[:places[n-1]+1]
 	}
 	return out
 }
 
-// ask makes a question of an item, or says why it cannot be asked.
-func ask(point *nhi.Point, t *tuple, now time.Time, hearsay bool) (nhi.Question, *failure) {
+// ask makes q, which is zero, a question of an item, or says why it cannot be
+// asked.
+func ask(q *nhi.Question, point *nhi.Point, t *tuple, now time.Time, hearsay bool) *failure {
 	if err := t.complete(); err != nil {
-		return nhi.Question{}, &failure{http.StatusBadRequest, err.Error()}
+		return &failure{http.StatusBadRequest, err.Error()}
 	}
 	if !enforce.Guards(point, t.Resource.ID) {
-		return nhi.Question{}, &failure{http.StatusForbidden, notGuarded}
+		return &failure{http.StatusForbidden, notGuarded}
 	}
-	q, err := t.question(now, hearsay)
-	if err != nil {
-		return nhi.Question{}, &failure{http.StatusBadRequest, err.Error()}
+	if err := t.question(q, now, hearsay); err != nil {
+		return &failure{http.StatusBadRequest, err.Error()}
 	}
-	return q, nil
+	return nil
 }
 
 func (h *Handler) sendBatch(w http.ResponseWriter, items []item) {

@@ -98,20 +98,15 @@ func (t *tuple) bounded() error {
 	return nil
 }
 
-// question translates a complete tuple. Ours is the time.
-func (t *tuple) question(now time.Time, hearsay bool) (nhi.Question, error) {
-	q := nhi.Question{
-		Subject:   nhi.Attested{Identity: identity(t.Subject.ID), Method: "asserted", Asserted: true},
-		Operation: t.Action.Name,
-		Resource:  t.Resource.ID,
-		At:        now,
-	}
-	var err error
+// question translates a complete tuple into q, which is zero. Ours is the time.
+func (t *tuple) question(q *nhi.Question, now time.Time, hearsay bool) (err error) {
+	q.Subject.Identity, q.Subject.Method, q.Subject.Asserted = identity(t.Subject.ID), "asserted", true
+	q.Operation, q.Resource, q.At = t.Action.Name, t.Resource.ID, now
 	if q.Action, err = t.Action.class(); err != nil {
-		return nhi.Question{}, err
+		return err
 	}
-	if err := t.Context.describe(&q); err != nil {
-		return nhi.Question{}, err
+	if err := t.Context.describe(q); err != nil {
+		return err
 	}
 	if hearsay {
 		q.Hearsay = &nhi.Hearsay{
@@ -120,7 +115,7 @@ func (t *tuple) question(now time.Time, hearsay bool) (nhi.Question, error) {
 			Action: t.Action.Name, ActionProperties: t.Action.Properties,
 		}
 	}
-	return q, nil
+	return nil
 }
 
 // describe adds where the request comes from and with which program. A point

@@ -295,12 +295,10 @@ func (h *Handler) try(point *nhi.Point, k *kind, s *search, candidates []string)
 	for i, candidate := range candidates {
 		t := s.tuple
 		k.set(&t, candidate)
-		q, err := t.question(now, hearsay)
-		if err != nil {
+		if err := t.question(&questions[i], now, hearsay); err != nil {
 			return nil, err
 		}
-		q.Point = point.ID
-		questions[i] = q
+		questions[i].Point = point.ID
 	}
 	allowed := make([]bool, len(candidates))
 	decisions := h.c.Decider.Try(questions)
