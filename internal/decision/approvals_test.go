@@ -3,6 +3,8 @@ package decision_test
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,8 +18,11 @@ type people struct {
 	approved *nhi.Approval
 	busy     bool
 	fail     error
+	once     bool // an approval can be used up one time
 	asked    int
-	spent    []string
+
+	mu    sync.Mutex // guards spent: questions asked together spend concurrently
+	spent []string
 }
 
 func (p *people) Approved(*nhi.Question, time.Time) *nhi.Approval { return p.approved }
@@ -28,6 +33,11 @@ func (p *people) Ask(*nhi.Question, *nhi.Decision) (string, bool) {
 }
 
 func (p *people) Spend(_ context.Context, id, _ string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.once && slices.Contains(p.spent, id) {
+		return nhi.ErrConflict
+	}
 	p.spent = append(p.spent, id)
 	return p.fail
 }
@@ -103,5 +113,23 @@ func TestAnApprovalDoesNotOverruleAForbid(t *testing.T) {
 	w := approving(t, p, `@id("never") forbid (principal, action, resource);`)
 	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Deny || d.Approval != "" || len(p.spent) != 0 {
 		t.Errorf("%s, approval %q, spent %v", d.Outcome, d.Approval, p.spent)
+	}
+}
+
+func TestOneApprovalLetsOneItemOfABatchPass(t *testing.T) {
+	p := &people{approved: &nhi.Approval{ID: "apr_1", Votes: []nhi.Vote{{Person: "p", Yes: true}}}, once: true}
+	w := approving(t, p, "")
+	same := make([]nhi.Question, 100)
+	for i := range same {
+		same[i] = *ask()
+	}
+	passed := 0
+	for _, d := range w.service.DecideAll(context.Background(), same, nil) {
+		if d.Outcome == nhi.Allow {
+			passed++
+		}
+	}
+	if passed != 1 || len(p.spent) != 1 {
+		t.Errorf("%d of 100 equal items passed on one approval, spent %v", passed, p.spent)
 	}
 }
