@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/muster-id/muster/internal/checkpoint"
+	"github.com/muster-id/muster/internal/checkpoint/checkpointtest"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/surprise"
 )
@@ -101,7 +103,7 @@ func TestWhoWasPutAwayIsJudgedAsIfKept(t *testing.T) {
 		kept := New(s, alive, nil)
 		away, folder := reopened(t, t.TempDir(), s)
 		r, i := rand.New(rand.NewPCG(seed, 2)), 0
-		for ev, score := range randomEvents(seed, 900, 5+40*int(seed%4)) {
+		for ev, score := range randomEvents(seed, 500, 5+40*int(seed%4)) {
 			want, got := kept.Observe(ev, score), away.Observe(ev, score)
 			if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 				t.Fatalf("seed %d, event %d: (-kept +put away)\n%s", seed, i, diff)
@@ -134,6 +136,63 @@ func TestWhoWasPutAwayIsJudgedAsIfKept(t *testing.T) {
 	}
 	if told < 100 || least > 0.5 {
 		t.Errorf("%d findings were told, and at best %.0f %% were in memory: that proves little", told, 100*least)
+	}
+}
+
+// A disk dies at every operation of some saves. Who goes on in the same process
+// must remember what one remembers that never saved; who starts again, what was
+// saved last or what was about to be.
+func TestACrashLeavesTheLivesBeforeOrAfter(t *testing.T) {
+	memory := func(d *Detector) string {
+		image, err := d.MarshalBinary()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(image)
+	}
+	for _, power := range []bool{false, true} {
+		for left := 0; ; left++ {
+			dir, chance := t.TempDir(), rand.New(rand.NewPCG(uint64(left), 1))
+			disk := checkpointtest.New(t, dir, left)
+			kept, d := New(Settings{Actors: 30}, alive, nil), New(Settings{Actors: 30}, alive, nil)
+			folder, state, err := checkpoint.OpenFolder(disk, Spec)
+			if err == nil {
+				err = d.Open(folder, state)
+			}
+			if err != nil {
+				continue // it died before anything was there
+			}
+			before, i := memory(d), 0
+			after, saves := before, 0
+			for ev, score := range randomEvents(uint64(left), 120, 25) {
+				kept.Observe(ev, score)
+				d.Observe(ev, score)
+				if i++; i%40 != 0 || disk.Died() {
+					continue
+				}
+				after = memory(d)
+				if _, err := save(t, d, folder); err == nil {
+					before, saves = after, saves+1
+				}
+			}
+			if memory(d) != memory(kept) {
+				t.Fatalf("after %d operations the disk died, and what is remembered is not what happened", left)
+			}
+			_ = folder.Close()
+			if !disk.Died() {
+				break
+			}
+			disk.Crash(power, left%2 == 0, chance)
+			again, folder := reopened(t, dir, Settings{Actors: 30})
+			got := memory(again)
+			if got != before && got != after {
+				t.Fatalf("power lost %v after %d operations and %d saves: neither before nor after", power, left, saves)
+			}
+			saved(t, again, folder)
+			if third, _ := reopened(t, dir, Settings{Actors: 30}); memory(third) != got {
+				t.Fatalf("power lost %v after %d operations: saved again it is something else", power, left)
+			}
+		}
 	}
 }
 

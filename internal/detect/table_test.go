@@ -35,7 +35,8 @@ func reopened(t testing.TB, dir string, s Settings) (*Detector, *checkpoint.Fold
 	return d, folder
 }
 
-func saved(t testing.TB, d *Detector, folder *checkpoint.Folder) (rows int) {
+// save saves as the learner does.
+func save(t testing.TB, d *Detector, folder *checkpoint.Folder) (rows int, err error) {
 	t.Helper()
 	m, err := d.Image()
 	if err != nil {
@@ -43,12 +44,22 @@ func saved(t testing.TB, d *Detector, folder *checkpoint.Folder) (rows int) {
 	}
 	delta := m.Delta()
 	if err := folder.Commit([]checkpoint.Part{m.Part()}, []checkpoint.Delta{delta}); err != nil {
-		t.Fatal(err)
+		d.Return(m)
+		return 0, err
 	}
 	for at := 0; at < m.Len(); {
 		at = d.Settle(m, at)
 	}
-	return len(delta.Places)
+	return len(delta.Places), nil
+}
+
+func saved(t testing.TB, d *Detector, folder *checkpoint.Folder) (rows int) {
+	t.Helper()
+	rows, err := save(t, d, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows
 }
 
 func TestALifeIsAsLongAsTheTableSays(t *testing.T) {
