@@ -11,6 +11,7 @@ var (
 	states     = []string{string(nhi.Active), string(nhi.Dormant), string(nhi.Quarantined), string(nhi.Deprecated), string(nhi.Retired)}
 	credential = []string{string(nhi.CredentialActive), string(nhi.CredentialNarrowed), string(nhi.CredentialSuspended), string(nhi.CredentialRevoked)}
 	severities = []string{string(nhi.Info), string(nhi.Low), string(nhi.Medium), string(nhi.High), string(nhi.Critical)}
+	approvals  = []string{string(nhi.ApprovalPending), string(nhi.ApprovalApproved), string(nhi.ApprovalDenied), string(nhi.ApprovalUsed), string(nhi.ApprovalCancelled), string(nhi.ApprovalExpired)}
 	statuses   = []string{string(nhi.Open), string(nhi.Acknowledged), string(nhi.Resolved), string(nhi.Dismissed)}
 )
 
@@ -82,5 +83,24 @@ var Findings = &Language{
 	},
 }
 
+// Approvals is the language of the list of approvals.
+var Approvals = &Language{
+	List: "approvals", Order: "-at",
+	Bare: "the id, the resource, or the name of the identity",
+	Fields: []Field{
+		{Name: "id", Kind: Text, Doc: "id of the approval"},
+		{Name: "state", Kind: Enum, Words: approvals, Doc: "where it stands"},
+		{Name: "identity", Kind: Text, Doc: "id of the identity that asks"},
+		{Name: "point", Kind: Text, Doc: "id of the enforcement point where it asks"},
+		{Name: "action", Kind: Text, Doc: "class of the action, such as delete"},
+		{Name: "resource", Kind: Text, Doc: "name of the resource"},
+		{Name: "sensitivity", Kind: Number, Doc: "of the resource, 0 to 4"},
+		{Name: "environment", Kind: Text, Doc: "environment of the identity"},
+		{Name: "owner", Kind: Text, Doc: "owner of the identity"},
+		{Name: "at", Kind: Time, Doc: "when it was asked for", Order: true},
+		{Name: "expires", Kind: Time, Doc: "until when it waits, or can be used"},
+	},
+}
+
 // Languages are those above.
-var Languages = []*Language{Identities, Credentials, Findings}
+var Languages = []*Language{Identities, Credentials, Findings, Approvals}
