@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api/frame"
@@ -45,7 +46,7 @@ func (e *enroller) EnrollPoint(ctx context.Context, _ string, p client.EnrollPoi
 	return client.Enrolled{ID: "nhi_made", Key: shownKey}, e.fail
 }
 
-func keyedServer(t *testing.T) (http.Handler, *enroller) {
+func keyedServer(t *testing.T, edit ...func(*frame.Deps)) (http.Handler, *enroller) {
 	t.Helper()
 	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
@@ -57,7 +58,11 @@ func keyedServer(t *testing.T) (http.Handler, *enroller) {
 		}
 	})
 	e := &enroller{db: db}
-	h, _, err := New(frame.Deps{Gate: door{administrator()}, Clean: same, Access: e, Desk: desk.New(db)})
+	deps := frame.Deps{Gate: door{administrator()}, Clean: same, Access: e, Desk: desk.New(db)}
+	for _, f := range edit {
+		f(&deps)
+	}
+	h, _, err := New(deps)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +110,48 @@ func TestARepeatedRequestHappensOnceAndNeverShowsTheSecretAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whoever sends ever new keys fills the database of everybody.
+func TestAFloodOfKeysIsRefusedAndForgetsNothing(t *testing.T) {
+	caller := administrator()
+	h, e := keyedServer(t, func(d *frame.Deps) { d.MaxReplies, d.Gate = 3, nowAs{&caller} })
+	for _, k := range []string{"k1", "k2", "k3"} {
+		if w := enroll(h, k, `{"name":"edge"}`); w.Code != http.StatusCreated {
+			t.Fatalf("%s: %d %s", k, w.Code, w.Body)
+		}
+	}
+	w := enroll(h, "k4", `{"name":"edge"}`)
+	if w.Code != http.StatusTooManyRequests || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "without a key") {
+		t.Errorf("one more: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	if n := e.calls.Load(); n != 3 {
+		t.Errorf("%d requests were carried out, want 3: what is refused does nothing", n)
+	}
+	// What was promised is kept, and the others go on.
+	if w := enroll(h, "k1", `{"name":"edge"}`); w.Code != http.StatusConflict || !strings.Contains(w.Body.String(), "nhi_made") {
+		t.Errorf("the first one again: %d %s", w.Code, w.Body)
+	}
+	caller.Name, caller.Identity = "another", "nhi_another"
+	if w := enroll(h, "k4", `{"name":"edge"}`); w.Code != http.StatusCreated {
+		t.Errorf("another caller: %d %s", w.Code, w.Body)
+	}
+	caller = administrator()
+	_, err := e.db.Write(t.Context(), func(tx *store.Tx) error { // a day goes by
+		_, err := tx.Exec(t.Context(), `UPDATE reply SET started = started - $1`, (desk.Keep + time.Minute).Microseconds())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := enroll(h, "k5", `{"name":"edge"}`); w.Code != http.StatusCreated {
+		t.Errorf("a day later: %d %s", w.Code, w.Body)
+	}
+}
+
+// nowAs lets in whoever the caller is at the moment.
+type nowAs struct{ caller *frame.Caller }
+
+func (n nowAs) Authenticate(*http.Request) (frame.Caller, error) { return *n.caller, nil }
 
 func TestARequestThatIsRefusedMayBeTriedAgain(t *testing.T) {
 	h, e := keyedServer(t)

@@ -210,6 +210,9 @@ type Deps struct {
 	// Stale is how old a request of another process must be to count as dead;
 	// 0 when there is no other process.
 	Stale time.Duration
+	// MaxReplies is how many requests with a key are remembered of one caller;
+	// 0: desk.MaxReplies.
+	MaxReplies int
 
 	// CutOff is told of each reader of the live stream that was too slow; may be
 	// nil.

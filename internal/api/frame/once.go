@@ -2,6 +2,7 @@ package frame
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -74,7 +75,7 @@ func (s *Frame) keyed(pattern string, handle http.HandlerFunc) http.HandlerFunc 
 		r.Body = sent
 		id := s.digest("key", CallerOf(r.Context()).Self(), r.Method, r.URL.Path, key)
 		digest := s.digest("request", r.URL.RawQuery, r.Header.Get("If-Match"), sent.digest)
-		fresh, known, err := s.Desk.Begin(r.Context(), id, digest, s.Stale)
+		fresh, known, err := s.Desk.Begin(r.Context(), s.digest("caller", CallerOf(r.Context()).Self()), id, digest, s.Stale, cmp.Or(s.MaxReplies, desk.MaxReplies))
 		switch {
 		case err != nil:
 			s.Refuse(w, Problem(err, 0))
