@@ -79,7 +79,9 @@ func (s *server) documents(h huma.API) {
 		})
 	o := frame.Operation(http.MethodPut, "/v1/documents/{name}", "apply-document", "documents", "Apply a document as a whole; a wrong one changes nothing")
 	o.MaxBodyBytes = frame.MaxDocument
+	o.RequestBody = &huma.RequestBody{Description: "the whole document; an empty one takes everything out of force"}
 	huma.Register(h, o, s.applyDocument)
+	o.RequestBody.Required = false // huma demands a body of whatever takes one
 }
 
 func (s *server) applyDocument(ctx context.Context, in *struct {

@@ -380,7 +380,11 @@ func (k *Call) Apply(ctx context.Context, file, name string) error {
 	if err := c.Do(ctx, http.MethodPut, path, "text/plain", bytes.NewReader(body), &doc); err != nil {
 		return fmt.Errorf("apply %s: %w", file, err)
 	}
-	k.Say("%s is in force", name)
+	if len(bytes.TrimSpace(body)) == 0 {
+		k.Say("%s is in force, and empty", name)
+	} else {
+		k.Say("%s is in force", name)
+	}
 	if k.Out.Structured() {
 		return k.Out.Object(doc)
 	}

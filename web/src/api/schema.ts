@@ -3967,7 +3967,8 @@ export interface operations {
             };
             cookie?: never;
         };
-        requestBody: {
+        /** @description the whole document; an empty one takes everything out of force */
+        requestBody?: {
             content: {
                 /** @example - {id: payments/api, environment: production, sensitivity: 3} */
                 "text/plain": string;
