@@ -86,6 +86,7 @@ func (h *household) writes() []writing {
 		{route: "PUT /v1/people/{id}", path: "/v1/people/" + other, body: `{"roles":[{"role":"viewer"}]}`, other: `{"roles":[]}`},
 		{route: "POST /v1/tokens", body: `{"name":"robot"}`, other: `{"name":"android"}`, shown: true},
 		{route: "DELETE /v1/tokens/{id}", path: "/v1/tokens/" + token.ID, other: `{}`},
+		{route: "POST /v1/channels/{name}/test", path: "/v1/channels/room/test", other: `{}`},
 		{route: "POST /v1/audit/checkpoint", other: `{}`, answer: true},
 		{
 			route: "POST /v1/sightings", by: h.count, effect: reported,
