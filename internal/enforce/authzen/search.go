@@ -21,8 +21,8 @@ import (
 const (
 	usualResults = 100
 	maxResults   = 1000
-	maxLooked    = 1000 // candidates that are decided about
-	chunk        = 100  // of them at a time
+	maxLooked    = 1000 // candidates
+	chunk        = 100  // of them that are tried at a time
 	pagesASecond = 20   // of one point
 	pagesAtOnce  = 40   // of one point, after a rest
 	maxWait      = 5 * time.Second
@@ -248,37 +248,32 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, point *nhi.Point,
 		limit = min(*s.Page.Limit, maxResults)
 	}
 	b := append(make([]byte, 0, 4096), `{"results":[`...)
-	found, looked, more := 0, 0, true
-	for more && found < limit && looked < maxLooked {
+	found := 0
+	candidates, more := k.candidates(h, point, s, at.after, maxLooked)
+	for len(candidates) > 0 && found < limit {
 		if r.Context().Err() != nil {
 			return // nobody waits for the answer
 		}
-		var candidates []string
-		candidates, more = k.candidates(h, point, s, at.after, chunk)
-		allowed, err := h.try(point, k, s, candidates)
+		some := candidates[:min(chunk, len(candidates))]
+		allowed, err := h.try(point, s, k, some)
 		if err != nil {
 			fail(w, http.StatusBadRequest, err.Error())
 			return
 		}
-		for i, candidate := range candidates {
-			if found == limit {
-				more = true
-				break
-			}
-			looked++
-			at.after = candidate
+		for i := 0; i < len(some) && found < limit; i++ {
+			at.after, candidates = some[i], candidates[1:]
 			if !allowed[i] {
 				continue
 			}
 			if found > 0 {
 				b = append(b, ',')
 			}
-			b = k.result(b, s, candidate)
+			b = k.result(b, s, some[i])
 			found++
 		}
 	}
 	b = append(b, `],"page":{"next_token":`...)
-	if more {
+	if more || len(candidates) > 0 {
 		b = quote(b, h.pages.token(at, binding))
 	} else {
 		b = append(b, `""`...)
@@ -289,7 +284,7 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, point *nhi.Point,
 
 // try tells which candidates would be allowed. What would need a step-up is
 // not.
-func (h *Handler) try(point *nhi.Point, k *kind, s *search, candidates []string) ([]bool, error) {
+func (h *Handler) try(point *nhi.Point, s *search, k *kind, candidates []string) ([]bool, error) {
 	now, hearsay := time.Now(), h.hears(point)
 	questions := make([]nhi.Question, len(candidates))
 	for i, candidate := range candidates {
