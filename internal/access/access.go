@@ -58,6 +58,7 @@ type Caller struct {
 	Identity nhi.ID      // in our own inventory
 	Person   string      // id of the person behind it, if there is one
 	Token    string      // key id of the operator token behind it, if there is one
+	First    bool        // the first administrator: whoever owns the data folder
 	Source   *nhi.Source // set for sources
 	Point    *nhi.Point  // set for points
 	Expires  time.Time   // when this proof ends; zero: not by itself

@@ -186,7 +186,7 @@ func (s *Service) bearing(ctx context.Context, t Token, at time.Time) (Caller, e
 	if len(permits) == 0 {
 		return Caller{}, denied
 	}
-	return Caller{Kind: Operator, Name: t.Name, Identity: t.Identity, Person: t.Person, Token: t.KeyID, Expires: t.Expires, Grants: t.Grants, Permits: permits}, nil
+	return Caller{Kind: Operator, Name: t.Name, Identity: t.Identity, Person: t.Person, Token: t.KeyID, First: t.first(), Expires: t.Expires, Grants: t.Grants, Permits: permits}, nil
 }
 
 // forwarding are headers that a proxy adds: behind one, the address of the

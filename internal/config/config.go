@@ -19,6 +19,7 @@ import (
 	"github.com/muster-id/muster/internal/access/oidc"
 	"github.com/muster-id/muster/internal/certs"
 	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/approval"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
@@ -67,6 +68,8 @@ type Config struct {
 	Guards policy.Settings `yaml:"guards"`
 	// Decisions say what a decision needs beside policies.
 	Decisions decision.Settings `yaml:"decisions"`
+	// Approvals say how people approve what a policy wants a person for.
+	Approvals approval.Settings `yaml:"approvals"`
 	// Learning says when what is normal for an identity is known.
 	Learning surprise.Settings `yaml:"learning"`
 	// Retention bounds how much activity and how many decisions are kept:
@@ -194,6 +197,7 @@ func Default() Config {
 		OwnerTags:      inventory.DefaultSettings().OwnerTags,
 		Guards:         policy.DefaultSettings(),
 		Decisions:      decision.Settings{}.WithDefaults(),
+		Approvals:      approval.Settings{}.WithDefaults(),
 		Learning:       surprise.Settings{}.WithDefaults(),
 		Retention:      Retention{Age: 30 * 24 * time.Hour, Bytes: 20 << 30, DecisionsAge: 400 * 24 * time.Hour, DecisionsBytes: 50 << 30},
 		JournalReserve: 256 << 20,
@@ -349,6 +353,9 @@ func (c *Config) Check() error {
 	}
 	if err := c.Guards.Validate(); err != nil {
 		return fmt.Errorf("guards: %w", err)
+	}
+	if err := c.Approvals.Validate(); err != nil {
+		return err
 	}
 	if err := c.Decisions.Validate(); err != nil {
 		return fmt.Errorf("decisions: %w", err)

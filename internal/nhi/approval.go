@@ -48,6 +48,8 @@ type Approval struct {
 	Settled time.Time `json:"settled,omitzero"` // when it stopped being pending
 	// Used is the decision that it let pass.
 	Used string `json:"used,omitempty"`
+	// CancelledBy is who took it back, as the audit log names them.
+	CancelledBy string `json:"cancelled_by,omitempty"`
 }
 
 // A Vote is what one person said.

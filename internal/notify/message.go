@@ -43,6 +43,7 @@ const (
 const (
 	TopicUndone = "action.undone"
 	TopicTest   = "channel.test"
+	TopicAsked  = "approval.asked"
 )
 
 // body is the data of every topic; what a topic has not is empty.
@@ -59,6 +60,15 @@ type body struct {
 	Action     act        `json:"action"`
 	By         string     `json:"by"`
 	Reason     string     `json:"reason"`
+	Approval   Asked      `json:"approval"`
+}
+
+// Asked is what the data of [TopicAsked] says of an approval.
+type Asked struct {
+	ID      string `json:"id"`
+	What    string `json:"what"`
+	From    string `json:"from"`
+	Purpose string `json:"purpose"`
 }
 
 type act struct {
@@ -95,11 +105,14 @@ func Words(n nhi.Notice, console string) (Message, error) {
 	for _, f := range []Fact{
 		{"Who", who(b.Name, b.Identity)},
 		{"Owner", b.Owner},
-		{"What", b.Credential},
+		{"What", b.Credential + b.Approval.What},
 		{"Where", where(b.Place)},
+		{"From", b.Approval.From},
+		{"What for", b.Approval.Purpose},
 		{"Why", b.why()},
 		{"What was done", b.done(n.Topic)},
 		{"How to undo", b.undo(n.Topic)},
+		{"How to answer", b.answer()},
 		{"When", n.At.UTC().Format("2006-01-02 15:04:05 UTC")},
 	} {
 		if f.Value != "" {
@@ -108,6 +121,8 @@ func Words(n nhi.Notice, console string) (Message, error) {
 	}
 	switch {
 	case console == "":
+	case b.Approval.ID != "":
+		m.Link = console + "/approvals?id=" + url.QueryEscape(cut(b.Approval.ID, 80))
 	case b.Finding != "":
 		m.Link = console + "/findings?id=" + url.QueryEscape(cut(b.Finding, 80))
 	case b.Identity != "":
@@ -154,6 +169,8 @@ func (b *body) why() string {
 
 func (b *body) done(topic string) string {
 	switch {
+	case b.Approval.ID != "":
+		return "" // the sentence says it
 	case topic == TopicTest:
 		return "nothing: this is a test"
 	case topic == TopicUndone:
@@ -171,6 +188,13 @@ func (b *body) undo(topic string) string {
 		return ""
 	}
 	return b.Action.Undo
+}
+
+func (b *body) answer() string {
+	if b.Approval.ID == "" {
+		return ""
+	}
+	return fmt.Sprintf("on the console's page Approvals, or muster approval show %s", cut(b.Approval.ID, 80))
 }
 
 // OwnerAddress returns the e-mail address of the owner of the identity that the

@@ -66,7 +66,7 @@ func (g gate) Authenticate(r *http.Request) (frame.Caller, error) {
 		g.book.Note(r, err)
 		return frame.Caller{}, err
 	}
-	out := frame.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}
+	out := frame.Caller{Kind: string(c.Kind), Name: c.Name, Identity: c.Identity, Person: c.Person, Token: c.Token, First: c.First, Expires: c.Expires, Grants: c.Grants, Permits: c.Permits}
 	if c.Source != nil {
 		out.Source = *c.Source
 	}

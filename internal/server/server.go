@@ -47,6 +47,7 @@ import (
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/console"
 	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/approval"
 	"github.com/muster-id/muster/internal/decision/facts"
 	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/enforce"
@@ -78,6 +79,7 @@ import (
 	"github.com/muster-id/muster/internal/server/view"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
+	storeapproval "github.com/muster-id/muster/internal/store/approval"
 	"github.com/muster-id/muster/internal/store/desk"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storeissuer "github.com/muster-id/muster/internal/store/issuer"
@@ -133,6 +135,8 @@ type Server struct {
 	recall     *recall.Keeper
 	log        *logbook.Log
 	decider    counting
+	desk       *approval.Desk
+	approvals  *storeapproval.Store
 	outcomes   *outcomes
 	issuing    *issuer.Keys
 	intake     *intake.Intake
@@ -306,9 +310,12 @@ func (s *Server) follow(changes []nhi.Change) {
 	if err := s.facts.Apply(changes); err != nil {
 		slog.Error("decisions can no longer follow the changes; they will deny as the facts grow old", "error", err)
 	}
+	if s.desk != nil {
+		s.desk.Apply(changes)
+	}
 	s.changed.Ring()
 	for i := range changes {
-		if c := &changes[i]; s.router != nil && (c.Subject == nhi.SubjectFinding || c.Subject == nhi.SubjectAction) {
+		if c := &changes[i]; s.router != nil && (c.Subject == nhi.SubjectFinding || c.Subject == nhi.SubjectAction || c.Subject == nhi.SubjectApproval) {
 			s.router.Wake() // where there is a finding or an act, there may be a notice
 			break
 		}
@@ -375,8 +382,12 @@ func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *rec
 	if err := inv.MarkAttestable(ctx, docs.Trust.Identities()); err != nil {
 		return nil, err
 	}
+	if err := s.asking(ctx); err != nil {
+		return nil, err
+	}
 	service, err := decision.NewService(decision.Config{
-		Facts: s.facts, Policies: docs.Policies, InForce: inForce(docs.Policies), Log: s.log, Places: s.table, Pages: mind.Normal, Settings: s.settings.Config.Decisions,
+		Approvals: s.desk,
+		Facts:     s.facts, Policies: docs.Policies, InForce: inForce(docs.Policies), Log: s.log, Places: s.table, Pages: mind.Normal, Settings: s.settings.Config.Decisions,
 		Behaviour: &decision.Scorer{Peers: mind.Normal.Prior, Names: mind.Normal},
 	})
 	if err != nil {
@@ -537,7 +548,7 @@ func (s *Server) Run(ctx context.Context) error {
 			failed <- err
 		}
 	})
-	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.router.Run, s.book.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.router.Run, s.book.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err
@@ -580,6 +591,7 @@ func (s *Server) pulse(ctx context.Context) error {
 			return nil
 		case now := <-hour.C:
 			s.compactUsage(ctx, now)
+			s.forgetApprovals(ctx, now)
 			if err := revoked.Prune(ctx, now); err != nil {
 				slog.Warn("expired revocations could not be forgotten; tried again in an hour", "error", err)
 			}

@@ -38,6 +38,7 @@ type Caller struct {
 	Expires  time.Time
 	Person   string // id of the person behind it, if there is one
 	Token    string // key id of the operator token behind it, if there is one
+	First    bool   // the first administrator
 	Grants   []access.Grant
 	Permits  access.Permits
 }
@@ -332,6 +333,19 @@ type Backups interface {
 	// the first byte, with an error wrapping nhi.ErrInvalid, if one of them is
 	// none.
 	Backup(ctx context.Context, to io.Writer, recipients []string) error
+}
+
+// Approvals are what people are asked to approve.
+type Approvals interface {
+	// Approval returns an error wrapping nhi.ErrNotFound when there is none.
+	Approval(ctx context.Context, id string) (nhi.Approval, error)
+	Approvals(ctx context.Context, p filter.Part) (filter.Slice[nhi.Approval], error)
+	// Vote has a caller say yes or no. The error wraps nhi.ErrConflict when it
+	// is too late or said already, and nhi.ErrDenied when the caller is no person
+	// or it is not theirs to say.
+	Vote(ctx context.Context, by Caller, id string, yes bool, comment string) (nhi.Approval, error)
+	// Cancel closes what is open. The error wraps nhi.ErrConflict when it is not.
+	Cancel(ctx context.Context, by Caller, id string) (nhi.Approval, error)
 }
 
 // Lists are the lists that the store filters and orders.

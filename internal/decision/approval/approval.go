@@ -155,6 +155,13 @@ func (d *Desk) Configure(settings Settings) error {
 	return nil
 }
 
+// Settings returns those in force.
+func (d *Desk) Settings() Settings {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.settings
+}
+
 // Reload reads what is open from the store.
 func (d *Desk) Reload(ctx context.Context) error {
 	open, err := d.store.Open(ctx, time.Now())
@@ -375,9 +382,7 @@ func (d *Desk) Vote(ctx context.Context, id string, v Voter, owner string, yes b
 	if len(comment) > maxComment {
 		return nhi.Approval{}, nhi.Invalidf("a comment is at most %d bytes", maxComment)
 	}
-	d.mu.Lock()
-	settings := d.settings
-	d.mu.Unlock()
+	settings := d.Settings()
 	return d.store.Change(ctx, id, func(a *nhi.Approval) error {
 		now := time.Now()
 		switch state := a.At(now); {
@@ -401,15 +406,16 @@ func (d *Desk) Vote(ctx context.Context, id string, v Voter, owner string, yes b
 	})
 }
 
-// Cancel closes what is open. The error wraps nhi.ErrNotFound, or
+// Cancel closes what is open; by is who does, as the audit log names them. The
+// error wraps nhi.ErrNotFound, or
 // nhi.ErrConflict when there is nothing to close.
-func (d *Desk) Cancel(ctx context.Context, id string) (nhi.Approval, error) {
+func (d *Desk) Cancel(ctx context.Context, id, by string) (nhi.Approval, error) {
 	return d.store.Change(ctx, id, func(a *nhi.Approval) error {
 		now := time.Now()
 		if state := a.At(now); state != nhi.ApprovalPending && state != nhi.ApprovalApproved {
 			return fmt.Errorf("approval %s is %s: %w", id, state, nhi.ErrConflict)
 		}
-		a.State, a.Settled = nhi.ApprovalCancelled, now
+		a.State, a.Settled, a.CancelledBy = nhi.ApprovalCancelled, now, by
 		return nil
 	})
 }

@@ -310,13 +310,13 @@ func TestAFloodOfQuestionsReachesNobody(t *testing.T) {
 		}
 		b.ask(t, question(func(q *nhi.Question) { q.Subject.Identity = "nhi_b" })) // somebody else may
 		for n := range 2 {
-			if _, err := b.Cancel(t.Context(), ids[n]); err != nil {
+			if _, err := b.Cancel(t.Context(), ids[n], "person:eve"); err != nil {
 				t.Fatal(err)
 			}
 			b.Apply([]nhi.Change{{Subject: nhi.SubjectApproval, Key: ids[n]}})
 			b.ask(t, nth(10+n))
 		}
-		if _, err := b.Cancel(t.Context(), ids[2]); err != nil {
+		if _, err := b.Cancel(t.Context(), ids[2], "person:eve"); err != nil {
 			t.Fatal(err)
 		}
 		b.Apply([]nhi.Change{{Subject: nhi.SubjectApproval, Key: ids[2]}})

@@ -5,19 +5,23 @@
 // every process sees a vote with the next change that it follows, and two that
 // spend the same approval meet in the database: one of them finds it used. The
 // notice that asks people is queued with the question, so that none is asked in
-// silence.
+// silence, and what the audit log has to say with the vote.
 package approval
 
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
+	"github.com/muster-id/muster/internal/store/inventory"
 	"github.com/muster-id/muster/internal/store/notify"
+	"github.com/muster-id/muster/internal/store/respond"
 )
 
 // Keep is how long an approval is kept after it was asked for. It is longer than
@@ -27,19 +31,24 @@ const Keep = 90 * 24 * time.Hour
 // maxOpen is more than a desk keeps open.
 const maxOpen = 20_000
 
-// Store implements approval.Store over db. It is safe for concurrent use.
-type Store struct {
-	db *store.DB
-	// tells returns what people are told when somebody asks; nil tells nobody.
-	tells func(nhi.Approval) []nhi.Notice
+// Hooks say what else is written with an approval, in the same transaction. They
+// must not block. What is nil writes nothing.
+type Hooks struct {
+	// Tells returns what people are told when somebody asks; who asks is empty
+	// when the inventory no longer has it.
+	Tells func(a nhi.Approval, who nhi.Identity) []nhi.Notice
+	// Acts returns what a change is in the audit log.
+	Acts func(before, after *nhi.Approval) []nhi.Act
 }
 
-// New returns a Store over db. tells says what people are told when an approval
-// is asked for; nil tells nobody. It is called within a transaction and must
-// not block.
-func New(db *store.DB, tells func(nhi.Approval) []nhi.Notice) *Store {
-	return &Store{db: db, tells: tells}
+// Store implements approval.Store over db. It is safe for concurrent use.
+type Store struct {
+	db    *store.DB
+	hooks Hooks
 }
+
+// New returns a Store over db.
+func New(db *store.DB, hooks Hooks) *Store { return &Store{db: db, hooks: hooks} }
 
 // Put implements approval.Store.
 func (s *Store) Put(ctx context.Context, a nhi.Approval) error {
@@ -56,10 +65,8 @@ func (s *Store) Put(ctx context.Context, a nhi.Approval) error {
 		if err != nil || n == 0 {
 			return err
 		}
-		if s.tells != nil {
-			if err := notify.Queue(ctx, tx, s.tells(a)); err != nil {
-				return err
-			}
+		if err := s.tell(ctx, tx, a); err != nil {
+			return err
 		}
 		return tx.Change(nhi.SubjectApproval, a.ID, a)
 	})
@@ -67,6 +74,17 @@ func (s *Store) Put(ctx context.Context, a nhi.Approval) error {
 		return fmt.Errorf("keep approval %s: %w", a.ID, err)
 	}
 	return nil
+}
+
+func (s *Store) tell(ctx context.Context, tx *store.Tx, a nhi.Approval) error {
+	if s.hooks.Tells == nil {
+		return nil
+	}
+	who, err := inventory.GetIdentity(ctx, tx, a.Identity)
+	if err != nil && !errors.Is(err, nhi.ErrNotFound) {
+		return err
+	}
+	return notify.Queue(ctx, tx, s.hooks.Tells(a, who))
 }
 
 // Change implements approval.Store. What it returns is durable.
@@ -77,6 +95,8 @@ func (s *Store) Change(ctx context.Context, id string, change func(*nhi.Approval
 		if a, err = get(ctx, tx, id); err != nil {
 			return err
 		}
+		before := a
+		before.Votes = slices.Clone(a.Votes)
 		if err := change(&a); err != nil {
 			return err
 		}
@@ -92,6 +112,13 @@ func (s *Store) Change(ctx context.Context, id string, change func(*nhi.Approval
 			WHERE  id = $1`, a.ID, a.State, store.Micros(a.Expires), string(body))
 		if err != nil {
 			return err
+		}
+		if s.hooks.Acts != nil {
+			for _, act := range s.hooks.Acts(&before, &a) {
+				if err := respond.DueAct(ctx, tx, act); err != nil {
+					return err
+				}
+			}
 		}
 		return tx.Change(nhi.SubjectApproval, a.ID, a)
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/store"
 	"github.com/muster-id/muster/internal/store/enginetest"
+	"github.com/muster-id/muster/internal/store/respond"
 )
 
 func TestMain(m *testing.M) { enginetest.Main(m) }
@@ -30,8 +31,13 @@ func open(t *testing.T) (*store.DB, *Store) {
 			t.Error(err)
 		}
 	})
-	return db, New(db, func(a nhi.Approval) []nhi.Notice {
-		return []nhi.Notice{{ID: a.ID, Severity: nhi.High, At: a.Asked, Data: []byte(`{}`)}}
+	return db, New(db, Hooks{
+		Tells: func(a nhi.Approval, _ nhi.Identity) []nhi.Notice {
+			return []nhi.Notice{{ID: a.ID, Severity: nhi.High, At: a.Asked, Data: []byte(`{}`)}}
+		},
+		Acts: func(before, after *nhi.Approval) []nhi.Act {
+			return []nhi.Act{{Key: string(before.State) + " to " + string(after.State), At: after.Asked, Target: after.ID}}
+		},
 	})
 }
 
@@ -85,8 +91,8 @@ func TestAnApprovalIsKeptWithItsChangeAndItsNotice(t *testing.T) {
 	}
 }
 
-func TestWhatIsAskedAgainKeepsItsVotes(t *testing.T) {
-	_, s := open(t)
+func TestWhatIsAskedAgainKeepsItsVotesAndTheAuditLogHearsOfThem(t *testing.T) {
+	db, s := open(t)
 	a := asked("apr_1", nil)
 	put(t, s, a)
 	if _, err := s.Change(t.Context(), a.ID, func(a *nhi.Approval) error { a.State = nhi.ApprovalDenied; return nil }); err != nil {
@@ -95,6 +101,10 @@ func TestWhatIsAskedAgainKeepsItsVotes(t *testing.T) {
 	put(t, s, a)
 	if got, err := s.Get(t.Context(), a.ID); err != nil || got.State != nhi.ApprovalDenied {
 		t.Errorf("it is %s, %v", got.State, err)
+	}
+	acts, err := respond.New(db).DueActs(t.Context(), 10)
+	if err != nil || len(acts) != 1 || acts[0].Key != "pending to denied" {
+		t.Errorf("the audit log is told %+v, %v", acts, err)
 	}
 }
 
@@ -119,7 +129,7 @@ func TestAChangeThatFailsChangesNothing(t *testing.T) {
 func TestOneOfManySpendersGetsAnApproval(t *testing.T) {
 	db, s := open(t)
 	put(t, s, asked("apr_1", func(a *nhi.Approval) { a.State = nhi.ApprovalApproved }))
-	stores := [2]*Store{New(db, nil), New(db, nil)}
+	stores := [2]*Store{New(db, Hooks{}), New(db, Hooks{})}
 	var spent atomic.Int32
 	var wg sync.WaitGroup
 	for i := range 20 {
@@ -224,7 +234,9 @@ func TestAListIsNarrowedOrderedAndPaged(t *testing.T) {
 		t.Errorf("the first page, more %v:\n%s", first.More, diff)
 	}
 	last := first.Rows[1]
-	next := read("", "at", func(p *filter.Part) { p.Limit, p.After = 3, filter.Position{Number: store.Micros(last.Asked), ID: last.ID} })
+	next := read("", "at", func(p *filter.Part) {
+		p.Limit, p.After = 3, filter.Position{Number: store.Micros(last.Asked), ID: last.ID}
+	})
 	if diff := cmp.Diff([]string{"apr_2", "apr_3", "apr_4"}, ids(next.Rows)); diff != "" || next.More {
 		t.Errorf("the second page, more %v:\n%s", next.More, diff)
 	}

@@ -117,6 +117,10 @@ func doneActions(ctx context.Context, tx *store.Tx, id nhi.CredentialID) ([]nhi.
 		ORDER BY id`, id, nhi.ActionDone)
 }
 
+// DueAct queues an act for the audit log in the transaction of what it tells of.
+// The domain respond takes it there.
+func DueAct(ctx context.Context, tx *store.Tx, act nhi.Act) error { return dueAct(ctx, tx, act) }
+
 // dueAct queues an act for the audit log.
 func dueAct(ctx context.Context, tx *store.Tx, act nhi.Act) error {
 	body, err := json.Marshal(act)
