@@ -521,7 +521,15 @@ func (j *Journal) Health() Health {
 // first, up to the last one at the time of the call; from 0 means from the
 // oldest. It ends after the first error. It may run beside Append.
 func (j *Journal) Read(from uint64) iter.Seq2[Record, error] {
-	return read(j.dir, from, j.Last().Seq)
+	return read(j.dir, from, Position{}, j.Last().Seq)
+}
+
+// ReadAfter is Read from the record behind pos on, which Read, ReadAfter or
+// Append told. It does not read what lies before pos, so that following a
+// journal costs what is new and not what is there. A record that has another
+// hash than the position says is a *Fault.
+func (j *Journal) ReadAfter(pos Position) iter.Seq2[Record, error] {
+	return read(j.dir, pos.Seq+1, pos, j.Last().Seq)
 }
 
 // At returns the record at a position that Append returned. A record that

@@ -15,11 +15,12 @@ import (
 // beside the process that writes. An unfinished record ends it without an
 // error: it may just be under way. It ends after the first error.
 func Read(dir string, from uint64) iter.Seq2[Record, error] {
-	return read(dir, from, math.MaxUint64)
+	return read(dir, from, Position{}, math.MaxUint64)
 }
 
 // read yields the records from sequence number from up to and including to.
-func read(dir string, from, to uint64) iter.Seq2[Record, error] {
+// After is where the one before from stands, if that is known.
+func read(dir string, from uint64, after Position, to uint64) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		names, err := segments(dir)
 		if err != nil {
@@ -29,20 +30,23 @@ func read(dir string, from, to uint64) iter.Seq2[Record, error] {
 		if from > to || len(names) == 0 {
 			return
 		}
+		if after.Seq > 0 {
+			from = after.Segment
+		}
 		if from > 0 && from < names[0] {
 			yield(Record{}, fmt.Errorf("read record %d of journal %s, the oldest is %d: %w", from, dir, names[0], ErrPruned))
 			return
 		}
 		// The last segment that starts at or before from.
 		i := max(0, sort.Search(len(names), func(i int) bool { return names[i] > from })-1)
-		w := walker{dir: dir, names: names[i:]}
+		w := walker{dir: dir, names: names[i:], after: after}
 		for rec, err := range w.records() {
 			if err != nil {
 				yield(Record{}, explain(dir, names, err))
 				return
 			}
 			if rec.Seq < from {
-				continue
+				continue // it is read to check the chain
 			}
 			if rec.Seq > to || !yield(rec, nil) || rec.Seq == to {
 				return
@@ -101,11 +105,24 @@ func (c *chain) follow(rec Record) error {
 	return nil
 }
 
+// skip moves on to behind the record at pos, which must be the one that pos
+// says.
+func (c *chain) skip(s *scanner, pos Position) error {
+	s.seek(pos.Offset)
+	rec, err := s.next()
+	if err == errEnd || err == nil && rec.Position != pos {
+		return &Fault{Kind: Changed, Segment: c.name, Offset: pos.Offset, Seq: pos.Seq, Reason: "another record is here than the position says"}
+	}
+	c.seq, c.prev = rec.Seq+1, rec.Hash
+	return err
+}
+
 // A walker goes through segments in order and checks the chain.
 type walker struct {
 	dir   string
 	names []uint64
-	torn  Torn // after the walk
+	after Position // in the first segment, where to begin; zero: at its first record
+	torn  Torn     // after the walk
 	bytes int64
 	next  uint64 // the sequence number after the last one read
 	last  Hash
@@ -148,6 +165,13 @@ func (w *walker) segment(first uint64, isFirst, isLast bool, yield func(Record, 
 		return false
 	}
 	ch = sc.chain()
+	if isFirst && w.after.Seq > 0 {
+		if err := ch.skip(sc, w.after); err != nil {
+			yield(Record{}, err)
+			return false
+		}
+		w.next, w.last = ch.seq, ch.prev
+	}
 	for {
 		rec, err := ch.read(sc)
 		if err == errEnd {

@@ -86,6 +86,8 @@ type Learner struct {
 	risk      *detect.Ledger  // of the open findings
 	atRisk    map[string]bool // ids whose risk on record is not zero
 	snapped   place           // of the last save that was begun, unless it failed
+
+	at journal.Position // of the last decision that was read; readDecisions' own
 }
 
 const (
@@ -244,11 +246,16 @@ func (l *Learner) readDecisions(ctx context.Context) error {
 		b = batch{}
 		return err
 	}
-	for r, err := range l.Decisions.Read(max(l.decisions+1, l.Decisions.First())) {
+	records := l.Decisions.Read(max(l.decisions+1, l.Decisions.First()))
+	if l.at.Seq > 0 && l.at.Seq == l.decisions {
+		records = l.Decisions.ReadAfter(l.at)
+	}
+	for r, err := range records {
 		if err != nil {
+			l.at = journal.Position{} // the next attempt looks for itself
 			return errors.Join(flush(), err)
 		}
-		last = r.Seq
+		last, l.at = r.Seq, r.Position
 		d, err := logbook.Decode(r.Payload)
 		if err != nil {
 			slog.Error("a decision on record cannot be read and is passed over", "seq", r.Seq, "error", err)
