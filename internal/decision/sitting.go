@@ -137,6 +137,7 @@ func (t *sitting) judge(q *nhi.Question, d *nhi.Decision) (stands Standing, ok b
 		}
 	}
 	*d = describe(q, &stands, &ruling)
+	d.Inputs = nhi.NewInputs(q, t.now)
 	return stands, true
 }
 

@@ -212,6 +212,9 @@ type Decision struct {
 	Surprise    int           `json:"surprise"` // tenths of a bit
 	Features    []Feature     `json:"features,omitempty"`
 	Latency     time.Duration `json:"latency"` // nanoseconds spent deciding
+	// Inputs are what else the policies could read. Nil when nothing could be
+	// known, and in records of releases that did not keep them.
+	Inputs *Inputs `json:"inputs,omitempty"`
 }
 
 // Allowed reports whether the point may let the request pass.

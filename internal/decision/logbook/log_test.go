@@ -23,6 +23,18 @@ func full() nhi.Decision {
 		Assurance: 2, SenderBound: true, Asserted: true, Consumer: true, Action: nhi.Read, Operation: "GET \"/\\\n\x7f\u2028<é", Resource: "r", Sensitivity: 3,
 		Address: netip.MustParseAddr("2001:db8::1"), Country: "DE", ASN: 1 << 31, Network: "n", Agent: "a", Risk: 7, Surprise: 130,
 		Features: []nhi.Feature{{Name: "f", Usual: "u", Seen: "s", Bits: 13.25}}, Latency: time.Microsecond,
+		Inputs: &nhi.Inputs{
+			Known: true, Kind: nhi.KindWorkload, State: nhi.Active, Owned: true, Environment: "e", Class: nhi.Production,
+			Stored: true, CredentialState: nhi.CredentialActive, Pinned: true, Expired: true, Revoked: true, Purpose: "p", Actors: []nhi.ID{"nhi_a", "nhi_b"},
+			Attestation: &nhi.Attestation{
+				Method: "oidc", At: time.Date(2026, 5, 4, 3, 1, 0, 5, time.UTC), Level: 2, Selectors: []string{"a:b", "c:\""},
+				Location: nhi.Location{Provider: "p", Account: "a", Region: "r", VPC: "v", Cluster: "c", Namespace: "n", Node: "o"},
+				Device:   nhi.Device{ID: "i", Attested: true, SecureBoot: true, Image: "m"},
+			},
+			Approval: &nhi.InputApproval{ID: "apr_1", By: []string{"x", "y"}, Expires: time.Date(2026, 5, 4, 4, 0, 0, 0, time.UTC)},
+			Labelled: true, ResourceEnvironment: "f", ResourceClass: nhi.Nonproduction, Service: "s", Region: "r", Jurisdiction: "j",
+			Interactive: true, NewNetwork: true, NewCountry: true, NewAction: true, NewAgent: true, Rate: 8, Lag: -9, FactsAge: 10,
+		},
 	}
 }
 
@@ -35,7 +47,9 @@ func (nowhere) AppendAsync([]byte) error { return nil }
 var exact = cmp.Options{cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
 
 func TestARecordIsWhatEncodingJSONReads(t *testing.T) {
-	for _, d := range []nhi.Decision{full(), {Outcome: nhi.Deny}} {
+	for _, d := range []nhi.Decision{full(), {Outcome: nhi.Deny}, {Outcome: nhi.Deny, Inputs: &nhi.Inputs{}}, {Outcome: nhi.Deny, Inputs: &nhi.Inputs{
+		Attestation: &nhi.Attestation{Device: nhi.Device{SecureBoot: true}, Location: nhi.Location{Node: "n"}}, Approval: &nhi.InputApproval{},
+	}}} {
 		record := Append(nil, &d)
 		if strings.ContainsAny(string(record), "\n\x7f") {
 			t.Errorf("not one line: %s", record)
@@ -58,6 +72,16 @@ func TestARecordIsWhatEncodingJSONReads(t *testing.T) {
 		if diff := cmp.Diff(b, a); diff != "" {
 			t.Errorf("fields (-encoding/json +ours):\n%s", diff)
 		}
+	}
+}
+
+func TestARecordOfTheReleaseBeforeIsRead(t *testing.T) {
+	d, err := Decode([]byte(`{"id":"x","at":"2026-05-04T03:02:01Z","outcome":"deny","reasons":null,"generation":1,"policy":"p","point":"q","assurance":0,"sensitivity":3,"risk":0,"surprise":0,"latency":5}`))
+	if err != nil || d.Sensitivity != 3 {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	if _, ok := d.Question(); ok {
+		t.Error("a question out of a record that does not hold one")
 	}
 }
 
@@ -102,6 +126,14 @@ func FuzzDecode(f *testing.F) {
 			t.Fatalf("not stable:\n%s", diff)
 		}
 	})
+}
+
+func TestAppendingARecordAllocatesNothing(t *testing.T) {
+	d := full()
+	buffer := Append(nil, &d)
+	if got := testing.AllocsPerRun(100, func() { buffer = Append(buffer[:0], &d) }); got > 1 { // the address
+		t.Errorf("%v allocations", got)
+	}
 }
 
 func TestTheRingKeepsTheNewest(t *testing.T) {

@@ -66,6 +66,9 @@ func Append(b []byte, d *nhi.Decision) []byte {
 	b = appendFeatures(b, d.Features)
 	b = append(b, `,"latency":`...)
 	b = strconv.AppendInt(b, int64(d.Latency), 10)
+	if d.Inputs != nil {
+		b = appendInputs(append(b, `,"inputs":`...), d.Inputs)
+	}
 	return append(b, '}')
 }
 
