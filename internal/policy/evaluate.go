@@ -102,7 +102,7 @@ func (e *evaluation) prepare(q *nhi.Question, action int) {
 func (e *evaluation) All() iter.Seq2[types.PolicyID, *cedar.Policy] { return e.seq }
 
 func (e *evaluation) each(yield func(types.PolicyID, *cedar.Policy) bool) {
-	for _, list := range e.slice.lists[:e.slice.n] {
+	for _, list := range e.slice.lists {
 		for _, r := range list {
 			if e.permitsOnly && !r.permit {
 				continue

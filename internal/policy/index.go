@@ -146,37 +146,26 @@ func (x *index) bucket(key scopeKey) *bucket {
 	return b
 }
 
-// A slice is the part of a set that one request can match: lists of rules. An
-// entity has at most two ancestors, so there are at most 4 x 3 lists.
+// A slice is the part of a set that one request can match: lists of rules, one
+// for each pair of a principal and a resource that some scope names, of any and
+// of those. A request's own two have at most two ancestors, so there are at most
+// 4 x 3 lists.
 type slice struct {
-	lists [12][]*rule
-	n     int
+	lists              [][]*rule
+	principals, places []types.EntityUID // of the pairs; the first is any
 }
 
 // find fills s with the lists for action that principal (itself or an
 // ancestor) and resource (itself or an ancestor) can match.
 func (x *index) find(s *slice, action int, principals, resources []types.EntityUID) {
-	s.n = 0
+	s.lists = s.lists[:0]
 	s.add(x.global[action])
 	if len(x.buckets) == 0 {
 		return
 	}
-	var ps, rs [4]types.EntityUID // one more than the ancestors: any
-	np, nr := 1, 1
-	for _, p := range principals {
-		if _, ok := x.named[p]; ok {
-			ps[np] = p
-			np++
-		}
-	}
-	for _, r := range resources {
-		if _, ok := x.named[r]; ok {
-			rs[nr] = r
-			nr++
-		}
-	}
-	for i, p := range ps[:np] {
-		for j, r := range rs[:nr] {
+	s.principals, s.places = x.names(s.principals, principals), x.names(s.places, resources)
+	for i, p := range s.principals {
+		for j, r := range s.places {
 			if i == 0 && j == 0 {
 				continue // the global bucket
 			}
@@ -187,10 +176,20 @@ func (x *index) find(s *slice, action int, principals, resources []types.EntityU
 	}
 }
 
+// names makes list any and those of uids that some scope names.
+func (x *index) names(list, uids []types.EntityUID) []types.EntityUID {
+	list = append(list[:0], types.EntityUID{})
+	for _, uid := range uids {
+		if _, ok := x.named[uid]; ok {
+			list = append(list, uid)
+		}
+	}
+	return list
+}
+
 func (s *slice) add(list []*rule) {
 	if len(list) > 0 {
-		s.lists[s.n] = list
-		s.n++
+		s.lists = append(s.lists, list)
 	}
 }
 

@@ -23,7 +23,7 @@ func reference(s *Set, q *nhi.Question) (types.Decision, []string, []string) {
 		policies.Add(r.id, r.policy)
 	}
 	full := &requestShape{
-		uses: attrAll, allParents: true,
+		uses: attrAll, allParents: true, zones: s.request.zones,
 		principals: newMemo[principalKey, types.Record](1), resources: newMemo[resourceKey, types.Record](1),
 		creds: newMemo[credentialKey, types.Record](1), contexts: newMemo[contextKey, types.Record](1),
 		ancestors: newMemo[[2]types.EntityUID, types.EntityUIDSet](1),
@@ -100,7 +100,12 @@ func randomPolicies(r *rand.Rand, n int) string {
 			`when { context has address && context.address.isInRange(ip("10.0.0.0/8")) }`,
 			`when { (if context.newAction then resource else resource).labelled }`,
 			`when { resource in Environment::"prod" && context.credential.state == "active" }`,
-			`when { resource == Resource::"r1" && Resource::"r1".sensitivity > 2 }`)
+			`when { resource == Resource::"r1" && Resource::"r1".sensitivity > 2 }`,
+			`unless { context has attestation && context.attestation.age <= 60 && context.attestation.selectors.contains("a:b") }`,
+			`when { context.location has cluster && context.location.cluster == "c1" }`, `when { context has device && context.device.attested }`,
+			`when { context has purpose && ["billing", "x"].contains(context.purpose) }`, `unless { context has approval && context.approval.people >= 2 }`,
+			`when { context.delegation.depth > 1 || context.delegation.actors.contains(Identity::"nhi_3") }`,
+			`when { context.zones["Europe/Berlin"].minute > 700 && context.zones["UTC"].weekday < 4 }`, `when { context.location == context.location && context.zones["Asia/Tokyo"].date == "2025-01-01" }`)
 		step := ""
 		effect := pickOne(r, "permit", "permit", "forbid")
 		if effect == "forbid" && r.IntN(2) == 0 {
@@ -125,12 +130,28 @@ func randomQuestion(r *rand.Rand) *nhi.Question {
 		Action: pickOne(r, nhi.Read, nhi.Write, nhi.Issue, nhi.Delete), Resource: pickOne(r, "r1", "r2", "r3"),
 		At: time.Unix(int64(1_600_000_000+r.IntN(300_000_000)), 0),
 	}
+	for range r.IntN(3) {
+		q.Subject.Actors = append(q.Subject.Actors, pickOne[nhi.ID](r, "nhi_2", "nhi_3"))
+	}
 	q.Known = nhi.Known{
 		Identity: b(), Kind: pickOne(r, nhi.KindWorkload, nhi.KindRole, nhi.KindUnknown), IdentityState: pickOne(r, nhi.Active, nhi.Quarantined),
 		Owned: b(), IdentityEnvironment: env(), Risk: r.IntN(101),
 		Credential: b(), CredentialState: pickOne(r, nhi.CredentialActive, nhi.CredentialNarrowed, nhi.CredentialSuspended),
 		Resource: b(), Sensitivity: r.IntN(5), ResourceEnvironment: env(), Country: pickOne(r, "DE", "US", ""), ASN: uint32(r.IntN(9)),
 		NewNetwork: b(), NewAction: b(), Surprise: r.IntN(3) * 100, RateHundreds: r.IntN(5),
+	}
+	q.Known.Purpose = pickOne(r, "", "billing", "payroll")
+	if b() {
+		q.Known.Attestation = &nhi.Attestation{
+			At: q.At.Add(-time.Duration(r.IntN(120)) * time.Second), Selectors: pickOne(r, nil, []string{"a:b"}),
+			Location: nhi.Location{Cluster: pickOne(r, "", "c1", "c2")}, Device: pickOne(r, nhi.Device{}, nhi.Device{ID: "d"}, nhi.Device{ID: "d", Attested: true}),
+		}
+	}
+	if b() {
+		q.Known.Approval = &nhi.Approval{ID: "apr_1", Expires: q.At.Add(time.Minute), Votes: make([]nhi.Vote, r.IntN(3))}
+		for i := range q.Known.Approval.Votes {
+			q.Known.Approval.Votes[i] = nhi.Vote{Person: fmt.Sprint("p", i), Yes: b()}
+		}
 	}
 	return q
 }

@@ -1,0 +1,5 @@
+//go:build soak
+
+package policy
+
+const pairs = 1_000_000
