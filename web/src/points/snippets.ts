@@ -95,7 +95,7 @@ http:
 export const headers: Partial<Record<Dialect, string>> = {
   haproxy: "X-Forwarded-Method, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Uri and X-Forwarded-For, once each",
   envoy:
-    "by gRPC what ext_authz sends, and the key in the metadata muster-point-authorization; by HTTP the request itself below /enforce/forward-auth, with X-Forwarded-Proto and X-Forwarded-For, once each",
+    "the request itself below /enforce/forward-auth, with X-Forwarded-Proto and X-Forwarded-For, once each; by gRPC (ext_authz) the key is metadata of that name and Envoy sends the rest",
 };
 
 /** snippet is what to write into a proxy so that it asks; undefined where the manual has to do. */
