@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +14,7 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/notify"
 	"github.com/muster-id/muster/internal/store"
 	storeusage "github.com/muster-id/muster/internal/store/usage"
 	"github.com/muster-id/muster/internal/usage"
@@ -50,6 +53,13 @@ func tied(n int) time.Time {
 // name is in another order than rows come.
 func name(n int) string { return fmt.Sprintf("%c-row-%d", 'a'+n*7%26, n) }
 
+// silent is a channel with a name that carries nothing.
+type silent string
+
+func (s silent) Name() string { return "webhook:" + string(s) }
+
+func (s silent) Send(context.Context, nhi.Notice) error { return nil }
+
 func (h *household) lists() []growing {
 	t, ctx := h.t, h.t.Context()
 	do := func(err error) {
@@ -70,6 +80,7 @@ func (h *household) lists() []growing {
 		_, err = h.access.SignIn(ctx, httptest.NewRequest("GET", "/signin", nil), link)
 		do(err)
 	}
+	var channels []notify.Route
 	return []growing{
 		{route: "GET /v1/identities", path: "/v1/identities?filter=owner:team:paged", orders: []string{"-name", "-risk", "created", "last_used"}, drop: func(id string) {
 			h.sql(`DELETE FROM owner_evidence WHERE identity_id = $1`)(id)
@@ -129,6 +140,10 @@ func (h *household) lists() []growing {
 		{route: "GET /v1/sessions", by: h.ada, orders: []string{"created", "-used"}, drop: func(id string) { do(h.ada.EndSession(ctx, id)) }, add: browse},
 		{route: "GET /v1/views", orders: []string{"-name", "-updated"}, drop: func(id string) { do(h.api.DeleteView(ctx, id)) }, add: func(n int) {
 			do(only(h.api.PutView(ctx, name(n), client.PutView{Name: name(n % 5), Page: "identities"})))
+		}},
+		{route: "GET /v1/channels", orders: []string{"-name", "last_sent"}, add: func(n int) {
+			channels = append(channels, notify.Route{Channel: silent(name(n)), Least: nhi.Critical})
+			h.router.Replace(slices.Clone(channels))
 		}},
 	}
 }
