@@ -18,8 +18,8 @@ import (
 // maxEvent bounds one event of a live stream, in bytes.
 const maxEvent = 4 << 20
 
-// The names of events. What is not decision, finding or action tells of the
-// stream itself.
+// The names of events. What is not decision, finding, action or approval
+// tells of the stream itself.
 const (
 	EventHello     = "hello"     // the stream begins
 	EventReset     = "reset"     // what happened since the cursor is no longer kept: read the lists again
@@ -28,6 +28,7 @@ const (
 	EventDecision  = "decision"  // Data is a Decision
 	EventFinding   = "finding"   // Data is a Finding
 	EventAction    = "action"    // Data is an Action
+	EventApproval  = "approval"  // Data is an Approval
 )
 
 // An Event is one message of the live stream.
@@ -40,7 +41,7 @@ type Event struct {
 // A StreamQuery says what of the live stream is wanted. The zero value is
 // everything from now on.
 type StreamQuery struct {
-	Topics []string // decision, finding, action; none means all
+	Topics []string // decision, finding, action, approval; none means all
 	Filter string   // of the list of decisions; narrows decisions only
 	Rate   int      // decisions shown a second, up to 500; 0: 50
 	After  string   // cursor: ID of the last event that was seen

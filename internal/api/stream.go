@@ -24,7 +24,7 @@ import (
 
 // The live stream. One connection carries every topic a page wants; the id of
 // an event is the generation, so a reader that comes back with Last-Event-ID
-// misses no finding and no action. The greeting and the heartbeats carry it
+// misses no finding, no action and no approval. The greeting and the heartbeats carry it
 // too: a reader that was cut off before anything happened has a place to go on
 // from. Decisions are not replayed: they are many,
 // and the list of recent ones has them. A reader that is too slow for the
@@ -35,7 +35,7 @@ const (
 	replayLimit  = 1000
 )
 
-var topics = []string{"decision", "finding", "action"}
+var topics = []string{"decision", "finding", "action", "approval"}
 
 // tails counts the live streams of each caller.
 type tails struct {
@@ -111,7 +111,7 @@ func (s *server) listen(r *http.Request) (l listener, err error) {
 	return l, nil
 }
 
-// stream serves GET /v1/stream?topics=decision,finding,action as server-sent
+// stream serves GET /v1/stream?topics=decision,finding,action,approval as server-sent
 // events (WHATWG HTML, section 9.2).
 func (s *server) stream(w http.ResponseWriter, r *http.Request) {
 	l, err := s.listen(r)
@@ -202,7 +202,7 @@ func (s *server) pump(e *events, l listener) error {
 	if err := e.greet(l); err != nil {
 		return err
 	}
-	changes := slices.Contains(l.topics, "finding") || slices.Contains(l.topics, "action")
+	changes := slices.ContainsFunc(l.topics, func(t string) bool { return t != "decision" })
 	beat, second := time.NewTicker(heartbeat), time.NewTicker(time.Second)
 	defer beat.Stop()
 	defer second.Stop()
@@ -290,7 +290,7 @@ func (e *events) greet(l listener) error {
 	return e.send("reset", &l.after, map[string]any{"generation": l.after, "detail": "what happened since your cursor is no longer kept; read the lists again"})
 }
 
-// replay sends the findings and actions after a generation and returns the
+// replay sends the findings, actions and approvals after a generation and returns the
 // last one sent or passed over.
 func (s *server) replay(e *events, want []string, after nhi.Generation) (nhi.Generation, error) {
 	for s.State.Generation() > after {
@@ -350,6 +350,15 @@ func (e *events) change(ctx context.Context, c nhi.Change) error {
 			return nil
 		}
 		return e.send("action", &c.Seq, frame.ToAction(a))
+	case nhi.SubjectApproval:
+		var a nhi.Approval
+		if err := json.Unmarshal(c.Payload, &a); err != nil {
+			return nil
+		}
+		if !e.server.Visible(ctx, access.Read, a.Identity) {
+			return nil
+		}
+		return e.send("approval", &c.Seq, e.names.Approval(a))
 	}
 	return nil
 }

@@ -41,10 +41,11 @@ func (s *Server) asks(ctx context.Context) error {
 
 // panel puts the desk before people.
 func (s *Server) panel(inv *inventory.Service) *panel.Panel {
-	return &panel.Panel{
+	s.voting = &panel.Panel{
 		Desk: s.desk, Store: s.approvals, Person: storeaccess.New(s.db).Person, Grants: s.access.GrantsOf, Identity: inv.Identity,
 		Record: s.respond.Reconcile, Clean: s.scanner.RedactString,
 	}
+	return s.voting
 }
 
 // forgetApprovals forgets what was asked long ago.

@@ -253,8 +253,15 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 		"list-actions":   func() error { return only(api.ListActions(ctx, list)) },
 		"undo-action":    func() error { return only(api.UndoAction(ctx, h.leaked.Action.ID, client.ActOn{Reason: "a drill"})) },
 		"approve-action": func() error { return only(api.ApproveAction(ctx, h.proposed.Action.ID, client.ActOn{})) },
-		"list-findings":  func() error { return only(api.ListFindings(ctx, client.FindingQuery{ListQuery: list, Status: "open"})) },
-		"get-finding":    func() error { return only(api.GetFinding(ctx, h.leaked.Finding)) },
+		"list-approvals": func() error { return only(api.ListApprovals(ctx, list)) },
+		"get-approval":   func() error { return only(api.GetApproval(ctx, h.asked("apr_1", h.key.Identity))) },
+		"approve": func() error {
+			return only(api.Approve(ctx, h.asked("apr_2", h.key.Identity), client.Answer{Comment: "seen"}))
+		},
+		"deny":            func() error { return only(api.Deny(ctx, h.asked("apr_3", h.key.Identity), client.Answer{})) },
+		"cancel-approval": func() error { return only(api.CancelApproval(ctx, h.asked("apr_4", h.key.Identity))) },
+		"list-findings":   func() error { return only(api.ListFindings(ctx, client.FindingQuery{ListQuery: list, Status: "open"})) },
+		"get-finding":     func() error { return only(api.GetFinding(ctx, h.leaked.Finding)) },
 		"set-finding": func() error {
 			return only(api.SetFinding(ctx, h.leaked.Finding, client.SetFinding{Status: "acknowledged"}))
 		},

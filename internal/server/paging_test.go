@@ -104,6 +104,9 @@ func (h *household) lists() []growing {
 				return err
 			})
 		}},
+		{route: "GET /v1/approvals", orders: []string{"at"}, drop: h.sql(`DELETE FROM approval WHERE id = $1`), add: func(n int) {
+			do(h.approvals.Put(ctx, nhi.Approval{ID: "apr_" + name(n), State: nhi.ApprovalPending, Identity: who, Asked: tied(n), Expires: time.Now().Add(time.Hour)}))
+		}},
 		{route: "GET /v1/refusals", drop: h.sql(`DELETE FROM refusal WHERE id = $1`), add: func(n int) {
 			write(func(tx *store.Tx) error {
 				return storeusage.AddRefusals(ctx, tx, []usage.Refusal{{ID: "rfs_" + name(n), At: tied(n), Kind: usage.Denied, Identity: who, Address: fmt.Sprint("192.0.2.", n), Count: 1}})

@@ -168,10 +168,10 @@ func (s *Frame) unframed(api *huma.OpenAPI) {
 	object := &huma.Schema{Type: huma.TypeObject}
 	for _, o := range []*huma.Operation{
 		{
-			Method: http.MethodGet, Path: "/v1/stream", OperationID: "stream", Tags: []string{"stream"}, Summary: "Follow decisions, findings and actions as they happen",
+			Method: http.MethodGet, Path: "/v1/stream", OperationID: "stream", Tags: []string{"stream"}, Summary: "Follow decisions, findings, actions and approvals as they happen",
 			Description: "Server-sent events. The id of an event is a cursor: send it as Last-Event-ID to go on behind it. An event called reset says that the cursor was too old.",
 			Parameters: []*huma.Param{
-				text("topics", "decision, finding and action, parted by commas; all of them without it"), text("filter", "of the list of decisions; narrows decisions only"),
+				text("topics", "decision, finding, action and approval, parted by commas; all of them without it"), text("filter", "of the list of decisions; narrows decisions only"),
 				{Name: "rate", In: "query", Description: "decisions shown a second; the others are counted in the event dropped", Schema: &huma.Schema{Type: huma.TypeInteger, Minimum: new(1.0), Maximum: new(float64(MaxRate)), Default: DefaultRate}},
 				{Name: "Last-Event-ID", In: "header", Description: "id of the last event that was seen", Schema: &huma.Schema{Type: huma.TypeString}},
 			},

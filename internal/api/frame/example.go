@@ -6,6 +6,8 @@ import "github.com/muster-id/muster/client"
 // operation. What takes text and not JSON has a string.
 var examples = map[string]any{
 	"approve-action":        client.ActOn{Reason: "seen with the team"},
+	"approve":               client.Answer{Comment: "spoke with the team on call"},
+	"deny":                  client.Answer{Comment: "nobody here started this"},
 	"undo-action":           client.ActOn{Reason: "it was a drill"},
 	"pin-credential":        client.PinCredential{Consumer: "nhi_mzxw6ytboi2dgnbvgy3tqobzge"},
 	"set-finding":           client.SetFinding{Status: "acknowledged", Reason: "asked the team"},

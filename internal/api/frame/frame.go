@@ -207,7 +207,9 @@ type Deps struct {
 	// Desk keeps saved views and the replies to requests with a key.
 	Desk  *desk.Store
 	Lists Lists
-	Usage Usage
+	// Approvals are what people are asked.
+	Approvals Approvals
+	Usage     Usage
 	// Stale is how old a request of another process must be to count as dead;
 	// 0 when there is no other process.
 	Stale time.Duration

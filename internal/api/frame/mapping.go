@@ -100,15 +100,17 @@ func ToAction(a nhi.Action) client.Action {
 	}
 }
 
+func toReason(r nhi.Reason) client.Reason {
+	return client.Reason{Policy: r.Policy, Position: r.Position, Text: r.Text, Effect: r.Effect}
+}
+
 func ToDecision(d nhi.Decision) client.Decision {
 	out := client.Decision{
 		ID: d.ID, At: d.At.UTC(), Outcome: string(d.Outcome), WouldRefuse: d.WouldRefuse,
 		Obligations: Each(d.Obligations, func(o nhi.Obligation) client.Obligation {
 			return client.Obligation{Kind: string(o.Kind), Value: o.Value}
 		}),
-		Reasons: Each(d.Reasons, func(r nhi.Reason) client.Reason {
-			return client.Reason{Policy: r.Policy, Position: r.Position, Text: r.Text, Effect: r.Effect}
-		}),
+		Reasons:    Each(d.Reasons, toReason),
 		Generation: uint64(d.Generation), Policy: d.Policy, Point: string(d.Point), Identity: string(d.Identity), Credential: string(d.Credential), KeyID: d.KeyID,
 		Method: d.Method, Assurance: int(d.Assurance), SenderBound: d.SenderBound, Asserted: d.Asserted, Consumer: d.Consumer, Action: string(d.Action), Operation: d.Operation,
 		Resource: d.Resource, Sensitivity: d.Sensitivity, Country: d.Country, ASN: d.ASN, Network: d.Network, Agent: d.Agent, Risk: d.Risk,

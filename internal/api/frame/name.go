@@ -3,6 +3,7 @@ package frame
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/nhi"
@@ -69,6 +70,19 @@ func (n *Namer) Decision(d nhi.Decision) client.Decision {
 	out := ToDecision(d)
 	out.Name, out.PointName = n.Identity(d.Identity), n.Point(d.Point)
 	return out
+}
+
+// Approval writes an approval as it stands now.
+func (n *Namer) Approval(a nhi.Approval) client.Approval {
+	return client.Approval{
+		ID: a.ID, State: string(a.At(time.Now())), Decision: a.Decision, Identity: string(a.Identity), Name: n.Identity(a.Identity), Point: string(a.Point), PointName: n.Point(a.Point),
+		Action: string(a.Action), Operation: a.Operation, Resource: a.Resource, Sensitivity: a.Sensitivity, Purpose: a.Purpose, Address: a.Address, Country: a.Country,
+		Network: a.Network, Agent: a.Agent, Needed: a.Needed, Asked: a.Asked.UTC(), Expires: a.Expires.UTC(), Settled: When(a.Settled), Used: a.Used, CancelledBy: a.CancelledBy,
+		Reasons: Each(a.Reasons, toReason),
+		Votes: Each(a.Votes, func(v nhi.Vote) client.Vote {
+			return client.Vote{Person: v.Person, Name: v.Name, Yes: v.Yes, Comment: v.Comment, At: v.At.UTC()}
+		}),
+	}
 }
 
 func (n *Namer) Action(a nhi.Action) client.Action {

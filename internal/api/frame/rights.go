@@ -83,16 +83,21 @@ var rules = map[string]rule{
 	"PUT /v1/views/{id}":    {right: access.Triage, reach: narrowed},
 	"DELETE /v1/views/{id}": {right: access.Triage, reach: narrowed},
 
-	"GET /v1/findings":              {right: access.Read, reach: narrowed},
-	"GET /v1/findings/{id}":         {right: access.Read, reach: one, of: byFinding},
-	"PATCH /v1/findings/{id}":       {right: access.Triage, reach: one, of: byFinding},
-	"GET /v1/actions":               {right: access.Read, reach: narrowed},
-	"POST /v1/actions/{id}/undo":    {right: access.Respond, reach: one, of: byAction},
-	"POST /v1/actions/{id}/approve": {right: access.Respond, reach: one, of: byAction},
-	"GET /v1/usage":                 {right: access.Read, reach: narrowed},
-	"GET /v1/refusals":              {right: access.Read, reach: narrowed},
-	"GET /v1/decisions":             {right: access.Read, reach: narrowed},
-	"GET /v1/decisions/{id}":        {right: access.Read, reach: one, of: byDecision},
+	"GET /v1/findings":                {right: access.Read, reach: narrowed},
+	"GET /v1/findings/{id}":           {right: access.Read, reach: one, of: byFinding},
+	"PATCH /v1/findings/{id}":         {right: access.Triage, reach: one, of: byFinding},
+	"GET /v1/actions":                 {right: access.Read, reach: narrowed},
+	"POST /v1/actions/{id}/undo":      {right: access.Respond, reach: one, of: byAction},
+	"POST /v1/actions/{id}/approve":   {right: access.Respond, reach: one, of: byAction},
+	"GET /v1/approvals":               {right: access.Read, reach: narrowed},
+	"GET /v1/approvals/{id}":          {right: access.Read, reach: one, of: byApproval},
+	"POST /v1/approvals/{id}/approve": {right: access.Respond, reach: one, of: byApproval}, // and only people
+	"POST /v1/approvals/{id}/deny":    {right: access.Respond, reach: one, of: byApproval}, // and only people
+	"POST /v1/approvals/{id}/cancel":  {right: access.Respond, reach: one, of: byApproval},
+	"GET /v1/usage":                   {right: access.Read, reach: narrowed},
+	"GET /v1/refusals":                {right: access.Read, reach: narrowed},
+	"GET /v1/decisions":               {right: access.Read, reach: narrowed},
+	"GET /v1/decisions/{id}":          {right: access.Read, reach: one, of: byDecision},
 
 	"GET /v1/points":                 {right: access.Read, reach: narrowed}, // the same for everybody: what is guarded, and how
 	"POST /v1/points":                {right: access.Administer},
@@ -136,6 +141,11 @@ func byFinding(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
 
 func byAction(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
 	a, err := s.Findings.Action(ctx, id)
+	return a.Identity, err
+}
+
+func byApproval(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
+	a, err := s.Approvals.Approval(ctx, id)
 	return a.Identity, err
 }
 
