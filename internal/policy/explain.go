@@ -1,0 +1,389 @@
+package policy
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	public "github.com/cedar-policy/cedar-go/ast"
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/cedar-policy/cedar-go/x/exp/eval"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// Bounds on an explanation: policies are written by others, and some are long.
+const (
+	maxExplained = 16    // policies
+	maxNearest   = 3     // permits shown when none matched
+	maxParts     = 64    // of one policy
+	maxValues    = 8     // of one part
+	maxPartText  = 400   // bytes
+	maxWays      = 6     // to unlock one policy
+	maxChanges   = 6     // in one way
+	maxSteps     = 2_000 // to find the ways to unlock one policy
+)
+
+// An Explanation says how a set came to its ruling.
+type Explanation struct {
+	Ruling   nhi.Ruling
+	Policies []Explained
+	Unlock   []Unlock // empty when it is allowed
+	Inputs   []Input  // everything that policies can read of the question
+}
+
+// An Explained is one policy, taken apart.
+type Explained struct {
+	ID       string
+	Effect   string // permit, forbid, or error: a forbid that could not be evaluated
+	StepUp   nhi.StepUpKind
+	Position string
+	Text     string
+	Matched  bool // false for a permit that nearly would have
+	Parts    []Part
+	Cut      bool // there are more parts
+}
+
+// A Truth is what a part of a condition came to.
+type Truth string
+
+// What a part can come to.
+const (
+	IsTrue     Truth = "true"
+	IsFalse    Truth = "false"
+	NotReached Truth = "not reached" // what stands before it had decided already
+	IsError    Truth = "error"
+)
+
+// A Part is one part of a policy: a line of its scope, a condition, or what a
+// condition is made of. Parts follow one another as they are read; one that is
+// deeper belongs to the last before it that is not.
+type Part struct {
+	Clause string // scope, when or unless
+	Depth  int    // 0: the whole clause
+	Join   string // and, or, not, if: how what is inside belongs together; empty for a leaf
+	Text   string // in Cedar
+	Truth  Truth
+	Values []Input // what a leaf read
+}
+
+// An Input is one thing that policies read.
+type Input struct {
+	Name  string // context.attestation.age
+	Value string // in Cedar; "absent" when there is none
+	From  string // token, point, inventory, detector, geography, clock or people
+}
+
+// An Unlock says what would have to be different about one policy. Any one of
+// the ways is enough for it; all changes of a way are needed together.
+type Unlock struct {
+	Policy string
+	StepUp nhi.StepUpKind
+	Words  string // for people
+	Ways   [][]Change
+}
+
+// A Change is a part that would have to come to something else.
+type Change struct {
+	Text   string // in Cedar
+	Want   bool
+	Values []Input // as they were
+}
+
+// Explain says how the set in force comes to its ruling, see [Set.Explain].
+func (h *Holder) Explain(q *nhi.Question) Explanation {
+	if set := h.set.Load(); set != nil {
+		return set.Explain(q)
+	}
+	return Explanation{Ruling: h.Evaluate(q)}
+}
+
+// Explain says how Evaluate comes to its ruling on q: which part of which
+// policy was true and false and what it read. It evaluates each part by itself
+// and is not for the hot path. Its output is bounded, whatever the policies.
+func (s *Set) Explain(q *nhi.Question) Explanation {
+	out := Explanation{Ruling: s.Evaluate(q)}
+	action, ok := actionIndex(q.Action)
+	if !ok {
+		return out
+	}
+	x := newExplainer(s, q, action)
+	out.Inputs = x.inputs()
+	for _, reason := range out.Ruling.Reasons {
+		if r := s.byID[types.PolicyID(reason.Policy)]; r != nil && len(out.Policies) < maxExplained {
+			p := x.policy(r)
+			p.Effect = reason.Effect
+			out.Policies = append(out.Policies, p)
+			if out.Ruling.Outcome != nhi.Allow {
+				out.Unlock = append(out.Unlock, x.unlock(r))
+			}
+		}
+	}
+	if out.Ruling.Outcome != nhi.Allow && !x.permitted() {
+		for _, r := range x.nearest() {
+			out.Policies = append(out.Policies, x.policy(r))
+			out.Unlock = append(out.Unlock, x.unlock(r))
+		}
+		if len(out.Unlock) == 0 {
+			out.Unlock = append(out.Unlock, Unlock{Words: "no policy that permits anything comes near; one that permits this has to be written"})
+		}
+	}
+	return out
+}
+
+// An explainer evaluates parts of policies for one question.
+type explainer struct {
+	set   *Set
+	q     *nhi.Question
+	e     *evaluation
+	env   eval.Env
+	full  requestShape
+	parts *Explained // being taken apart
+	steps int        // so far, to find ways
+}
+
+func newExplainer(s *Set, q *nhi.Question, action int) *explainer {
+	e := newEvaluation(s)
+	e.prepare(q, action)
+	return &explainer{
+		set: s, q: q, e: e,
+		env: eval.Env{Entities: e, Principal: e.req.Principal, Action: e.req.Action, Resource: e.req.Resource, Context: e.req.Context},
+		full: requestShape{
+			uses: attrAll, zones: s.request.zones,
+			principals: newMemo[principalKey, types.Record](1), resources: newMemo[resourceKey, types.Record](1),
+			creds: newMemo[credentialKey, types.Record](1), contexts: newMemo[contextKey, types.Record](1),
+		},
+	}
+}
+
+func (x *explainer) truth(n ast.IsNode) Truth {
+	v, err := eval.Eval(n, x.env)
+	b, ok := v.(types.Boolean)
+	switch {
+	case err != nil || !ok:
+		return IsError
+	case bool(b):
+		return IsTrue
+	}
+	return IsFalse
+}
+
+// A clause is a line of a policy that must hold for it to match: the node must
+// come to want.
+type clause struct {
+	name string
+	node ast.IsNode
+	want bool
+}
+
+// clauses returns what r asks for, in the order in which it is evaluated.
+func clauses(r *rule) []clause {
+	p := (*ast.Policy)(r.policy.AST())
+	var out []clause
+	for _, sc := range []struct {
+		variable ast.Node
+		scope    ast.IsScopeNode
+	}{{ast.Principal(), p.Principal}, {ast.Action(), p.Action}, {ast.Resource(), p.Resource}} {
+		if n, ok := scopeNode(sc.variable, sc.scope); ok {
+			out = append(out, clause{"scope", n.AsIsNode(), true})
+		}
+	}
+	for _, c := range p.Conditions {
+		name := "unless"
+		if c.Condition == ast.ConditionWhen {
+			name = "when"
+		}
+		out = append(out, clause{name, c.Body, c.Condition == ast.ConditionWhen})
+	}
+	return out
+}
+
+// scopeNode is what a line of a scope asks for; not ok when it asks for nothing.
+func scopeNode(variable ast.Node, scope ast.IsScopeNode) (ast.Node, bool) {
+	switch t := scope.(type) {
+	case ast.ScopeTypeEq:
+		return variable.Equal(ast.Value(t.Entity)), true
+	case ast.ScopeTypeIn:
+		return variable.In(ast.Value(t.Entity)), true
+	case ast.ScopeTypeInSet:
+		set := make([]ast.Node, 0, len(t.Entities))
+		for _, e := range t.Entities {
+			set = append(set, ast.Value(e))
+		}
+		return variable.In(ast.Set(set...)), true
+	case ast.ScopeTypeIs:
+		return variable.Is(t.Type), true
+	case ast.ScopeTypeIsIn:
+		return variable.IsIn(t.Type, ast.Value(t.Entity)), true
+	}
+	return ast.Node{}, false
+}
+
+// policy takes r apart.
+func (x *explainer) policy(r *rule) Explained {
+	out := Explained{ID: string(r.id), Effect: effectOf(r), StepUp: r.stepUp, Position: r.reason.Position, Text: r.reason.Text, Matched: true}
+	x.parts = &out
+	for _, c := range clauses(r) {
+		switch t := x.part(c.name, c.node, 0, out.Matched); t {
+		case NotReached:
+		case IsTrue:
+			out.Matched = out.Matched && c.want
+		case IsFalse:
+			out.Matched = out.Matched && !c.want
+		default:
+			out.Matched = false
+		}
+	}
+	return out
+}
+
+// part adds n, and what it is made of, to the parts.
+func (x *explainer) part(clause string, n ast.IsNode, depth int, reached bool) Truth {
+	p := Part{Clause: clause, Depth: depth, Text: cedarText(n), Truth: NotReached}
+	if reached {
+		p.Truth = x.truth(n)
+	}
+	join, inner := split(n)
+	if p.Join = join; join == "" {
+		p.Values = x.values(n)
+	}
+	if len(x.parts.Parts) >= maxParts {
+		x.parts.Cut = true
+		return p.Truth
+	}
+	x.parts.Parts = append(x.parts.Parts, p)
+	first := NotReached
+	for i, operand := range inner {
+		if x.parts.Cut {
+			break
+		}
+		here := reached
+		if join == "if" && i > 0 {
+			here = reached && (i == 1 && first == IsTrue || i == 2 && first == IsFalse)
+		}
+		t := x.part(clause, operand, depth+1, here)
+		if i == 0 {
+			first = t
+		}
+		if t == IsError || join == "and" && t == IsFalse || join == "or" && t == IsTrue {
+			reached = false
+		}
+	}
+	return p.Truth
+}
+
+// split returns what n is made of, and how that belongs together. A chain of
+// one operator is one level.
+func split(n ast.IsNode) (join string, inner []ast.IsNode) {
+	switch n := n.(type) {
+	case ast.NodeTypeAnd:
+		return "and", chainOf[ast.NodeTypeAnd](n)
+	case ast.NodeTypeOr:
+		return "or", chainOf[ast.NodeTypeOr](n)
+	case ast.NodeTypeNot:
+		return "not", []ast.IsNode{n.Arg}
+	case ast.NodeTypeIfThenElse:
+		return "if", []ast.IsNode{n.If, n.Then, n.Else}
+	}
+	return "", nil
+}
+
+// chainOf returns the operands of a chain, from the left to the right. Chains
+// lean to the left, so the left side is followed by a loop.
+func chainOf[T ast.NodeTypeAnd | ast.NodeTypeOr](n ast.IsNode) []ast.IsNode {
+	var back []ast.IsNode
+	for {
+		var b ast.BinaryNode
+		switch t := n.(type) {
+		case ast.NodeTypeAnd:
+			b = t.BinaryNode
+		case ast.NodeTypeOr:
+			b = t.BinaryNode
+		}
+		if _, same := n.(T); !same {
+			back = append(back, n)
+			break
+		}
+		if _, same := b.Right.(T); same {
+			right := chainOf[T](b.Right)
+			slices.Reverse(right)
+			back = append(back, right...)
+		} else {
+			back = append(back, b.Right)
+		}
+		n = b.Left
+	}
+	slices.Reverse(back)
+	return back
+}
+
+// cedarText writes one node.
+func cedarText(n ast.IsNode) string {
+	p := ast.Permit().When(ast.NewNode(n))
+	_, text, _ := strings.Cut(string((*public.Policy)(p).MarshalCedar()), "{")
+	text = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), ";"))
+	text = strings.TrimSpace(strings.TrimSuffix(text, "}"))
+	return shorten(text, maxPartText)
+}
+
+func shorten(s string, n int) string {
+	if len(s) > n {
+		return strings.ToValidUTF8(s[:n], "") + "..."
+	}
+	return s
+}
+
+// permitted reports whether any permit matches.
+func (x *explainer) permitted() bool {
+	for _, list := range x.e.slice.lists {
+		for _, r := range list {
+			if r.permit && x.misses(r, 1) == 0 {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// misses counts the clauses of r that are not as they must be, up to enough.
+func (x *explainer) misses(r *rule, enough int) int {
+	n := 0
+	for _, c := range clauses(r) {
+		if t := x.truth(c.node); c.want && t != IsTrue || !c.want && t != IsFalse {
+			if n++; n >= enough {
+				break
+			}
+		}
+	}
+	return n
+}
+
+// nearest returns the permits that miss the fewest of their lines, those for
+// this identity and resource first.
+func (x *explainer) nearest() []*rule {
+	type near struct {
+		*rule
+		misses int
+	}
+	var best []near
+	for _, r := range x.set.rules {
+		if !r.permit {
+			continue
+		}
+		enough := 3
+		if len(best) == maxNearest {
+			enough = best[maxNearest-1].misses
+		}
+		if n := x.misses(r, enough); n < enough {
+			at, _ := slices.BinarySearchFunc(best, n+1, func(b near, n int) int { return cmp.Compare(b.misses, n) })
+			best = slices.Insert(best, at, near{r, n})
+			best = best[:min(len(best), maxNearest)]
+		}
+	}
+	out := make([]*rule, 0, len(best))
+	for _, b := range best {
+		out = append(out, b.rule)
+	}
+	return out
+}
