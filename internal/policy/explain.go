@@ -5,11 +5,11 @@ import (
 	"slices"
 	"strings"
 
-	public "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -169,68 +169,17 @@ func (x *explainer) truth(n ast.IsNode) Truth {
 	return IsFalse
 }
 
-// A clause is a line of a policy that must hold for it to match: the node must
-// come to want.
-type clause struct {
-	name string
-	node ast.IsNode
-	want bool
-}
-
-// clauses returns what r asks for, in the order in which it is evaluated.
-func clauses(r *rule) []clause {
-	p := (*ast.Policy)(r.policy.AST())
-	var out []clause
-	for _, sc := range []struct {
-		variable ast.Node
-		scope    ast.IsScopeNode
-	}{{ast.Principal(), p.Principal}, {ast.Action(), p.Action}, {ast.Resource(), p.Resource}} {
-		if n, ok := scopeNode(sc.variable, sc.scope); ok {
-			out = append(out, clause{"scope", n.AsIsNode(), true})
-		}
-	}
-	for _, c := range p.Conditions {
-		name := "unless"
-		if c.Condition == ast.ConditionWhen {
-			name = "when"
-		}
-		out = append(out, clause{name, c.Body, c.Condition == ast.ConditionWhen})
-	}
-	return out
-}
-
-// scopeNode is what a line of a scope asks for; not ok when it asks for nothing.
-func scopeNode(variable ast.Node, scope ast.IsScopeNode) (ast.Node, bool) {
-	switch t := scope.(type) {
-	case ast.ScopeTypeEq:
-		return variable.Equal(ast.Value(t.Entity)), true
-	case ast.ScopeTypeIn:
-		return variable.In(ast.Value(t.Entity)), true
-	case ast.ScopeTypeInSet:
-		set := make([]ast.Node, 0, len(t.Entities))
-		for _, e := range t.Entities {
-			set = append(set, ast.Value(e))
-		}
-		return variable.In(ast.Set(set...)), true
-	case ast.ScopeTypeIs:
-		return variable.Is(t.Type), true
-	case ast.ScopeTypeIsIn:
-		return variable.IsIn(t.Type, ast.Value(t.Entity)), true
-	}
-	return ast.Node{}, false
-}
-
 // policy takes r apart.
 func (x *explainer) policy(r *rule) Explained {
 	out := Explained{ID: string(r.id), Effect: effectOf(r), StepUp: r.stepUp, Position: r.reason.Position, Text: r.reason.Text, Matched: true}
 	x.parts = &out
-	for _, c := range clauses(r) {
-		switch t := x.part(c.name, c.node, 0, out.Matched); t {
+	for _, c := range clause.Of((*ast.Policy)(r.policy.AST())) {
+		switch t := x.part(c.Name, c.Node, 0, out.Matched); t {
 		case NotReached:
 		case IsTrue:
-			out.Matched = out.Matched && c.want
+			out.Matched = out.Matched && c.Want
 		case IsFalse:
-			out.Matched = out.Matched && !c.want
+			out.Matched = out.Matched && !c.Want
 		default:
 			out.Matched = false
 		}
@@ -239,12 +188,12 @@ func (x *explainer) policy(r *rule) Explained {
 }
 
 // part adds n, and what it is made of, to the parts.
-func (x *explainer) part(clause string, n ast.IsNode, depth int, reached bool) Truth {
-	p := Part{Clause: clause, Depth: depth, Text: cedarText(n), Truth: NotReached}
+func (x *explainer) part(of string, n ast.IsNode, depth int, reached bool) Truth {
+	p := Part{Clause: of, Depth: depth, Text: shorten(clause.Text(n), maxPartText), Truth: NotReached}
 	if reached {
 		p.Truth = x.truth(n)
 	}
-	join, inner := split(n)
+	join, inner := clause.Split(n)
 	if p.Join = join; join == "" {
 		p.Values = x.values(n)
 	}
@@ -262,7 +211,7 @@ func (x *explainer) part(clause string, n ast.IsNode, depth int, reached bool) T
 		if join == "if" && i > 0 {
 			here = reached && (i == 1 && first == IsTrue || i == 2 && first == IsFalse)
 		}
-		t := x.part(clause, operand, depth+1, here)
+		t := x.part(of, operand, depth+1, here)
 		if i == 0 {
 			first = t
 		}
@@ -271,60 +220,6 @@ func (x *explainer) part(clause string, n ast.IsNode, depth int, reached bool) T
 		}
 	}
 	return p.Truth
-}
-
-// split returns what n is made of, and how that belongs together. A chain of
-// one operator is one level.
-func split(n ast.IsNode) (join string, inner []ast.IsNode) {
-	switch n := n.(type) {
-	case ast.NodeTypeAnd:
-		return "and", chainOf[ast.NodeTypeAnd](n)
-	case ast.NodeTypeOr:
-		return "or", chainOf[ast.NodeTypeOr](n)
-	case ast.NodeTypeNot:
-		return "not", []ast.IsNode{n.Arg}
-	case ast.NodeTypeIfThenElse:
-		return "if", []ast.IsNode{n.If, n.Then, n.Else}
-	}
-	return "", nil
-}
-
-// chainOf returns the operands of a chain, from the left to the right. Chains
-// lean to the left, so the left side is followed by a loop.
-func chainOf[T ast.NodeTypeAnd | ast.NodeTypeOr](n ast.IsNode) []ast.IsNode {
-	var back []ast.IsNode
-	for {
-		var b ast.BinaryNode
-		switch t := n.(type) {
-		case ast.NodeTypeAnd:
-			b = t.BinaryNode
-		case ast.NodeTypeOr:
-			b = t.BinaryNode
-		}
-		if _, same := n.(T); !same {
-			back = append(back, n)
-			break
-		}
-		if _, same := b.Right.(T); same {
-			right := chainOf[T](b.Right)
-			slices.Reverse(right)
-			back = append(back, right...)
-		} else {
-			back = append(back, b.Right)
-		}
-		n = b.Left
-	}
-	slices.Reverse(back)
-	return back
-}
-
-// cedarText writes one node.
-func cedarText(n ast.IsNode) string {
-	p := ast.Permit().When(ast.NewNode(n))
-	_, text, _ := strings.Cut(string((*public.Policy)(p).MarshalCedar()), "{")
-	text = strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(text), ";"))
-	text = strings.TrimSpace(strings.TrimSuffix(text, "}"))
-	return shorten(text, maxPartText)
 }
 
 func shorten(s string, n int) string {
@@ -349,8 +244,8 @@ func (x *explainer) permitted() bool {
 // misses counts the clauses of r that are not as they must be, up to enough.
 func (x *explainer) misses(r *rule, enough int) int {
 	n := 0
-	for _, c := range clauses(r) {
-		if t := x.truth(c.node); c.want && t != IsTrue || !c.want && t != IsFalse {
+	for _, c := range clause.Of((*ast.Policy)(r.policy.AST())) {
+		if t := x.truth(c.Node); c.Want && t != IsTrue || !c.Want && t != IsFalse {
 			if n++; n >= enough {
 				break
 			}

@@ -8,6 +8,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/eval"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -32,12 +33,12 @@ func (x *explainer) unlock(r *rule) Unlock {
 	out := Unlock{Policy: string(r.id), StepUp: r.stepUp, Words: StepUpWords(r.stepUp)}
 	all := [][]Change{{}}
 	x.steps = 0
-	for _, c := range clauses(r) {
+	for _, c := range clause.Of((*ast.Policy)(r.policy.AST())) {
 		switch {
 		case r.permit:
-			all = both(all, x.ways(c.node, c.want))
-		case c.name != "scope": // another caller is no answer to this one
-			out.Ways = either(out.Ways, x.ways(c.node, !c.want))
+			all = both(all, x.ways(c.Node, c.Want))
+		case c.Name != "scope": // another caller is no answer to this one
+			out.Ways = either(out.Ways, x.ways(c.Node, !c.Want))
 		}
 	}
 	if r.permit {
@@ -62,7 +63,7 @@ func (x *explainer) ways(n ast.IsNode, want bool) [][]Change {
 	if t := x.truth(n); want && t == IsTrue || !want && t == IsFalse {
 		return [][]Change{{}}
 	}
-	join, inner := split(n)
+	join, inner := clause.Split(n)
 	if x.steps++; x.steps > maxSteps { // what is inside is not looked at any more
 		join = ""
 	}
@@ -75,7 +76,7 @@ func (x *explainer) ways(n ast.IsNode, want bool) [][]Change {
 		if v, ok := n.(ast.NodeValue); ok && v.Value != nil {
 			return nil // true stays true
 		}
-		return [][]Change{{{Text: cedarText(n), Want: want, Values: x.values(n)}}}
+		return [][]Change{{{Text: shorten(clause.Text(n), maxPartText), Want: want, Values: x.values(n)}}}
 	case (join == "and") == want: // every operand
 		out := [][]Change{{}}
 		for _, operand := range inner {
@@ -97,8 +98,8 @@ func (x *explainer) ways(n ast.IsNode, want bool) [][]Change {
 // matches reports whether r would match if what a way changes came out as it
 // wants.
 func (x *explainer) matches(r *rule, way []Change) bool {
-	for _, c := range clauses(r) {
-		if x.supposing(c.node, way) != c.want {
+	for _, c := range clause.Of((*ast.Policy)(r.policy.AST())) {
+		if x.supposing(c.Node, way) != c.Want {
 			return false
 		}
 	}
@@ -107,7 +108,7 @@ func (x *explainer) matches(r *rule, way []Change) bool {
 
 // supposing evaluates n as if what a way changes came out as it wants.
 func (x *explainer) supposing(n ast.IsNode, way []Change) bool {
-	join, inner := split(n)
+	join, inner := clause.Split(n)
 	switch join {
 	case "not":
 		return !x.supposing(inner[0], way)
@@ -124,7 +125,7 @@ func (x *explainer) supposing(n ast.IsNode, way []Change) bool {
 		}
 		return join == "and"
 	}
-	text := cedarText(n)
+	text := shorten(clause.Text(n), maxPartText)
 	for _, c := range way {
 		if c.Text == text {
 			return c.Want
@@ -158,6 +159,7 @@ func both(a, b [][]Change) [][]Change {
 func (x *explainer) values(n ast.IsNode) []Input {
 	var out []Input
 	add := func(name string, node ast.IsNode) {
+		name = shorten(name, maxPartText)
 		if len(out) < maxValues && !slices.ContainsFunc(out, func(i Input) bool { return i.Name == name }) {
 			out = append(out, Input{Name: name, Value: x.value(node), From: x.provenance(name)})
 		}
@@ -165,13 +167,13 @@ func (x *explainer) values(n ast.IsNode) []Input {
 	ast.Inspect(ast.NewNode(n), func(n ast.IsNode) bool {
 		switch t := n.(type) {
 		case ast.NodeTypeHas:
-			if name := attributeName(t.Arg); name != "" {
+			if name := clause.Attribute(t.Arg); name != "" {
 				name += "." + string(t.Value)
 				add(name, ast.NewNode(t.Arg).Access(t.Value).AsIsNode())
 				return false
 			}
 		case ast.NodeTypeAccess, ast.NodeTypeVariable:
-			if name := attributeName(n); name != "" && name != "context" {
+			if name := clause.Attribute(n); name != "" && name != "context" {
 				add(name, n)
 				return false
 			}
@@ -187,25 +189,6 @@ func (x *explainer) value(n ast.IsNode) string {
 		return "absent"
 	}
 	return shorten(string(v.MarshalCedar()), maxPartText)
-}
-
-// attributeName returns context.attestation.age for the node that reads it,
-// empty for a node that reads no attribute of the request.
-func attributeName(n ast.IsNode) string {
-	var back []string
-	for {
-		switch t := n.(type) {
-		case ast.NodeTypeVariable:
-			back = append(back, string(t.Name))
-			slices.Reverse(back)
-			return strings.Join(back, ".")
-		case ast.NodeTypeAccess:
-			back = append(back, shorten(string(t.Value), 64))
-			n = t.Arg
-		default:
-			return ""
-		}
-	}
 }
 
 // provenances says where what policies read comes from. A name that is not
