@@ -496,7 +496,6 @@ func (s *Server) settle(ctx context.Context) error {
 		return err
 	}
 	s.register()
-	s.health.Started()
 	return nil
 }
 
@@ -539,6 +538,7 @@ func (s *Server) Run(ctx context.Context) error {
 	main.RegisterOnShutdown(func() { close(s.ending) })
 	operations := s.operations(s.metrics())
 	s.probed.Store(&operations)
+	s.health.Started() // whoever is ready can be measured
 	inner, cancel := context.WithCancel(s.settings.Tracing.With(context.WithoutCancel(ctx)))
 	defer cancel()
 	failed := make(chan error, 16) // more than there are parts and listeners

@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/leak"
 	"github.com/muster-id/muster/internal/server/offline"
 	"github.com/muster-id/muster/internal/store/enginetest"
@@ -64,6 +65,12 @@ func startWith(t *testing.T, data string, edit func(*Settings)) *running {
 	r := &running{Server: srv, t: t, data: data, api: api, stop: cancel, ended: make(chan error, 1)}
 	go func() { r.ended <- srv.Run(ctx) }()
 	t.Cleanup(func() { r.halt() })
+	for deadline := time.Now().Add(time.Minute); srv.health.Report(ctx).Checks[0].Level == health.LevelFailed; {
+		if time.Now().After(deadline) {
+			t.Fatal("the server does not run")
+		}
+		time.Sleep(time.Millisecond)
+	}
 	return r
 }
 
@@ -330,7 +337,7 @@ func TestReadinessNamesEachPart(t *testing.T) {
 	text, _ := io.ReadAll(res.Body)
 	for _, want := range []string{"muster_decisions_total", "muster_generation", "muster_events_total"} {
 		if !strings.Contains(string(text), want) {
-			t.Errorf("metrics lack %s", want)
+			t.Errorf("metrics lack %s: %d %.300s", want, res.StatusCode, text)
 		}
 	}
 }
