@@ -200,7 +200,7 @@ func TestWritesAreTheOnesWithADryRun(t *testing.T) {
 	writing := map[string]bool{
 		"create": true, "set-owner": true, "register": true, "pin": true, "unpin": true, "apply": true, "add": true, "enroll": true, "set": true,
 		"ack": true, "resolve": true, "dismiss": true, "undo": true, "approve": true, "checkpoint": true, "login": true, "aws": true, "scan": true, "replay": true,
-		"set-role": true, "disable": true, "enable": true, "revoke": true, "test": true,
+		"set-role": true, "disable": true, "enable": true, "revoke": true, "test": true, "deny": true, "cancel": true,
 	}
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {

@@ -31,6 +31,7 @@ type Verdict struct {
 	WouldRefuse bool
 	Reasons     []string // ids: why it is refused, or would be
 	Challenge   string   // value of WWW-Authenticate (RFC 9470); empty when nothing would unlock it
+	Task        string   // id of the approval that people were asked for; the same request passes once they said yes
 }
 
 // Unenrolled is the verdict on a question of nobody who is enrolled.
@@ -60,14 +61,24 @@ func (v *Verdict) Caller() string {
 	return string(v.Identity)
 }
 
-// Body is the JSON that tells a refused caller the decision's id, the outcome
-// and the ids of the reasons. It ends with a line feed.
+// A task is what a caller can wait for.
+type task struct {
+	ID     string `json:"id"`
+	Status string `json:"status"`
+}
+
+// Body is the JSON that tells a refused caller the decision's id, the outcome,
+// the ids of the reasons, and for what it can wait. It ends with a line feed.
 func (v *Verdict) Body() []byte {
 	reply := struct {
 		Decision string      `json:"decision,omitempty"`
 		Outcome  nhi.Outcome `json:"outcome"`
 		Reasons  []string    `json:"reasons"`
-	}{v.Decision, v.Outcome, v.Reasons}
+		Task     *task       `json:"task,omitempty"`
+	}{Decision: v.Decision, Outcome: v.Outcome, Reasons: v.Reasons}
+	if v.Task != "" {
+		reply.Task = &task{v.Task, string(nhi.ApprovalPending)}
+	}
 	if reply.Reasons == nil {
 		reply.Reasons = []string{}
 	}
@@ -185,8 +196,17 @@ func (h *hearing) verdict(d *nhi.Decision) Verdict {
 	}
 	if v.Outcome != nhi.Allow {
 		v.Challenge = h.challenge(v.Outcome, d.Obligations)
+		v.Task = waits(v.Outcome, d.Obligations)
 	}
 	return v
+}
+
+// waits returns the id of the approval that the caller can wait for.
+func waits(outcome nhi.Outcome, obligations []nhi.Obligation) string {
+	if outcome != nhi.StepUp || len(obligations) != 1 || obligations[0].Kind != nhi.StepApprove {
+		return ""
+	}
+	return obligations[0].Value
 }
 
 // challenge says what would unlock the request, empty when nothing would that

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -233,4 +234,35 @@ func (r *running) notices(topic string) (out []string) {
 		r.t.Fatal(err)
 	}
 	return out
+}
+
+func TestARefusedCallerIsToldWhatItCanWaitFor(t *testing.T) {
+	r, point, key := asking(t, t.TempDir())
+	var body struct {
+		Outcome string
+		Task    struct{ ID, Status string }
+	}
+	status, text := r.forward(point, key)
+	if err := json.Unmarshal([]byte(text), &body); err != nil || status != http.StatusForbidden || body.Outcome != "step-up" {
+		t.Fatalf("%d %s: %v", status, text, err)
+	}
+	if a := r.pending(); body.Task.ID != a.ID || body.Task.Status != "pending" {
+		t.Errorf("the task is %+v, people are asked for %s", body.Task, a.ID)
+	}
+}
+
+// forward asks as a proxy does and returns what the caller would read.
+func (r *running) forward(point string, key client.NewCredential) (int, string) {
+	r.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, r.URL()+"/enforce/forward-auth", nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for name, value := range map[string]string{
+		"X-Original-Method": "GET", "X-Original-URI": "/payments/1", "X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.com", "X-Forwarded-For": "203.0.113.7",
+		"Muster-Point-Authorization": "Bearer " + point, "Authorization": "Bearer " + key.Key,
+	} {
+		req.Header.Set(name, value)
+	}
+	return do(r.t, req)
 }

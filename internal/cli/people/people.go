@@ -1,6 +1,6 @@
 // Package people is the room of the commands about who uses Muster itself:
-// persons who sign in with the organisation's provider, and the operator
-// tokens of programs. Each noun is a function that makes its commands; package
+// persons who sign in with the organisation's provider, what they are asked to
+// approve, and the operator tokens of programs. Each noun is a function that makes its commands; package
 // cli lists them.
 package people
 
