@@ -76,5 +76,6 @@ func Check(files map[string]string) []Problem {
 	}
 	l.addFiles(files)
 	l.checkUnscoped()
+	l.lint()
 	return l.problems
 }
