@@ -225,7 +225,7 @@ describe("the console of a living company", () => {
   it("goes anywhere by keyboard", async () => {
     const v = await open({ theme: "dark" });
     await v.go("/", "[data-tile]");
-    for (const [key, path] of [["a", "/activity"], ["r", "/refusals"], ["f", "/findings"], ["i", "/identities"], ["p", "/points"], ["s", "/sources"], ["e", "/settings"], ["o", "/"]]) {
+    for (const [key, path] of [["a", "/activity"], ["r", "/refusals"], ["f", "/findings"], ["v", "/approvals"], ["i", "/identities"], ["p", "/points"], ["s", "/sources"], ["e", "/settings"], ["o", "/"]]) {
       await v.page.keyboard.press("g");
       await v.page.keyboard.press(key);
       await v.page.waitForURL((url) => url.pathname === path);
@@ -351,6 +351,7 @@ describe("the console of a server that knows nothing yet", () => {
         ["findings", "/findings", "h1"],
         ["dismissed findings", "/findings?status=dismissed", "text=No dismissed findings"],
         ["actions", "/findings?view=actions", "text=Nothing was contained yet"],
+        ["approvals", "/approvals", "text=Nobody waits for an answer here"],
         ["identities", "/identities", "h1"],
         ["points", "/points", "text=Nothing asks Muster yet"],
         ["sources", "/sources", "text=Nobody reports logs or leaks yet"],

@@ -28,6 +28,7 @@ export type ActivitySearch = {
   decision?: string;
 };
 export type RefusalsSearch = { filter?: string; id?: string };
+export type ApprovalsSearch = { view?: "history"; id?: string };
 export type IdentitiesSearch = { filter?: string; order?: string };
 export type IdentityTab = "activity" | "normal" | "credentials" | "decisions" | "changes";
 export type IdentitySearch = { tab?: IdentityTab; days?: "7" | "28" | "90" };
@@ -70,6 +71,12 @@ const findings = createRoute({
     id: text(s.id),
   }),
   component: lazyRouteComponent(() => import("./findings/FindingsPage"), "FindingsPage"),
+});
+const approvals = createRoute({
+  getParentRoute: () => root,
+  path: "/approvals",
+  validateSearch: (s: Raw): ApprovalsSearch => ({ view: s.view === "history" ? "history" : undefined, id: text(s.id) }),
+  component: lazyRouteComponent(() => import("./approvals/ApprovalsPage"), "ApprovalsPage"),
 });
 const identities = createRoute({
   getParentRoute: () => root,
@@ -116,6 +123,7 @@ export const router = createRouter({
     activity,
     refusals,
     findings,
+    approvals,
     identities,
     identity,
     points,

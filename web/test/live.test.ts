@@ -42,7 +42,7 @@ describe("the live stream", () => {
   it("opens one connection for every topic", () => {
     live.start();
     expect(Source.made).toBe(1);
-    expect(Source.last.url).toBe("/v1/stream?topics=decision,finding,action");
+    expect(Source.last.url).toBe("/v1/stream?topics=decision,finding,action,approval");
     expect(live.read().connection).toBe("live");
   });
 

@@ -5,6 +5,7 @@ import type { components, paths } from "./schema";
 export const csrfHeader = "Muster-Csrf";
 
 type Schemas = components["schemas"];
+export type Approval = Schemas["Approval"];
 export type Action = Schemas["Action"];
 export type Decision = Schemas["Decision"];
 export type Feature = Schemas["Feature"];

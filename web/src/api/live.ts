@@ -1,8 +1,8 @@
 import type { Decision } from "./client";
 
 // The live stream (GET /v1/stream): one connection a tab, shared by every page.
-// Decisions are kept in memory, the newest first; findings and actions only say
-// what is no longer fresh.
+// Decisions are kept in memory, the newest first; findings, actions and
+// approvals only say what is no longer fresh.
 
 /** How many decisions a tab remembers. */
 const kept = 2_000;
@@ -14,7 +14,7 @@ const bucketMs = 10_000;
 const buckets = 30;
 
 export type Connection = "connecting" | "live" | "reconnecting" | "offline";
-export type Topic = "finding" | "action";
+export type Topic = "finding" | "action" | "approval";
 export type PlaceCount = { allow: number; "step-up": number; deny: number };
 export type Places = ReadonlyMap<string, PlaceCount>;
 
@@ -56,7 +56,7 @@ export class Live {
   private retryTimer: number | undefined;
   private watchdog: number | undefined;
   private attempts = 0;
-  /** Called when a finding or an action changed. */
+  /** Called when a finding, an action or an approval changed. */
   onChange: (topic: Topic) => void = () => {};
   /** Called when the stream was refused, to learn whether the session has ended. */
   onRefused: () => void = () => {};
@@ -106,7 +106,7 @@ export class Live {
   private connect() {
     this.retryTimer = undefined;
     this.source?.close();
-    const source = new EventSource("/v1/stream?topics=decision,finding,action");
+    const source = new EventSource("/v1/stream?topics=decision,finding,action,approval");
     this.source = source;
     this.listenForSilence();
     source.addEventListener("hello", () => {
@@ -127,7 +127,7 @@ export class Live {
       this.set({ dropped: (JSON.parse(e.data) as { decisions: number }).decisions });
     });
     source.addEventListener("heartbeat", () => this.alive());
-    for (const topic of ["finding", "action"] as const) {
+    for (const topic of ["finding", "action", "approval"] as const) {
       source.addEventListener(topic, () => {
         this.alive();
         this.onChange(topic);

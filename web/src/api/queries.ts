@@ -98,6 +98,19 @@ export const finding = (id: string) =>
     queryFn: () => answer(api.GET("/v1/findings/{id}", { params: { path: { id } } })),
   });
 
+export const approvals = (filter: string) =>
+  infiniteQueryOptions({
+    queryKey: ["approval", "list", filter],
+    queryFn: ({ pageParam }) =>
+      answer(
+        api.GET("/v1/approvals", { params: { query: { filter, limit: 50, page_token: pageParam || undefined } } }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next || undefined,
+    // What has run out is told by nobody.
+    refetchInterval: 30_000,
+  });
+
 export const actions = queryOptions({
   queryKey: ["action", "list"],
   queryFn: () => answer(api.GET("/v1/actions", { params: { query: { limit: 200 } } })),

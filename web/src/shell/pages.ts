@@ -1,4 +1,14 @@
-import { Activity, Ban, Cable, Fingerprint, LayoutDashboard, Settings, ShieldCheck, TriangleAlert } from "lucide-react";
+import {
+  Activity,
+  Ban,
+  Cable,
+  Fingerprint,
+  LayoutDashboard,
+  Settings,
+  ShieldCheck,
+  TriangleAlert,
+  UserCheck,
+} from "lucide-react";
 
 /**
  * The pages, in the order of the navigation; g then the letter goes there. A
@@ -9,6 +19,7 @@ export const pages = [
   { to: "/activity", label: "Activity", key: "a", icon: Activity, main: true },
   { to: "/refusals", label: "Refusals", key: "r", icon: Ban, main: false },
   { to: "/findings", label: "Findings", key: "f", icon: TriangleAlert, main: true },
+  { to: "/approvals", label: "Approvals", key: "v", icon: UserCheck, main: false },
   { to: "/identities", label: "Identities", key: "i", icon: Fingerprint, main: true },
   { to: "/points", label: "Points", key: "p", icon: ShieldCheck, main: false },
   { to: "/sources", label: "Sources", key: "s", icon: Cable, main: false },
