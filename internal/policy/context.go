@@ -11,6 +11,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -126,7 +127,7 @@ const maxZones = 16
 // policy reads one zone at a time, by its name: context.zones["Europe/Berlin"].
 func zonesOf(p *ast.Policy) (zones []zone, bad []string) {
 	bare, named := 0, 0
-	inspect(p, func(types.EntityUID) {}, func(n ast.IsNode) {
+	clause.Inspect(p, func(types.EntityUID) {}, func(n ast.IsNode) {
 		if isZones(n) {
 			bare++
 		}
@@ -158,7 +159,7 @@ func zonesOf(p *ast.Policy) (zones []zone, bad []string) {
 
 func isZones(n ast.IsNode) bool {
 	read, ok := n.(ast.NodeTypeAccess)
-	return ok && read.Value == "zones" && isContext(read.Arg)
+	return ok && read.Value == "zones" && clause.IsContext(read.Arg)
 }
 
 // loadZone looks a zone up by its name in the IANA database.

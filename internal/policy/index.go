@@ -5,6 +5,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -48,26 +49,10 @@ func (s scope) unscoped() bool {
 
 func scopeOf(p *ast.Policy) scope {
 	var s scope
-	s.principal, s.principalType = scopeEntity(p.Principal)
-	s.resource, _ = scopeEntity(p.Resource)
+	s.principal, s.principalType = clause.ScopeEntity(p.Principal)
+	s.resource, _ = clause.ScopeEntity(p.Resource)
 	s.actions = scopeActions(p.Action)
 	return s
-}
-
-// scopeEntity returns the entity that a scope names by == or in, and the type
-// that it names by is.
-func scopeEntity(node ast.IsScopeNode) (types.EntityUID, types.EntityType) {
-	switch n := node.(type) {
-	case ast.ScopeTypeEq:
-		return n.Entity, ""
-	case ast.ScopeTypeIn:
-		return n.Entity, ""
-	case ast.ScopeTypeIs:
-		return types.EntityUID{}, n.Type
-	case ast.ScopeTypeIsIn:
-		return n.Entity, n.Type
-	}
-	return types.EntityUID{}, ""
 }
 
 // scopeActions returns the mask of actions a scope can match. An action's
@@ -191,66 +176,6 @@ func (s *slice) add(list []*rule) {
 	if len(list) > 0 {
 		s.lists = append(s.lists, list)
 	}
-}
-
-// inspect calls entity for every entity that p names outside its action
-// scope, and node (when not nil) for every node of its conditions.
-func inspect(p *ast.Policy, entity func(types.EntityUID), node func(ast.IsNode)) {
-	for _, sc := range []ast.IsScopeNode{p.Principal, p.Resource} {
-		if uid, _ := scopeEntity(sc); uid != (types.EntityUID{}) {
-			entity(uid)
-		}
-	}
-	for _, c := range p.Conditions {
-		ast.Inspect(ast.NewNode(c.Body), func(n ast.IsNode) bool {
-			if v, ok := n.(ast.NodeValue); ok {
-				inspectValue(v.Value, entity)
-			}
-			if node != nil {
-				node(n)
-			}
-			return true
-		})
-	}
-}
-
-// inspectValue looks for entities inside a literal.
-func inspectValue(v types.Value, entity func(types.EntityUID)) {
-	switch v := v.(type) {
-	case types.EntityUID:
-		entity(v)
-	case types.Set:
-		for e := range v.All() {
-			inspectValue(e, entity)
-		}
-	case types.Record:
-		for e := range v.Values() {
-			inspectValue(e, entity)
-		}
-	}
-}
-
-// isContext reports whether n is the variable context.
-func isContext(n ast.IsNode) bool {
-	v, ok := n.(ast.NodeTypeVariable)
-	return ok && v.Name == "context"
-}
-
-// isLiteralEntity reports whether n is an entity, or a set of them, written
-// out in the policy.
-func isLiteralEntity(n ast.IsNode) bool {
-	switch n := n.(type) {
-	case ast.NodeValue:
-		return true
-	case ast.NodeTypeSet:
-		for _, e := range n.Elements {
-			if _, ok := e.(ast.NodeValue); !ok {
-				return false
-			}
-		}
-		return true
-	}
-	return false
 }
 
 var _ cedar.PolicyIterator = (*evaluation)(nil)

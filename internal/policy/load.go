@@ -20,6 +20,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -32,14 +33,11 @@ var guardFiles embed.FS
 // Limits on what is loaded. A policy is code from outside: the parser recurses
 // with nesting, and every unscoped policy costs every decision.
 const (
-	maxFiles       = 20_000
-	maxFileBytes   = 4 << 20
-	maxTotalBytes  = 64 << 20
-	maxPolicyBytes = 64 << 10
-	maxPolicies    = 100_000
-	maxNesting     = 64
-	maxTextBytes   = 500
-	maxUnscoped    = 50 // above it Check warns
+	maxFiles      = 20_000
+	maxTotalBytes = 64 << 20
+	maxPolicies   = 100_000
+	maxTextBytes  = 500
+	maxUnscoped   = 50 // above it Check warns
 )
 
 const (
@@ -158,8 +156,8 @@ func (l *loader) addFile(name, text string, guard bool) {
 		l.problem(Problem{File: name, Reason: fmt.Sprintf("all files together are over %d bytes", maxTotalBytes)})
 		return
 	}
-	if at, reason := scan(text); reason != "" {
-		l.problem(Problem{File: name, Line: at.line, Column: at.column, Reason: reason})
+	if at, reason := clause.Scan(text); reason != "" {
+		l.problem(Problem{File: name, Line: at.Line, Column: at.Column, Reason: reason})
 		return
 	}
 	list, err := cedar.NewPolicyListFromBytes(name, []byte(text))
@@ -296,7 +294,7 @@ func (l *loader) validate(p *cedar.Policy, zones []zone) []string {
 	if err := v.Policy("", tree); err != nil {
 		reasons = condense(flatten(err))
 	}
-	inspect(tree, func(uid types.EntityUID) {
+	clause.Inspect(tree, func(uid types.EntityUID) {
 		if isKind(uid.Type) {
 			reasons = append(reasons, fmt.Sprintf(
 				"it names %s by a kind, which can change; write principal in Identity::%s", uid, uid.ID.MarshalCedar()))

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -322,7 +323,7 @@ func TestAWrongPolicyIsRefusedWithFileLineAndReason(t *testing.T) {
 		{"control character in text", `@id("a") @text("\n") permit (principal, action, resource);`, `control character`},
 		{"deep nesting", `@id("a") permit (principal, action, resource) when { ` + deep + ` };`, `brackets are nested deeper than 64`},
 		{"a long policy", `@id("a") permit (principal, action, resource) when { ` + strings.Repeat("true && ", 10_000) + `true };`, `a policy has more than 65536 bytes`},
-		{"a large file", strings.Repeat("\n", maxFileBytes+1), `at most 4194304 are allowed`},
+		{"a large file", strings.Repeat("\n", clause.MaxFile+1), `at most 4194304 are allowed`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := Load(DefaultSettings(), map[string]string{"x.cedar": tt.text})

@@ -10,6 +10,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -117,22 +118,22 @@ func (s *requestShape) see(p *ast.Policy) {
 	bare, accessed := 0, 0 // mentions of context, and those that take one attribute
 	access := func(arg ast.IsNode, name types.String) {
 		s.uses |= attrByName[name]
-		if isContext(arg) {
+		if clause.IsContext(arg) {
 			accessed++
 		}
 	}
-	inspect(p, s.name, func(n ast.IsNode) {
+	clause.Inspect(p, s.name, func(n ast.IsNode) {
 		switch n := n.(type) {
 		case ast.NodeTypeAccess:
 			access(n.Arg, n.Value)
 		case ast.NodeTypeHas:
 			access(n.Arg, n.Value)
 		case ast.NodeTypeIn:
-			s.allParents = s.allParents || !isLiteralEntity(n.Right)
+			s.allParents = s.allParents || !clause.IsLiteral(n.Right)
 		case ast.NodeTypeIsIn:
-			s.allParents = s.allParents || !isLiteralEntity(n.Entity)
+			s.allParents = s.allParents || !clause.IsLiteral(n.Entity)
 		case ast.NodeTypeVariable:
-			if isContext(n) {
+			if clause.IsContext(n) {
 				bare++
 			}
 		}

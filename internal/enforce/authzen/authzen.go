@@ -30,7 +30,7 @@
 // marked asserted, has assurance 0 and never teaches a baseline. Its id is an
 // identity's id, or a SPIFFE id that we issued. A point can assert where a request
 // comes from and with which agent, and nothing else: risk, attestation and
-// approval are ours to know. The action is one of our classes, an HTTP method,
+// approval are ours to know. The action is one of our classes, an operation of AWS, an HTTP method,
 // or any name with its class in properties.class. The resource's id is its
 // name; the type is for people. All other properties are passed over, unless
 // [Config.Hearsay] lets a point's through to a decision point that believes them;

@@ -220,8 +220,10 @@ func TestSubjectsAndActionsAreUnderstood(t *testing.T) {
 		said nhi.ActionClass
 		want nhi.ActionClass
 	}{
-		{"admin", "", nhi.Admin}, {"admin", nhi.Read, nhi.Admin}, {"s3:GetObject", nhi.Read, nhi.Read}, {"s3:GetObject", "look", ""},
-		{"POST", "", nhi.Write}, {"POST", nhi.Read, nhi.Read}, {"DELETE", "", nhi.Delete}, {"s3:GetObject", "", ""},
+		{"admin", "", nhi.Admin}, {"admin", nhi.Read, nhi.Admin}, {"s3:GetObject", "", nhi.Read}, {"s3:GetObject", "look", nhi.Read},
+		{"s3:PutObject", nhi.Read, nhi.Write}, {"iam:CreateAccessKey", nhi.Read, nhi.Admin}, {"x:UnheardOf", nhi.Read, nhi.Read}, {"x:UnheardOf", "", nhi.Write},
+		{"s3:Get*", "", ""}, {"s3:getObject", "", ""}, {"look", nhi.Read, nhi.Read}, {"look", "glance", ""},
+		{"POST", "", nhi.Write}, {"POST", nhi.Read, nhi.Read}, {"DELETE", "", nhi.Delete}, {"look", "", ""},
 	} {
 		a := action{Name: tt.name}
 		if tt.said != "" {

@@ -124,8 +124,8 @@ func TestSemanticsOfABatch(t *testing.T) {
 func TestAnItemReplacesADefaultAsAWhole(t *testing.T) {
 	decider := &byName{}
 	d := newDesk(decider, nil, false)
-	body := `{"subject":{"type":"identity","id":"` + string(robot) + `"},"action":{"name":"s3:Get","properties":{"class":"read"}},"context":{"ip":"192.0.2.1","user_agent":"a"},
-	"resource":{"type":"api","id":"allowed/1"},"evaluations":[{},{"action":{"name":"s3:Put"},"context":{"user_agent":"b"}},{"subject":null,"resource":{"type":"api","id":"deny/2"}}]}`
+	body := `{"subject":{"type":"identity","id":"` + string(robot) + `"},"action":{"name":"look","properties":{"class":"read"}},"context":{"ip":"192.0.2.1","user_agent":"a"},
+	"resource":{"type":"api","id":"allowed/1"},"evaluations":[{},{"action":{"name":"poke"},"context":{"user_agent":"b"}},{"subject":null,"resource":{"type":"api","id":"deny/2"}}]}`
 	if status, answer := d.ask(t, EvaluationsPath, body); status != 200 {
 		t.Fatalf("%d %s", status, answer)
 	}
@@ -138,9 +138,9 @@ func TestAnItemReplacesADefaultAsAWhole(t *testing.T) {
 		got = append(got, seen{q.Operation, string(q.Action), q.Resource, fmt.Sprint(q.Address), q.Agent})
 	}
 	want := []seen{
-		{"s3:Get", "read", "allowed/1", "192.0.2.1", "a"},
-		{"s3:Put", "", "allowed/1", "invalid IP", "b"}, // neither the class nor the address of the default stays
-		{"s3:Get", "read", "deny/2", "192.0.2.1", "a"},
+		{"look", "read", "allowed/1", "192.0.2.1", "a"},
+		{"poke", "", "allowed/1", "invalid IP", "b"}, // neither the class nor the address of the default stays
+		{"look", "read", "deny/2", "192.0.2.1", "a"},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(seen{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

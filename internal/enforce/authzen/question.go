@@ -9,6 +9,7 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/muster-id/muster/internal/awsops"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -149,7 +150,8 @@ func identity(id string) nhi.ID {
 	return ""
 }
 
-// class returns the class of an action: its name when that is one, else what
+// class returns the class of an action: its name when that is one, what it does
+// when it is an operation of AWS whose name tells (s3:GetObject), else what
 // the point says in the properties, else what an HTTP method usually does.
 // Without one the action is of no class, which no policy permits.
 func (a *action) class() (nhi.ActionClass, error) {
@@ -163,6 +165,11 @@ func (a *action) class() (nhi.ActionClass, error) {
 	}
 	if c := nhi.ActionClass(a.Name); c.Valid() {
 		return c, nil
+	}
+	if service, op, ok := awsops.Split(a.Name); ok {
+		if class, known := awsops.Class(service, op, false); known || !said.Class.Valid() {
+			return class, nil
+		}
 	}
 	if said.Class.Valid() {
 		return said.Class, nil

@@ -1,24 +1,31 @@
-package policy
+package clause
 
 import "fmt"
 
-// A position is where a scan stopped, both from 1.
-type position struct{ line, column int }
+// A Position is where a scan stopped, both from 1.
+type Position struct{ Line, Column int }
 
-// scan looks at policy text before the parser does: size, nesting and length
+// Bounds on the text of policies, in bytes and in levels.
+const (
+	MaxFile    = 4 << 20
+	MaxPolicy  = 64 << 10
+	MaxNesting = 64
+)
+
+// Scan looks at policy text before the parser does: size, nesting and length
 // of each policy. The parser and the type checker recurse with nesting, and Go
 // cannot recover from an exhausted stack, so a bound must come first. It
 // returns where and why the text is refused; an empty reason means that it may
 // be parsed.
-func scan(text string) (position, string) {
-	at := position{1, 1}
-	if len(text) > maxFileBytes {
-		return at, fmt.Sprintf("the file has %d bytes, at most %d are allowed", len(text), maxFileBytes)
+func Scan(text string) (Position, string) {
+	at := Position{1, 1}
+	if len(text) > MaxFile {
+		return at, fmt.Sprintf("the file has %d bytes, at most %d are allowed", len(text), MaxFile)
 	}
 	depth, start := 0, 0
 	for i := 0; i < len(text); {
-		if i-start > maxPolicyBytes {
-			return at, fmt.Sprintf("a policy has more than %d bytes", maxPolicyBytes)
+		if i-start > MaxPolicy {
+			return at, fmt.Sprintf("a policy has more than %d bytes", MaxPolicy)
 		}
 		n := 1
 		switch text[i] {
@@ -27,8 +34,8 @@ func scan(text string) (position, string) {
 		case '/':
 			n = commentLength(text[i:])
 		case '(', '[', '{':
-			if depth++; depth > maxNesting {
-				return at, fmt.Sprintf("brackets are nested deeper than %d", maxNesting)
+			if depth++; depth > MaxNesting {
+				return at, fmt.Sprintf("brackets are nested deeper than %d", MaxNesting)
 			}
 		case ')', ']', '}':
 			depth--
@@ -80,14 +87,14 @@ func commentLength(s string) int {
 	return 1
 }
 
-func advance(at position, passed string) position {
+func advance(at Position, passed string) Position {
 	for i := range len(passed) {
 		switch {
 		case passed[i] == '\n':
-			at.line++
-			at.column = 1
+			at.Line++
+			at.Column = 1
 		case passed[i]&0xc0 != 0x80: // columns count characters, not bytes
-			at.column++
+			at.Column++
 		}
 	}
 	return at
