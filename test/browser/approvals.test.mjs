@@ -1,0 +1,104 @@
+// People approve and deny: a question arrives while the page is open, is
+// answered by keyboard, and the same request passes once.
+import assert from "node:assert/strict";
+import { after, before, describe, it } from "node:test";
+import { fresh } from "./muster.mjs";
+import { launch, narrow, visit, wide } from "./visitor.mjs";
+
+const narrowest = { width: 320, height: 640 };
+
+describe("approvals", () => {
+  let browser;
+  let server;
+  let storageState;
+  let point;
+  let key;
+
+  /** ask asks as a proxy does, for one operation of the identity. */
+  const ask = async (id) => {
+    const reply = await fetch(`${server.url}/enforce/forward-auth`, {
+      headers: {
+        "X-Original-Method": "GET", "X-Original-URI": `/payments/${id}`, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "api.example.com",
+        "X-Forwarded-For": "203.0.113.7", "Muster-Point-Authorization": `Bearer ${point}`, Authorization: `Bearer ${key}`,
+      },
+    });
+    return { status: reply.status, body: await reply.text() };
+  };
+
+  before(async () => {
+    browser = await launch();
+    server = await fresh();
+    const v = await visit(browser, { url: server.url, theme: "dark" });
+    await v.go(server.link, "h1");
+    storageState = await v.context.storageState();
+    const send = (method, path, body, type = "application/json") =>
+      v.page.evaluate(
+        async ([method, path, body, type]) => {
+          const reply = await fetch(path, { method, headers: { "Content-Type": type, "Muster-Csrf": "1" }, body });
+          if (!reply.ok) throw new Error(`${method} ${path}: ${reply.status} ${await reply.text()}`);
+          return reply.headers.get("Content-Type")?.includes("json") ? reply.json() : undefined;
+        },
+        [method, path, typeof body === "string" ? body : JSON.stringify(body), type],
+      );
+    await send("PUT", "/v1/documents/resources.yaml", "- {id: payments/api, environment: production, sensitivity: 1}\n", "text/plain");
+    await send("PUT", "/v1/documents/routes.yaml", '- {host: api.example.com, path: "/payments/{id}", methods: {GET: read}, resource: payments/api}\n', "text/plain");
+    await send("PUT", "/v1/documents/policies.cedar", '@id("a-person") @text("A person has to say yes to it.") @stepup("approve")\nforbid (principal, action, resource) unless { context has approval };\n', "text/plain");
+    point = (await send("POST", "/v1/points", { name: "edge" })).key;
+    await send("PATCH", "/v1/points/edge", { mode: "enforce" });
+    const who = await send("POST", "/v1/identities", { name: "settler", environment: "production", owner: "team:payments" });
+    key = (await send("POST", `/v1/identities/${who.id}/credentials`, {})).key;
+    await v.close();
+  });
+  after(async () => {
+    await browser?.close();
+    await server?.stop();
+  });
+
+  it("arrive live, are answered by keyboard, and let one request pass", async () => {
+    const v = await visit(browser, { url: server.url, storageState, theme: "dark" });
+    await v.go("/approvals", "text=Nobody waits for an answer here");
+    const refused = await ask("1");
+    assert.equal(refused.status, 403);
+    assert.match(refused.body, /"task":\{"id":"apr_\w+","status":"pending"\}/);
+    const question = v.page.locator("[data-approval]", { hasText: "settler" });
+    await question.waitFor();
+    await question.getByRole("button", { name: "Approve" }).focus();
+    await v.page.keyboard.press("Enter");
+    await v.page.getByRole("dialog", { name: "Approve this request?" }).waitFor();
+    await v.accessible("the dialog");
+    await v.page.getByLabel("Why (kept in the audit log)").fill("seen <b>with</b> the team");
+    await v.page.keyboard.press("Enter");
+    await v.page.locator("text=Nobody waits for an answer here").waitFor();
+    assert.equal((await ask("1")).status, 200, "the same request passes");
+    assert.equal((await ask("1")).status, 403, "once");
+    await v.go("/approvals?view=history", "text=Approved and used");
+    await v.page.getByText("seen <b>with</b> the team").waitFor();
+    v.calm("approving");
+    await v.close();
+  });
+
+  it("are denied, accessibly, in both themes, down to 320 pixels", async () => {
+    await ask("2");
+    for (const theme of ["dark", "light"]) {
+      for (const viewport of [wide, narrow, narrowest]) {
+        const v = await visit(browser, { url: server.url, storageState, theme, viewport });
+        await v.go("/approvals", "[data-approval]");
+        await v.accessible(`approvals ${theme} ${viewport.width}`);
+        await v.fits(`approvals ${theme} ${viewport.width}`);
+        await v.picture(`out/approvals-${theme}-${viewport.width}.png`);
+        v.calm(`approvals ${theme} ${viewport.width}`);
+        await v.close();
+      }
+    }
+    const v = await visit(browser, { url: server.url, storageState, theme: "light" });
+    await v.go("/approvals", "[data-approval]");
+    for (let left = await v.page.locator("[data-approval]").count(); left > 0; left--) {
+      await v.page.getByRole("button", { name: "Deny" }).first().click();
+      await v.page.getByRole("dialog", { name: "Deny this request?" }).getByRole("button", { name: "Deny" }).click();
+      await v.page.waitForFunction((n) => document.querySelectorAll("[data-approval]").length < n, left);
+    }
+    assert.notEqual((await ask("2")).status, 200);
+    v.calm("denying");
+    await v.close();
+  });
+});
