@@ -91,7 +91,7 @@ conformance: ## check against public reference data in the folder MUSTER_DATA
 
 .PHONY: scale
 scale: build ## long: many stories, many crashes, a million identities; writes docs/results
-	$(GO) test -count=1 -timeout 6h -tags scale -v ./test/scale/...
+	$(GO) test -count=1 -p 1 -timeout 6h -tags scale -v ./test/scale ./test/story ./test/chaos
 
 .PHONY: soak
 soak: build ## long: fuzz every parser for minutes each, then the stories again and again

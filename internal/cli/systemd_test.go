@@ -5,11 +5,16 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/muster-id/muster/internal/cli/command"
 )
 
 // listening is a service manager: it returns its environment and what it is
@@ -86,4 +91,51 @@ func TestWithoutAManagerNobodyIsTold(t *testing.T) {
 	m := managerOf(func(string) string { return "" })
 	m.tell("READY=1")
 	m.watch(t.Context(), "http://127.0.0.1:1") // returns at once
+}
+
+// TestTheUnitSaysWhatThisProgramTakes reads the unit that operators install:
+// its command lines are this program's, and what tells systemd of start, life
+// and secrets is in it.
+func TestTheUnitSaysWhatThisProgramTakes(t *testing.T) {
+	text, err := os.ReadFile("../../deploy/systemd/muster.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit := map[string]string{}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
+			unit[name] = value
+		}
+	}
+	for _, name := range []string{"ExecStartPre", "ExecStart"} {
+		program, call, _ := strings.Cut(unit[name], " ")
+		a := &app{&command.App{Std: command.Std{Getenv: func(string) string { return "" }}}}
+		cmd, rest, err := a.root().Find(strings.Fields(call))
+		if err == nil {
+			err = cmd.ParseFlags(rest)
+		}
+		if err != nil || filepath.Base(program) != "muster" || cmd.HasSubCommands() {
+			t.Errorf("%s=%s is not a command of this program: %v", name, unit[name], err)
+		}
+	}
+	for name, want := range map[string]string{
+		"Type": "notify", "WatchdogSec": "30", "LimitCORE": "0", "UMask": "0077", "StateDirectoryMode": "0700", "DynamicUser": "yes",
+		"LoadCredential": "passphrase", "ProtectSystem": "strict", "NoNewPrivileges": "yes", "ExecReload": "/bin/kill -HUP $MAINPID",
+	} {
+		if unit[name] != want {
+			t.Errorf("%s is %q, want %q", name, unit[name], want)
+		}
+	}
+	// Who has systemd hears what that thinks of it, except that the program is
+	// not installed here.
+	verify, err := exec.LookPath("systemd-analyze")
+	if err != nil {
+		t.Skip("systemd-analyze is not installed: the unit was not read by systemd")
+	}
+	said, _ := exec.CommandContext(t.Context(), verify, "verify", "--man=no", "../../deploy/systemd/muster.service").CombinedOutput()
+	for line := range strings.Lines(string(said)) {
+		if strings.Contains(line, "muster.service") && !strings.Contains(line, "/usr/local/bin/muster is not executable") {
+			t.Errorf("systemd says: %s", line)
+		}
+	}
 }
