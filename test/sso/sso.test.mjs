@@ -102,6 +102,31 @@ test("somebody without a role is told so and gets no session", async () => {
   assert.equal((await asFirst()).status, 200);
 });
 
+test("an administrator gives a role, disables and enables by the command", async () => {
+  const command = async (...args) => {
+    const env = { ...process.env, MUSTER_SERVER: url, MUSTER_TOKEN: firstToken };
+    const child = spawn(process.env.MUSTER, ["person", ...args, "-o", "json"], { env, stdio: ["ignore", "pipe", "inherit"] });
+    let out = "";
+    child.stdout.on("data", (part) => { out += part; });
+    const [status] = await once(child, "close");
+    assert.equal(status, 0, `muster person ${args.join(" ")}`);
+    return JSON.parse(out);
+  };
+  provider.state.people.zoe = { name: "Zoe", email: "zoe@example.com", email_verified: true, groups: [] };
+  const browser = new Browser();
+  assert.equal((await browser.signIn("zoe")).status, 403);
+  assert.ok((await command("list")).some((p) => p.email === "zoe@example.com"));
+  await command("set-role", "zoe@example.com", "viewer", "--team", "payments");
+  assert.equal((await browser.signIn("zoe")).status, 200);
+  assert.deepEqual((await browser.me()).roles, [{ role: "viewer", team: "payments" }]);
+  await command("disable", "zoe@example.com");
+  assert.equal((await command("show", "zoe@example.com")).disabled, true);
+  assert.equal((await browser.me()).status, 401, "the open session is dead");
+  assert.equal((await browser.signIn("zoe")).status, 403);
+  await command("enable", "zoe@example.com");
+  assert.equal((await browser.signIn("zoe")).status, 200);
+});
+
 test("roles follow from groups, and change at the next sign-in", async () => {
   provider.state.people.ada = { name: "Ada", email: "ada@example.com", email_verified: true, groups: ["muster-admins", "payments"] };
   const browser = new Browser();
