@@ -183,7 +183,9 @@ func isMethod(s string) bool {
 }
 
 // Match translates a request. Host may have a port and any case; target is
-// the path as the client sent it, still encoded, its query ignored. The error
+// the path as the client sent it, still encoded, its query ignored. A slash at
+// the end that no route has leads around none: many programs pass over it, so
+// where the path without it has a route of its own, it is ambiguous. The error
 // is ErrNoRoute, or says what makes the path ambiguous; it holds no part of
 // the request. HEAD is GET unless the route gives it.
 func (t *Table) Match(method, host, target string) (Match, error) {
@@ -195,7 +197,12 @@ func (t *Table) Match(method, host, target string) (Match, error) {
 	if root == nil {
 		return Match{}, ErrNoRoute
 	}
-	found := root.find(path[1:])
+	found, exact := root.find(path[1:])
+	if without, slash := strings.CutSuffix(path[1:], "/"); slash && !exact {
+		if _, twin := root.find(without); twin {
+			return Match{}, errPathAmbiguous
+		}
+	}
 	match, ok := found[method]
 	if !ok && method == "HEAD" {
 		match, ok = found["GET"]
@@ -206,23 +213,24 @@ func (t *Table) Match(method, host, target string) (Match, error) {
 	return match, nil
 }
 
-// find returns the methods of the most specific route for the remaining path.
+// find returns the methods of the most specific route for the remaining path,
+// and whether that route ends where the path does.
 // A tree has each node once, so a request visits each at most once.
-func (n *node) find(path string) methods {
+func (n *node) find(path string) (_ methods, exact bool) {
 	segment, remaining, more := strings.Cut(path, "/")
 	for _, next := range [2]*node{n.literal[segment], n.any} {
 		if next == nil || segment == "" && next == n.any {
 			continue
 		}
 		if more {
-			if found := next.find(remaining); found != nil {
-				return found
+			if found, exact := next.find(remaining); found != nil {
+				return found, exact
 			}
 		} else if next.leaf != nil {
-			return next.leaf
+			return next.leaf, true
 		}
 	}
-	return n.rest
+	return n.rest, false
 }
 
 // A RouteSource holds the current routes and the number of the change that

@@ -50,7 +50,6 @@ func TestTheMostSpecificRouteWinsWhateverTheOrder(t *testing.T) {
 		{"GET", "shop.example", "/payments/17/lines/2", Match{"payments/lines", nhi.Read, "GET /payments/{id}/lines/{line}", 0, ""}},
 		{"GET", "shop.example", "/payments/17/lines", Match{"payments/deep", nhi.Read, "GET /payments/{id}/{rest...}", 0, ""}},
 		{"GET", "shop.example", "/payments/export/x/y", Match{"payments/deep", nhi.Read, "GET /payments/{id}/{rest...}", 0, ""}},
-		{"GET", "shop.example", "/payments/", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
 		{"GET", "SHOP.example.:8443", "/caf%C3%A9", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
 		{"GET", "shop.example", "/", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
 		{"GET", "10.0.0.1:80", "/", Match{"root", nhi.Read, "GET /", 0, ""}},
@@ -111,6 +110,26 @@ func TestPathTricksAreAmbiguousAndDeny(t *testing.T) {
 	} {
 		if match, err := table.Match("GET", "shop.example", target); err == nil || errors.Is(err, ErrNoRoute) {
 			t.Errorf("%.40q = %v, %v, want it refused as ambiguous", target, match, err)
+		}
+	}
+}
+
+// Many programs serve /admin and /admin/ alike.
+func TestASlashAtTheEndLeadsAroundNoRoute(t *testing.T) {
+	table := compiled(t, append([]nhi.Route{
+		{Host: "shop.example", Path: "/docs", Methods: map[string]nhi.ActionClass{"GET": nhi.Read}, Resource: "docs"},
+		{Host: "shop.example", Path: "/docs/", Methods: map[string]nhi.ActionClass{"GET": nhi.List}, Resource: "docs"},
+	}, shop...))
+	for _, target := range []string{"/payments/export/", "/payments/", "/payments/17/", "/payments/17/lines/2/", "/payments/export/?x=1"} {
+		if match, err := table.Match("GET", "shop.example", target); err == nil || errors.Is(err, ErrNoRoute) {
+			t.Errorf("%s = %v, %v, want it refused as ambiguous", target, match, err)
+		}
+	}
+	for target, want := range map[string]string{
+		"/": "GET /{rest...}", "/other/": "GET /{rest...}", "/payments/17/x/": "GET /payments/{id}/{rest...}", "/docs": "GET /docs", "/docs/": "GET /docs/",
+	} {
+		if match, err := table.Match("GET", "shop.example", target); err != nil || match.Operation != want {
+			t.Errorf("%s = %v, %v, want %s", target, match, err, want)
 		}
 	}
 }
