@@ -71,7 +71,8 @@ func (s *Service) Panics() int64 { return s.panics.Load() }
 // should stay 0; a rising number asks for a look at the policies.
 func (s *Service) PolicyErrors() int64 { return s.errors.Load() }
 
-// Bounds on text that callers choose, in bytes. What is longer is cut.
+// Bounds on text that callers choose, in bytes. What is longer is cut; a
+// resource with a longer name is none.
 const (
 	maxOperation = 256
 	maxName      = 256
@@ -96,7 +97,10 @@ func (s *Service) Decide(ctx context.Context, q *nhi.Question) nhi.Decision {
 // sanitise bounds and corrects what the point filled in.
 func sanitise(q *nhi.Question, now time.Time) {
 	q.Known = nhi.Known{}
-	q.Operation, q.Resource, q.Agent = cut(q.Operation, maxOperation), cut(q.Resource, maxName), cut(q.Agent, maxAgent)
+	q.Operation, q.Agent = cut(q.Operation, maxOperation), cut(q.Agent, maxAgent)
+	if len(q.Resource) > maxName { // cut, it could be the name of another
+		q.Resource = ""
+	}
 	q.Subject.KeyID, q.Subject.Method = cut(q.Subject.KeyID, maxName), cut(q.Subject.Method, maxName)
 	if skew := now.Sub(q.At); skew < -5*time.Minute || skew > 5*time.Minute { // the zero time as well
 		q.At = now

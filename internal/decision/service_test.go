@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -847,5 +848,13 @@ func BenchmarkYardstick(b *testing.B) {
 		if _, err := ecdsa.SignASN1(rand.Reader, key, digest[:]); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+func TestALongNameIsNotJudgedAsTheShorterOneItBeginsWith(t *testing.T) {
+	w := newWorld(t, nil)
+	d := w.service.Decide(context.Background(), ask(func(q *nhi.Question) { q.Resource = strings.Repeat("x", 257) }))
+	if got := because(d); d.Outcome != nhi.Deny || !slices.Contains(got, "resource-none") {
+		t.Errorf("%s because of %v", d.Outcome, got)
 	}
 }

@@ -129,6 +129,7 @@ func (j *Judge) match(a *Asking, h *hearing) {
 	o := &a.Original
 	h.question.Address = o.Address
 	h.question.Operation = o.Method
+	h.question.Host, h.question.Target = o.Host, o.Target
 	match, err := j.Routes.Match(o.Method, o.Host, o.Target)
 	switch {
 	case err == ErrNoRoute:

@@ -37,6 +37,21 @@ var Carried = [...]string{
 	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Rewrite-Url",
 }
 
+// guarded are headers that an application believes because somebody has looked
+// at them, or has written them himself.
+var guarded = map[string]bool{
+	"muster-identity": true, "muster-decision": true, "muster-attestation": true,
+	"x-http-method-override": true, "x-http-method": true, "x-method-override": true, "x-original-url": true, "x-rewrite-url": true,
+}
+
+// Disguised reports whether a header is one of those that matter, spelled with
+// an underscore. Where headers become variables, as in CGI (RFC 3875, section
+// 4.1.18) and all that descends from it, both spellings are one to the
+// application, and only one was looked at or replaced.
+func Disguised(name string) bool {
+	return strings.IndexByte(name, '_') >= 0 && guarded[strings.ToLower(strings.ReplaceAll(name, "_", "-"))]
+}
+
 // Why a point's account of a request is refused.
 var (
 	errScheme = errors.New("the scheme is neither http nor https")
@@ -70,6 +85,11 @@ func (o *Original) Check(header http.Header) error {
 			if value != o.Method {
 				return errAgree
 			}
+		}
+	}
+	for name := range header {
+		if Disguised(name) {
+			return errAgree
 		}
 	}
 	path, _, _ := strings.Cut(o.Target, "?")

@@ -75,11 +75,14 @@ type Attested struct {
 // point fills in the first part from the request; the decision point fills in
 // Known from its own facts. A caller can never assert anything in Known.
 type Question struct {
-	ID               string // of the request, echoed in the log
-	Point            ID
-	Subject          Attested
-	Action           ActionClass
-	Operation        string // the caller's own word: GET /payments/{id}
+	ID        string // of the request, echoed in the log
+	Point     ID
+	Subject   Attested
+	Action    ActionClass
+	Operation string // the caller's own word: GET /payments/{id}
+	// Host and Target are the request as it came, target with its query. Only
+	// approvals look at them, and only at their digest: they are not kept.
+	Host, Target     string
 	Resource         string // name of the resource
 	RouteSensitivity int    // raises the resource's sensitivity; 0 leaves it
 	RoutePurpose     string // what the route serves; empty: anything

@@ -224,7 +224,8 @@ func decode(payload []byte) (a nhi.Approval, err error) {
 func (d *Desk) put(a *nhi.Approval) {
 	d.remove(a.ID)
 	d.byID[a.ID] = a
-	if had := d.bound[a.Binding]; had == nil || had.State == nhi.ApprovalPending {
+	// One that expired unused stays until the next sweep, and stands in nobody's way.
+	if had := d.bound[a.Binding]; had == nil || had.At(time.Now()) != nhi.ApprovalApproved {
 		d.bound[a.Binding] = a
 	}
 	if a.State == nhi.ApprovalPending {
@@ -425,22 +426,32 @@ func (d *Desk) Cancel(ctx context.Context, id, by string) (nhi.Approval, error) 
 func bindable(q *nhi.Question) bool { return q.Subject.Identity != "" && q.Known.Identity }
 
 // Binding is what an approval is bound to: the hexadecimal SHA-256 of who asks,
-// with which credential or key, through which point, to do what to what and
-// what for, and from which network, each preceded by its length. Of an address
-// that no network is known of, its /24 or /48 counts.
+// with which credential or key and for whom, through which point, to do what to
+// what and what for, by which request as it came, and from which network, each
+// preceded by its length. A route names many records and one query may differ
+// from another by a word, so the target counts whole. Of an address that no
+// network is known of, its /24 or /48 counts.
 func Binding(q *nhi.Question) string {
 	s := &q.Subject
 	h := sha256.New()
 	var n [8]byte
 	for _, part := range [...]string{
 		string(s.Identity), string(s.Credential), s.Thumbprint, s.Method, string(s.Consumer), string(q.Point), string(q.Action), q.Operation, q.Resource,
-		fmt.Sprint(q.Known.Sensitivity), q.Known.Purpose, network(q),
+		q.Host, q.Target, actors(s.Actors), fmt.Sprint(q.Known.Sensitivity), q.Known.Purpose, network(q),
 	} {
 		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
 		h.Write(n[:])
 		h.Write([]byte(part))
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+func actors(ids []nhi.ID) string {
+	var b strings.Builder
+	for _, id := range ids {
+		fmt.Fprintf(&b, "%d:%s", len(id), id)
+	}
+	return b.String()
 }
 
 func network(q *nhi.Question) string {

@@ -2,6 +2,7 @@ package approval
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -378,6 +379,58 @@ func TestSettingsOutOfRangeAreRefused(t *testing.T) {
 		}
 		if _, err := b.Vote(t.Context(), "apr_x", voter("ada"), "", true, ""); !errors.Is(err, nhi.ErrNotFound) {
 			t.Errorf("no such approval: %v", err)
+		}
+	})
+}
+
+// Between its end and the next sweep an approval nobody used is still kept.
+func TestANewApprovalIsNotLostBehindOneThatExpired(t *testing.T) {
+	in(t, Settings{Life: time.Second}, func(t *testing.T, b *bench) {
+		q := question(nil)
+		yes := func() string {
+			id := b.ask(t, q)
+			a, err := b.Vote(t.Context(), id, voter("ada"), "", true, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			payload, err := json.Marshal(a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.Apply([]nhi.Change{{Subject: nhi.SubjectApproval, Key: id, Payload: payload}})
+			return id
+		}
+		yes()
+		time.Sleep(2 * time.Second) // it expires unused
+		next := yes()
+		if a := b.Approved(q, time.Now()); a == nil || a.ID != next {
+			t.Errorf("what people approved lets nothing pass: %+v", a)
+		}
+	})
+}
+
+func TestAnApprovalOfOneRecordLetsNoOtherOfTheSameRoutePass(t *testing.T) {
+	in(t, Settings{}, func(t *testing.T, b *bench) {
+		one := func(q *nhi.Question) {
+			q.Operation, q.Host, q.Target = "DELETE /payments/{id}", "shop.example", "/payments/17?force=no"
+		}
+		id := b.ask(t, question(one))
+		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, ""); err != nil {
+			t.Fatal(err)
+		}
+		b.follow(t)
+		for name, change := range map[string]func(*nhi.Question){
+			"record": func(q *nhi.Question) { q.Target = "/payments/18?force=no" },
+			"query":  func(q *nhi.Question) { q.Target = "/payments/17?force=yes" },
+			"host":   func(q *nhi.Question) { q.Host = "bank.example" },
+			"actors": func(q *nhi.Question) { q.Subject.Actors = []nhi.ID{"nhi_b"} },
+		} {
+			if b.Approved(question(func(q *nhi.Question) { one(q); change(q) }), time.Now()) != nil {
+				t.Errorf("it lets a request of another %s pass", name)
+			}
+		}
+		if b.Approved(question(one), time.Now()) == nil {
+			t.Error("it does not let its own request pass")
 		}
 	})
 }

@@ -72,7 +72,7 @@ func TestAQuestionIsAnsweredFromWhatIsOursToKnow(t *testing.T) {
 	got := b.decider.Asked()[0]
 	want := nhi.Question{
 		ID: "req-1", Point: got.Point, Subject: nhi.Attested{Identity: robot, Method: "asserted", Asserted: true},
-		Action: nhi.Read, Operation: "read", Resource: "payments/api", Address: netip.MustParseAddr("198.51.100.9"), Agent: "robot/1.0", At: got.At,
+		Action: nhi.Read, Operation: "read", Target: "read", Resource: "payments/api", Address: netip.MustParseAddr("198.51.100.9"), Agent: "robot/1.0", At: got.At,
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

@@ -103,6 +103,7 @@ func (t *tuple) bounded() error {
 func (t *tuple) question(q *nhi.Question, now time.Time, hearsay bool) (err error) {
 	q.Subject.Identity, q.Subject.Method, q.Subject.Asserted = identity(t.Subject.ID), "asserted", true
 	q.Operation, q.Resource, q.At = t.Action.Name, t.Resource.ID, now
+	q.Target = t.Action.Name // whole, however long: the operation may be cut
 	if q.Action, err = t.Action.class(); err != nil {
 		return err
 	}

@@ -162,7 +162,7 @@ func TestBothFormsOfHeadersAskTheSameQuestion(t *testing.T) {
 		asked := b.decider.Asked()[0]
 		question := nhi.Question{
 			ID: "req-1", Point: asked.Point, Subject: nhi.Attested{Identity: robot, Method: "api-key"}, Action: nhi.Read,
-			Operation: "GET /payments/{id}", Resource: "payments/api", Address: netip.MustParseAddr("198.51.100.9"), Agent: "robot/1.0", At: asked.At,
+			Operation: "GET /payments/{id}", Host: "shop.example", Target: "/payments/17?x=1", Resource: "payments/api", Address: netip.MustParseAddr("198.51.100.9"), Agent: "robot/1.0", At: asked.At,
 		}
 		if diff := cmp.Diff(question, asked, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" || asked.Point == "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -263,6 +263,12 @@ func TestRequestsWithTwoReadingsAreRefused(t *testing.T) {
 		{"method override in capitals", "request-unreadable", set("X-HTTP-Method-Override", "DELETE")},
 		{"path override", "request-unreadable", set("x-rewrite-url", "/admin")},
 		{"path override, original", "request-unreadable", set("x-original-url", "/admin")},
+		{"method override with underscores", "request-unreadable", set("x_http_method_override", "DELETE")},
+		{"method override with one underscore", "request-unreadable", set("X-HTTP_Method-Override", "DELETE")},
+		{"path override with underscores", "request-unreadable", set("x_original_url", "/admin")},
+		{"identity with an underscore, which ours does not replace", "request-unreadable", set("muster_identity", "nhi_admin")},
+		{"decision with an underscore", "request-unreadable", set("Muster_Decision", "dec-0")},
+		{"attestation with an underscore", "request-unreadable", set("muster_attestation", "x")},
 		{"smuggled line in the path", "request-unreadable", path("/payments/17\r\nHost: x")},
 		{"smuggled line in the query", "request-unreadable", path("/payments/17?\r\nHost: x")},
 		{"overlong path", "request-unreadable", path("/payments/" + strings.Repeat("a", 9000))},

@@ -123,6 +123,9 @@ func (h *headers) add(name, canonical, value string) {
 	case ":path":
 		told = h.request.GetPath()
 	default:
+		if enforce.Disguised(name) {
+			h.err = errAgree
+		}
 		return
 	}
 	if value != told {

@@ -102,7 +102,7 @@ func TestEveryDialectAsksTheSameQuestion(t *testing.T) {
 		got := asked[len(asked)-1]
 		want := nhi.Question{
 			ID: "req-1", Point: got.Point, Subject: nhi.Attested{Identity: robot, Method: "api-key"}, Action: nhi.Read,
-			Operation: "GET /payments/{id}", Resource: "payments/api", Address: netip.MustParseAddr("198.51.100.9"), Agent: "robot/1.0", At: got.At,
+			Operation: "GET /payments/{id}", Host: "shop.example", Target: "/payments/17?x=1", Resource: "payments/api", Address: netip.MustParseAddr("198.51.100.9"), Agent: "robot/1.0", At: got.At,
 		}
 		if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", d, diff)
@@ -236,6 +236,8 @@ func TestRequestsWithTwoReadingsAreRefused(t *testing.T) {
 		{"scheme of another world", nhi.DialectCaddy, func(r *http.Request) { r.Header.Set("X-Forwarded-Proto", "gopher") }, "request-unreadable"},
 		{"smuggled line in the target", nhi.DialectCaddy, func(r *http.Request) { r.Header["X-Forwarded-Uri"] = []string{"/payments/17\r\nHost: x"} }, "request-unreadable"},
 		{"method override", nhi.DialectNginx, func(r *http.Request) { r.Header.Set("X-HTTP-Method-Override", "DELETE") }, "request-unreadable"},
+		{"method override with underscores", nhi.DialectCaddy, func(r *http.Request) { r.Header.Set("X_HTTP_Method_Override", "DELETE") }, "request-unreadable"},
+		{"identity with an underscore", nhi.DialectTraefik, func(r *http.Request) { r.Header.Set("Muster_Identity", "nhi_admin") }, "request-unreadable"},
 		{"another method override", nhi.DialectCaddy, func(r *http.Request) { r.Header["X-Method-Override"] = []string{"GET", "PUT"} }, "request-unreadable"},
 		{"path override", nhi.DialectCaddy, func(r *http.Request) { r.Header.Set("X-Rewrite-Url", "/admin") }, "request-unreadable"},
 		{"path override, original", nhi.DialectCaddy, func(r *http.Request) { r.Header.Set("X-Original-Url", "/admin") }, "request-unreadable"},
