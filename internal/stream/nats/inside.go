@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"syscall"
 	"time"
 
@@ -93,15 +94,36 @@ func (s *Stream) diskRoom() error {
 	return nil
 }
 
-// failed asks the server inside whether it stopped writing.
+// failed asks the server inside whether it stopped writing. That is for good;
+// that the server has no time to answer is not.
 func (s *Stream) failed() error {
-	h := s.server.Healthz(&server.HealthzOptions{})
-	if h.Error == "" {
-		return nil
+	found := examine(func() []server.HealthzError { return s.server.Healthz(&server.HealthzOptions{Details: true}).Errors })
+	if errors.Is(found, stream.ErrBroken) {
+		s.broken.Store(&found)
 	}
-	err := fmt.Errorf("%w: %s", stream.ErrBroken, h.Error)
-	s.broken.Store(&err)
-	return err
+	return found
+}
+
+// looks is how often the server is asked when it has no time.
+const looks = 10
+
+// examine says what is wrong by what the server finds wrong with itself. It
+// gives itself a millisecond to find out whether it has started, which a busy
+// machine may not have; it has started, or we were not here.
+func examine(look func() []server.HealthzError) error {
+	for range looks {
+		wrong := look()
+		if len(wrong) == 0 {
+			return nil
+		}
+		for i := range wrong {
+			if wrong[i].Type != server.HealthzErrorConn {
+				return fmt.Errorf("%w: %s", stream.ErrBroken, wrong[i].Error)
+			}
+		}
+		runtime.Gosched()
+	}
+	return fmt.Errorf("%w: the stream server inside has no time to say how it is", stream.ErrUnavailable)
 }
 
 // lockFolder takes the folder for this process, see package journal.
