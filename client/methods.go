@@ -223,6 +223,7 @@ type DecisionQuery struct {
 	Identity string    `query:"identity"`
 	Point    string    `query:"point"`
 	Before   time.Time `query:"before"`
+	Since    time.Time `query:"since"` // reads the record, as far back as it is kept
 }
 
 // ListDecisions reads one page of recent decisions, the newest first.

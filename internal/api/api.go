@@ -54,6 +54,7 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 	s.channels(h)
 	s.findings(h)
 	s.decisions(h)
+	s.explanation(h)
 	s.approvals(h)
 	s.enrolment(h)
 	s.people(h)

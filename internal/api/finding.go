@@ -107,9 +107,9 @@ func (s *server) decisions(h huma.API) {
 		func(ctx context.Context, in *struct {
 			ID string `path:"id" maxLength:"64"`
 		}) (*frame.Body[client.Decision], error) {
-			d, ok := s.Decisions.Decision(in.ID)
-			if !ok {
-				return nil, frame.Fail(frame.NotFound("decision", in.ID))
+			d, err := s.Decisions.Decision(ctx, in.ID)
+			if err != nil {
+				return nil, frame.Fail(err)
 			}
 			names := s.Namer(ctx)
 			return &frame.Body[client.Decision]{Body: names.Decision(d)}, nil

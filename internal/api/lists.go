@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -135,16 +136,37 @@ type DecisionList struct {
 	Identity string    `query:"identity" maxLength:"64" doc:"short for the filter identity:…"`
 	Point    string    `query:"point" maxLength:"64" doc:"short for the filter point:…"`
 	Before   time.Time `query:"before" doc:"only older ones"`
+	Since    time.Time `query:"since" doc:"only those from then on, out of the record of decisions as far back as that is kept; without it the latest ones, out of memory"`
 }
 
 func (s *server) listDecisions(ctx context.Context, in *DecisionList) (*pageOf[client.Decision], error) {
-	q, err := s.Read(list.Decisions.Language, in.ListQuery, in.Outcome, in.Identity, in.Point, in.Before.String())
+	q, err := s.Read(list.Decisions.Language, in.ListQuery, in.Outcome, in.Identity, in.Point, in.Before.String(), in.Since.String())
 	f := frame.DecisionFilter{Outcome: nhi.Outcome(in.Outcome), Identity: nhi.ID(in.Identity), Point: nhi.ID(in.Point), Before: in.Before}
 	if frame.Within(ctx) != nil {
 		f.Within = func(id nhi.ID) bool { return s.Visible(ctx, access.Read, id) }
 	}
-	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, list.Decisions, func(_ context.Context, p frame.Place) ([]nhi.Decision, error) {
-		return behind(s.Decisions.Recent(f, everyDecision), p), nil
+	if err == nil && !in.Since.IsZero() {
+		// The record is not narrowed, so the place in it says how far back it was read.
+		q.Shorts(list.Decisions.Language, map[string]string{"outcome": in.Outcome, "identity": in.Identity, "point": in.Point})
+		f.Outcome, f.Identity, f.Point = "", "", ""
+	}
+	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, list.Decisions, func(ctx context.Context, p frame.Place) ([]nhi.Decision, error) {
+		rows := behind(s.Decisions.Recent(f, everyDecision), p)
+		if in.Since.IsZero() {
+			return rows, nil
+		}
+		rows = slices.DeleteFunc(rows, func(d nhi.Decision) bool { return d.At.Before(in.Since) })
+		if len(rows) > 0 {
+			return rows, nil
+		}
+		at := in.Before
+		switch {
+		case p.ID != "":
+			at = time.UnixMicro(p.Number)
+		case at.IsZero():
+			at = time.Now().Add(time.Hour) // whatever the clock says
+		}
+		return s.Decisions.Older(ctx, p.ID, at, in.Since)
 	}), s.Namer(ctx).Decision)
 }
 

@@ -93,7 +93,7 @@ func (f *finder) ids(text string) error {
 	if a, err := s.Findings.Action(f.ctx, text); err == nil && s.Visible(f.ctx, access.Read, a.Identity) {
 		f.add(client.Found{Kind: "action", ID: text, Name: string(a.Measure), Detail: string(a.Status) + ": " + a.Reason, Exact: true})
 	}
-	if d, ok := s.Decisions.Decision(text); ok && s.Visible(f.ctx, access.Read, d.Identity) {
+	if d, err := s.Decisions.Decision(f.ctx, text); err == nil && s.Visible(f.ctx, access.Read, d.Identity) {
 		f.add(client.Found{Kind: "decision", ID: text, Name: string(d.Outcome), Detail: d.Operation + " " + d.Resource, Exact: true})
 	}
 	i, err := s.Inventory.Find(f.ctx, text)

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -176,17 +177,19 @@ func (a *app) decide() *cobra.Command {
 	return a.Group("decide", "What was allowed and refused, and why", `
 muster decide list --outcome deny
 muster decide list --watch
-muster decide show 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11`, a.decideList(), a.decideShow())
+muster decide show 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11
+muster decide explain 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11`, a.decideList(), a.decideShow(), a.decideExplain())
 }
 
 func (a *app) decideList() *cobra.Command {
-	var outcome, identity, point string
+	var outcome, identity, point, since string
 	var limit int
 	var live bool
 	var narrow command.Narrowing
 	return a.Command(command.Verb{
 		Use: "list", Short: "List recent decisions, the newest first",
 		Example: `
+muster decide list --since 7d --outcome deny
 muster decide list --outcome deny
 muster decide list --filter 'outcome:deny country:NL,DE at>1h'
 muster decide list --watch
@@ -198,6 +201,7 @@ muster decide list --identity settler -o json`,
 			f.StringVar(&outcome, "outcome", "", "only this `outcome`: "+strings.Join(outcomes, ", "))
 			command.NameFlag(c, &identity, "identity", command.Identity, "only those about the identity with this `id` or name")
 			f.StringVar(&point, "point", "", "only those of the point with this `id`")
+			f.StringVar(&since, "since", "", "those of the last `time`, such as 36h or 7d, or from a date on, out of the record; without it the latest, out of memory")
 			f.BoolVar(&live, "watch", false, "print decisions as they are made")
 			command.NewestFlag(c, &limit)
 			command.Completes(c, "outcome", outcomes...)
@@ -211,7 +215,11 @@ muster decide list --identity settler -o json`,
 					return (outcome == "" || d.Outcome == outcome) && (identity == "" || d.Identity == identity) && (point == "" || d.Point == point)
 				}, decisionColumns)
 			}
-			return command.Newest(ctx, k, "/v1/decisions", narrow.Of(url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}}), limit, decisionColumns)
+			from, err := sinceTime(since, time.Now())
+			if err != nil {
+				return err
+			}
+			return command.Newest(ctx, k, "/v1/decisions", narrow.Of(url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}, "since": {from}}), limit, decisionColumns)
 		},
 	})
 }

@@ -39,7 +39,7 @@ var routes = map[string]string{
 
 	"GET /v1/identities/{id}": "read identity", "GET /v1/identities/{id}/normal": "read identity", "GET /v1/identities/{id}/risk": "read identity",
 	"GET /v1/identities/{id}/lineage": "read identity", "GET /v1/identities/{id}/changes": "read identity", "GET /v1/credentials/{id}": "read credential",
-	"GET /v1/findings/{id}": "read finding", "GET /v1/decisions/{id}": "read decision",
+	"GET /v1/findings/{id}": "read finding", "GET /v1/decisions/{id}": "read decision", "GET /v1/decisions/{id}/explanation": "read decision",
 	"GET /v1/approvals": "read anywhere", "GET /v1/approvals/{id}": "read approval",
 
 	"PUT /v1/views/{id}": "triage anywhere", "DELETE /v1/views/{id}": "triage anywhere", "PUT /v1/identities/{id}/owner": "triage identity",

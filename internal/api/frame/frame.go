@@ -108,7 +108,13 @@ type Intake interface {
 // Decisions is what was decided.
 type Decisions interface {
 	Recent(f DecisionFilter, limit int) []nhi.Decision
-	Decision(id string) (nhi.Decision, bool)
+	// Decision returns an error wrapping nhi.ErrNotFound for one that is not on
+	// record.
+	Decision(ctx context.Context, id string) (nhi.Decision, error)
+	// Older returns some of the decisions on record that were made before the
+	// one with this id, or at this time when that is not on record, and not
+	// before since; the newest first. None means that there are none.
+	Older(ctx context.Context, id string, at, since time.Time) ([]nhi.Decision, error)
 	Rates(minutes int) []client.Rate
 	// Subscribe delivers decisions as they are made until cancel is called. A
 	// reader that falls behind loses some; dropped counts them.
@@ -183,10 +189,13 @@ type Acts interface {
 
 // Deps are what the interface serves.
 type Deps struct {
-	Gate       Gate
-	Access     Access
-	Intake     Intake
-	Decisions  Decisions
+	Gate      Gate
+	Access    Access
+	Intake    Intake
+	Decisions Decisions
+	// Explain has the policies in force judge a question; nil: nothing is judged
+	// again.
+	Explain    func(*nhi.Question) client.Explanation
 	Findings   Findings
 	Documents  Documents
 	State      State

@@ -99,6 +99,8 @@ var rules = map[string]rule{
 	"GET /v1/decisions":               {right: access.Read, reach: narrowed},
 	"GET /v1/decisions/{id}":          {right: access.Read, reach: one, of: byDecision},
 
+	"GET /v1/decisions/{id}/explanation": {right: access.Read, reach: one, of: byDecision},
+
 	"GET /v1/points":                 {right: access.Read, reach: narrowed}, // the same for everybody: what is guarded, and how
 	"POST /v1/points":                {right: access.Administer},
 	"PATCH /v1/points/{id}":          {right: access.Administer},
@@ -149,12 +151,9 @@ func byApproval(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
 	return a.Identity, err
 }
 
-func byDecision(s *Frame, _ context.Context, id string) (nhi.ID, error) {
-	d, ok := s.Decisions.Decision(id)
-	if !ok {
-		return "", NotFound("decision", id)
-	}
-	return d.Identity, nil
+func byDecision(s *Frame, ctx context.Context, id string) (nhi.ID, error) {
+	d, err := s.Decisions.Decision(ctx, id)
+	return d.Identity, err
 }
 
 // Visible reports whether an identity lies where the caller holds a right. An

@@ -179,14 +179,26 @@ func Encode(v any) json.RawMessage {
 	return b
 }
 
-// Decisions implements frame.Decisions over the decision log.
-type Decisions struct{ Log *logbook.Log }
+// Decisions implements frame.Decisions over the decision log and its journal.
+type Decisions struct {
+	Log  *logbook.Log
+	Past *logbook.Past
+}
 
 func (d Decisions) Recent(f frame.DecisionFilter, limit int) []nhi.Decision {
 	return d.Log.Recent(logbook.Filter{Outcome: f.Outcome, Identity: f.Identity, Point: f.Point, Before: f.Before, Within: f.Within}, limit)
 }
 
-func (d Decisions) Decision(id string) (nhi.Decision, bool) { return d.Log.Get(id) }
+func (d Decisions) Decision(ctx context.Context, id string) (nhi.Decision, error) {
+	if made, ok := d.Log.Get(id); ok {
+		return made, nil
+	}
+	return d.Past.Get(ctx, id)
+}
+
+func (d Decisions) Older(ctx context.Context, id string, at, since time.Time) ([]nhi.Decision, error) {
+	return d.Past.Before(ctx, id, at, since)
+}
 
 func (d Decisions) Rates(minutes int) []client.Rate {
 	rates := d.Log.Rates(time.Now())

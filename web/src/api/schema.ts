@@ -408,6 +408,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/decisions/{id}/explanation": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Say why a decision came out as it did, and what would unlock it
+         * @description Needs the right to read. Roles with a scope may use it within the scope; what lies outside is answered as if it did not exist.
+         */
+        get: operations["explain-decision"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/documents/{name}": {
         parameters: {
             query?: never;
@@ -1534,6 +1554,42 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        ExplainedPolicy: {
+            /** @description there are more parts than are shown */
+            cut: boolean;
+            /** @enum {string} */
+            effect: "permit" | "forbid" | "error";
+            id: string;
+            matched: boolean;
+            parts: components["schemas"]["PolicyPart"][];
+            /** @description file and line */
+            position: string;
+            step_up: string;
+            text: string;
+        };
+        Explanation: {
+            /** @description as it is on record */
+            decision: components["schemas"]["Decision"];
+            /** @description everything that policies can read of the request */
+            inputs: components["schemas"]["Input"][];
+            /** @description a sentence for people */
+            note: string;
+            /**
+             * @description of the policies in force now; empty when it was not recorded
+             * @enum {string}
+             */
+            outcome: "" | "allow" | "deny" | "step-up";
+            /** @description those that determine the outcome, and on a denial without a permit those that came nearest */
+            policies: components["schemas"]["ExplainedPolicy"][];
+            /** @description digest of the policies in force now */
+            policy: string;
+            /** @description what the policies could read is on record; without it nothing can be judged again */
+            recorded: boolean;
+            /** @description the policies in force are those that decided */
+            same_policies: boolean;
+            /** @description what would have to be different; empty when it is allowed */
+            unlock: components["schemas"]["Unlock"][];
+        };
         Facet: {
             /** @description only the first 10,000 identities that the filter found are counted */
             at_least?: boolean;
@@ -1700,6 +1756,13 @@ export interface components {
             missing: number;
             /** @description objects that would be left out, with the reason */
             problems: string[];
+        };
+        Input: {
+            /** @description who says so: token, point, inventory, detector, geography, clock or people */
+            from: string;
+            name: string;
+            /** @description in Cedar, or absent */
+            value: string;
         };
         Learned: {
             /** @description enough was learned to judge by */
@@ -2147,6 +2210,23 @@ export interface components {
             /** Format: int64 */
             would_refuse: number;
         };
+        PolicyPart: {
+            /** @enum {string} */
+            clause: "scope" | "when" | "unless";
+            /** Format: int64 */
+            depth: number;
+            /**
+             * @description how what is inside belongs together
+             * @enum {string}
+             */
+            join: "" | "and" | "or" | "not" | "if";
+            /** @description in Cedar */
+            text: string;
+            /** @enum {string} */
+            truth: "true" | "false" | "not reached" | "error";
+            /** @description what it read */
+            values: components["schemas"]["Input"][];
+        };
         PutView: {
             name: string;
             /** @description such as identities */
@@ -2430,6 +2510,20 @@ export interface components {
             roles: components["schemas"]["Role"][];
             /** Format: date-time */
             used?: string;
+        };
+        Unlock: {
+            policy: string;
+            step_up: string;
+            ways: components["schemas"]["UnlockChange"][][];
+            words: string;
+        };
+        UnlockChange: {
+            /** @description in Cedar */
+            text: string;
+            /** @description what it read */
+            values: components["schemas"]["Input"][];
+            /** @description what it would have to come to */
+            want: boolean;
         };
         Usage: {
             next_page_token?: string;
@@ -4416,6 +4510,8 @@ export interface operations {
                 point?: string;
                 /** @description only older ones */
                 before?: string;
+                /** @description only those from then on, out of the record of decisions as far back as that is kept; without it the latest ones, out of memory */
+                since?: string;
             };
             header?: never;
             path?: never;
@@ -4506,6 +4602,91 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Decision"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "explain-decision": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
                 };
             };
             /** @description nobody is signed in */

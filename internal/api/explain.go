@@ -1,0 +1,57 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+func (s *server) explanation(h huma.API) {
+	huma.Register(h, frame.Operation(http.MethodGet, "/v1/decisions/{id}/explanation", "explain-decision", "decisions", "Say why a decision came out as it did, and what would unlock it"),
+		func(ctx context.Context, in *struct {
+			ID string `path:"id" maxLength:"64"`
+		}) (*frame.Body[client.Explanation], error) {
+			d, err := s.Decisions.Decision(ctx, in.ID)
+			if err != nil {
+				return nil, frame.Fail(err)
+			}
+			out := s.explain(&d)
+			names := s.Namer(ctx)
+			out.Decision = names.Decision(d)
+			return &frame.Body[client.Explanation]{Body: out}, nil
+		})
+}
+
+// explain judges a decision again.
+func (s *server) explain(d *nhi.Decision) client.Explanation {
+	q, ok := d.Question()
+	if !ok || s.Explain == nil {
+		return client.Explanation{
+			Policies: []client.ExplainedPolicy{}, Unlock: []client.Unlock{}, Inputs: []client.Input{},
+			Note: "What the policies could read is not on record, so it cannot be judged again; its reasons are.",
+		}
+	}
+	out := s.Explain(&q)
+	out.Recorded, out.SamePolicies = true, out.Policy == d.Policy
+	then := string(d.Outcome)
+	if d.WouldRefuse {
+		then = "refused, and let pass by a point that only observes"
+	}
+	switch {
+	case !out.SamePolicies:
+		out.Note = fmt.Sprintf("Judged again by today's policies, which are not those that decided: then %s, now %s.", then, out.Outcome)
+	case !d.WouldRefuse && out.Outcome != string(d.Outcome):
+		out.Note = fmt.Sprintf("The policies say %s; the decision was %s for a reason that is not theirs, see its reasons.", out.Outcome, then)
+	case d.WouldRefuse:
+		out.Note = fmt.Sprintf("The policies say %s; the point only observes, so it was let pass.", out.Outcome)
+	default:
+		out.Note = "Judged by the policies that decided."
+	}
+	return out
+}
