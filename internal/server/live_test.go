@@ -71,10 +71,13 @@ func readyz(t *testing.T, r *running) string {
 
 func TestAChangedConfigurationIsTakenUpWhileRunning(t *testing.T) {
 	r, change := configurable(t, "guards: {risk_deny: 80}\n")
-	change("guards: {risk_deny: 55}\nowner_tags: [squad]\nenvironments: [{name: p, class: production, accounts: ['1']}]\nretention: {age: 48h}\ndecisions: {max_facts_age: 1m}\n")
+	change("guards: {risk_deny: 55}\nowner_tags: [squad]\nenvironments: [{name: p, class: production, accounts: ['1']}]\nretention: {age: 48h}\ndecisions: {max_facts_age: 1m}\napprovals: {two_from: 3, life: 5m}\n")
 	c := r.reloader.Current()
 	if c.Guards.RiskDeny != 55 || c.OwnerTags[0] != "squad" || c.Retention.Age != 48*time.Hour {
 		t.Errorf("in force is %+v", c)
+	}
+	if got := r.desk.Settings(); got.TwoFrom != 3 || got.Life != 5*time.Minute {
+		t.Errorf("people are asked by %+v", got)
 	}
 	if got := r.reloader.Status(); !got.OK || len(got.Restart) > 0 {
 		t.Errorf("status is %+v", got)
