@@ -249,12 +249,13 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 		"list-decisions": func() error {
 			return only(api.ListDecisions(ctx, client.DecisionQuery{ListQuery: list, Outcome: "allow"}))
 		},
-		"get-decision":   func() error { return only(api.GetDecision(ctx, h.decision)) },
-		"list-actions":   func() error { return only(api.ListActions(ctx, list)) },
-		"undo-action":    func() error { return only(api.UndoAction(ctx, h.leaked.Action.ID, client.ActOn{Reason: "a drill"})) },
-		"approve-action": func() error { return only(api.ApproveAction(ctx, h.proposed.Action.ID, client.ActOn{})) },
-		"list-approvals": func() error { return only(api.ListApprovals(ctx, list)) },
-		"get-approval":   func() error { return only(api.GetApproval(ctx, h.asked("apr_1", h.key.Identity))) },
+		"get-decision":     func() error { return only(api.GetDecision(ctx, h.decision)) },
+		"explain-decision": func() error { return only(api.ExplainDecision(ctx, h.decision)) },
+		"list-actions":     func() error { return only(api.ListActions(ctx, list)) },
+		"undo-action":      func() error { return only(api.UndoAction(ctx, h.leaked.Action.ID, client.ActOn{Reason: "a drill"})) },
+		"approve-action":   func() error { return only(api.ApproveAction(ctx, h.proposed.Action.ID, client.ActOn{})) },
+		"list-approvals":   func() error { return only(api.ListApprovals(ctx, list)) },
+		"get-approval":     func() error { return only(api.GetApproval(ctx, h.asked("apr_1", h.key.Identity))) },
 		"approve": func() error {
 			return only(api.Approve(ctx, h.asked("apr_2", h.key.Identity), client.Answer{Comment: "seen"}))
 		},
