@@ -165,7 +165,7 @@ describe("a hostile world", () => {
   ];
   const outside = new Set([
     "name", "path", "native", "account", "provider", "ref", "detail", "reason", "sentence", "title", "resource", "operation",
-    "agent", "network", "point_name", "key_id", "public_id", "actor", "act", "owner", "text", "value", "service", "action", "usual", "seen", "error", "source", "why", "cure",
+    "agent", "network", "point_name", "key_id", "public_id", "actor", "act", "owner", "text", "value", "service", "action", "usual", "seen", "error", "source", "why", "cure", "claimed", "target", "email",
   ]);
   let n = 0;
   const poison = (v, key) => {
@@ -191,6 +191,10 @@ describe("a hostile world", () => {
         ["/points", 'ul[aria-label="Enforcement points"] li'],
         ["/sources", 'ul[aria-label="Sources"] li'],
         ["/settings?part=health", 'ul[aria-label="Checks"] li'],
+        ["/settings?part=people", 'h2:has-text("People")'],
+        ["/settings?part=tokens", 'ul[aria-label="API tokens"] li'],
+        ["/settings?part=audit", 'ol[aria-label^="Audit log"] li'],
+        ["/refusals", row],
       ]) {
         await v.go(path, ready);
         const found = await v.page.evaluate(() => ({
