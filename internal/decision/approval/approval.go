@@ -373,6 +373,9 @@ type Voter struct {
 	// Owns reports whether an owner, as an identity names it, is this person or
 	// a team of theirs.
 	Owns func(owner string) bool
+	// Shared says that several people may be behind it: it is no one's second
+	// yes.
+	Shared bool
 }
 
 // Vote has a person say yes or no. owner is who answers for the identity,
@@ -393,6 +396,8 @@ func (d *Desk) Vote(ctx context.Context, id string, v Voter, owner string, yes b
 			return fmt.Errorf("approval %s: you have voted; somebody else has to: %w", id, nhi.ErrConflict)
 		case v.Person == "" || v.Owns == nil:
 			return fmt.Errorf("approval %s: only people vote: %w", id, nhi.ErrDenied)
+		case yes && v.Shared && a.Needed > 1:
+			return fmt.Errorf("approval %s: it takes two people, and whoever holds this token may be one of them already; sign in as yourself: %w", id, nhi.ErrDenied)
 		case yes && !settings.OwnersMayApprove && owner != "" && v.Owns(owner):
 			return fmt.Errorf("approval %s: you answer for the identity that asks, so somebody else has to say yes: %w", id, nhi.ErrDenied)
 		}

@@ -216,6 +216,11 @@ func TestTwoPeopleAtTheHighestSensitivity(t *testing.T) {
 	in(t, Settings{}, func(t *testing.T, b *bench) {
 		q := question(func(q *nhi.Question) { q.Known.Sensitivity = 4 })
 		id := b.ask(t, q)
+		shared := voter("anybody")
+		shared.Shared = true
+		if _, err := b.Vote(t.Context(), id, shared, "", true, ""); !errors.Is(err, nhi.ErrDenied) {
+			t.Errorf("a token that two may share: %v", err)
+		}
 		first, err := b.Vote(t.Context(), id, voter("ada"), "", true, "")
 		if err != nil || first.State != nhi.ApprovalPending || first.Needed != 2 {
 			t.Fatalf("after one yes: %+v, %v", first, err)

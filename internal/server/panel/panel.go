@@ -95,7 +95,7 @@ func (p *Panel) Cancel(ctx context.Context, by frame.Caller, id string) (nhi.App
 func (p *Panel) voter(ctx context.Context, by frame.Caller) (approval.Voter, error) {
 	switch {
 	case by.First:
-		return approval.Voter{Person: First, Name: "first administrator", Owns: func(string) bool { return false }}, nil
+		return approval.Voter{Person: First, Name: "first administrator", Owns: func(string) bool { return false }, Shared: true}, nil
 	case by.Kind != string(access.Session) || by.Person == "" || by.Token != "":
 		return approval.Voter{}, fmt.Errorf("only people approve and deny, and a token may be a program's: sign in to the console as yourself: %w", nhi.ErrDenied)
 	}
