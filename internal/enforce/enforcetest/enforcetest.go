@@ -154,3 +154,19 @@ func Drive(t *testing.T, ask func(t *testing.T, answer nhi.Decision, caller Call
 		}
 	}
 }
+
+// Routes are an enforce.RouteSource that never changes.
+type Routes []nhi.Route
+
+// Routes implements enforce.RouteSource.
+func (r Routes) Routes() ([]nhi.Route, nhi.Generation) { return r, 1 }
+
+// Shop are the routes, and Robot the caller, that the kits of the ways of asking
+// about whole requests share.
+var (
+	Shop = Routes{
+		{Host: "shop.example", Path: "/payments/{id}", Methods: map[string]nhi.ActionClass{"GET": nhi.Read, "POST": nhi.Write}, Resource: "payments/api"},
+		{Host: "shop.example", Path: "/admin", Methods: map[string]nhi.ActionClass{"GET": nhi.Admin}, Resource: "shop/admin"},
+	}
+	Robot = nhi.IdentityID("muster", "test", "robot")
+)

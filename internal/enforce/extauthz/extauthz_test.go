@@ -23,16 +23,10 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-type routes []nhi.Route
-
-func (r routes) Routes() ([]nhi.Route, nhi.Generation) { return r, 1 }
-
-var table = routes{
-	{Host: "shop.example", Path: "/payments/{id}", Methods: map[string]nhi.ActionClass{"GET": nhi.Read, "POST": nhi.Write}, Resource: "payments/api"},
-	{Host: "shop.example", Path: "/admin", Methods: map[string]nhi.ActionClass{"GET": nhi.Admin}, Resource: "shop/admin"},
-}
-
-var robot = nhi.IdentityID("muster", "test", "robot")
+var (
+	table = enforcetest.Shop
+	robot = enforcetest.Robot
+)
 
 // A bench is a service with one point and a known caller.
 type bench struct {
@@ -453,7 +447,7 @@ func FuzzCheck(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var r auth.CheckRequest
 		if proto.Unmarshal(data, &r) != nil {
-			t.Skip("no message: the server refuses it before Check")
+			return // no message: the server refuses it before Check
 		}
 		response, err := b.Check(ctx(t, b.key), &r)
 		got := tell(t, response, err)

@@ -16,16 +16,10 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-type routes []nhi.Route
-
-func (r routes) Routes() ([]nhi.Route, nhi.Generation) { return r, 1 }
-
-var table = routes{
-	{Host: "shop.example", Path: "/payments/{id}", Methods: map[string]nhi.ActionClass{"GET": nhi.Read, "POST": nhi.Write}, Resource: "payments/api"},
-	{Host: "shop.example", Path: "/admin", Methods: map[string]nhi.ActionClass{"GET": nhi.Admin}, Resource: "shop/admin"},
-}
-
-var robot = nhi.IdentityID("muster", "test", "robot")
+var (
+	table = enforcetest.Shop
+	robot = enforcetest.Robot
+)
 
 // A bench is a handler with one point of each dialect and a known caller.
 type bench struct {
