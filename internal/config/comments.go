@@ -40,6 +40,7 @@ var comments = map[string]string{
 	"github.com/muster-id/muster/internal/config.Config.Notify":                        "Notify are the receivers of notices: each a webhook (url and secret_file), mail (email) or a channel of Slack (slack).",
 	"github.com/muster-id/muster/internal/config.Config.OpsListen":                     "OpsListen is the address of health and metrics, on this machine only: they have no sign-in.",
 	"github.com/muster-id/muster/internal/config.Config.OwnerTags":                     "OwnerTags are the tags that name the owner of an identity, the first that it has wins.",
+	"github.com/muster-id/muster/internal/config.Config.Pprof":                         "Pprof adds the profiles of the Go runtime to the operations listener, under /debug/pprof/: where processor time and memory go. They show what the program does, never what it knows.",
 	"github.com/muster-id/muster/internal/config.Config.PublicURL":                     "PublicURL is how the world reaches the main listener. Empty: the address it listens on. Tokens name it as their issuer, so choose it once.",
 	"github.com/muster-id/muster/internal/config.Config.Retention":                     "Retention bounds how much activity and how many decisions are kept: whichever is reached first.",
 	"github.com/muster-id/muster/internal/config.Config.Store":                         "Store is the database. Without it, a file in the data folder.",

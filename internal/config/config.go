@@ -39,6 +39,10 @@ type Config struct {
 	// OpsListen is the address of health and metrics, on this machine only:
 	// they have no sign-in.
 	OpsListen string `yaml:"ops_listen" unit:"host:port" example:"127.0.0.1:9701"`
+	// Pprof adds the profiles of the Go runtime to the operations listener,
+	// under /debug/pprof/: where processor time and memory go. They show what
+	// the program does, never what it knows.
+	Pprof bool `yaml:"pprof"`
 	// ExtAuthzListen is the address where Envoy asks, by gRPC (ext_authz), or
 	// off. On this machine it is plain; anywhere else it has the certificate of
 	// the main listener.

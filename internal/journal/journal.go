@@ -160,6 +160,7 @@ type Journal struct {
 	torn Torn
 
 	flushing sync.WaitGroup // the writer, while there is one
+	hurry    chan struct{}  // room for one: somebody waits for the group that gathers
 
 	reserving sync.Mutex // guards the reserve file; taken before mu
 
@@ -167,6 +168,7 @@ type Journal struct {
 	next    *group     // collects records while the writer works
 	spare   *group     // an emptied group's buffers, for use again
 	writing bool       // a writer is running
+	wrote   time.Time  // when the last group was written
 	closed  bool
 	health  Health
 	last    Position // of the last durable record; Seq 0 if there is none
@@ -199,7 +201,7 @@ func Open(dir string, set Settings) (_ *Journal, err error) {
 	if err != nil {
 		return nil, err
 	}
-	j := &Journal{dir: dir, set: set.withDefaults(), lock: lock}
+	j := &Journal{dir: dir, set: set.withDefaults(), lock: lock, hurry: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			j.cur.close()
@@ -314,7 +316,8 @@ func (j *Journal) Append(payload []byte) (Position, error) {
 }
 
 // AppendAsync adds one record without waiting for it to be durable. It
-// copies payload. It returns ErrQueue when too much is waiting. Records are
+// copies payload. It returns ErrQueue when too much is waiting. In a stream of
+// such records some milliseconds of them share one sync. Records are
 // written in the order they were handed in, so once a later Append has
 // returned without error, this record is durable too.
 func (j *Journal) AppendAsync(payload []byte) error {
@@ -337,6 +340,7 @@ func (j *Journal) enqueue(payload []byte, alone int) (*group, int, error) {
 	case errors.Is(j.health.Err, ErrBroken):
 		return nil, 0, j.health.Err
 	case len(j.next.buf)+recordSize(len(payload)) > j.set.QueueSize:
+		j.press()
 		return j.next, 0, ErrQueue
 	}
 	g := j.next
@@ -346,6 +350,9 @@ func (j *Journal) enqueue(payload []byte, alone int) (*group, int, error) {
 	}
 	i := g.add(payload, now)
 	g.alone += alone
+	if alone == 0 || len(g.buf) > j.set.QueueSize/4 {
+		j.press()
+	}
 	if !j.writing {
 		j.writing = true
 		j.flushing.Go(j.write)
@@ -353,9 +360,44 @@ func (j *Journal) enqueue(payload []byte, alone int) (*group, int, error) {
 	return g, i, nil
 }
 
+// press ends the gathering of records.
+func (j *Journal) press() {
+	select {
+	case j.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// gathering is how long records that nobody waits for collect behind a group
+// that was just written, so that a stream of them shares syncs.
+const gathering = 5 * time.Millisecond
+
+// gather waits while more records may join a group that nobody waits for. Who
+// comes after a pause does not wait.
+func (j *Journal) gather() {
+	j.mu.Lock()
+	left := gathering - time.Since(j.wrote)
+	if g := j.next; left <= 0 || j.closed || g.alone < len(g.starts) || len(g.buf) > j.set.QueueSize/4 {
+		j.mu.Unlock()
+		return
+	}
+	select {
+	case <-j.hurry: // of a group that is written
+	default:
+	}
+	j.mu.Unlock()
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-j.hurry:
+	}
+}
+
 // write writes groups until none is waiting.
 func (j *Journal) write() {
 	for {
+		j.gather()
 		j.mu.Lock()
 		g := j.next
 		if len(g.starts) == 0 {
@@ -389,6 +431,7 @@ func (j *Journal) write() {
 			j.health.Left = j.cur.fixed - j.cur.size
 		}
 		j.recycle(g)
+		j.wrote = time.Now()
 		j.mu.Unlock()
 		close(g.done)
 	}
@@ -630,6 +673,7 @@ func (j *Journal) Close() error {
 		return nil
 	}
 	j.closed = true
+	j.press()
 	j.mu.Unlock()
 	j.flushing.Wait()
 

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -473,4 +474,45 @@ func edit(t testing.TB, path string, change func([]byte) []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestRecordsThatNobodyWaitsForShareSyncs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var groups int
+		j, err := Open(t.TempDir(), Settings{Wrote: func(time.Duration) { groups++ }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const n = 100
+		for i := range n {
+			if err := j.AppendAsync([]byte{byte(i)}); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		synctest.Wait()
+		if most := n/5 + 1; groups > most || groups < 2 {
+			t.Errorf("%d records in %v took %d writes, want at most %d", n, n*time.Millisecond, groups, most)
+		}
+		// Who waits for a record does not wait for company, nor does Close.
+		if err := j.AppendAsync([]byte("a")); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		if p, err := j.Append([]byte("b")); err != nil || p.Seq != n+2 {
+			t.Fatalf("%+v, %v", p, err)
+		}
+		if err := j.AppendAsync([]byte("c")); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("waited %v", waited)
+		}
+		if last := j.Last().Seq; last != n+3 {
+			t.Errorf("the last record is %d", last)
+		}
+	})
 }

@@ -93,6 +93,7 @@ type Learner struct {
 const (
 	saveEvery   = time.Minute
 	batchEvents = 1000
+	together    = 50 * time.Millisecond // decisions of so long share one transaction
 	firstPause  = 100 * time.Millisecond
 	longest     = 10 * time.Second
 )
@@ -223,6 +224,10 @@ func (l *Learner) followDecisions(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
+		case <-time.After(together):
+		}
+		select {
+		case <-ctx.Done():
 		case <-tick.C:
 		case <-l.Decided:
 		}
@@ -256,7 +261,7 @@ func (l *Learner) readDecisions(ctx context.Context) error {
 			return errors.Join(flush(), err)
 		}
 		last, l.at = r.Seq, r.Position
-		d, err := logbook.Decode(r.Payload)
+		d, err := logbook.Outline(r.Payload)
 		if err != nil {
 			slog.Error("a decision on record cannot be read and is passed over", "seq", r.Seq, "error", err)
 			continue

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,14 +19,19 @@ import (
 	"github.com/muster-id/muster/internal/store"
 )
 
-// operations serves /livez, /readyz and /metrics; without a registry there are
-// no metrics yet (503).
+// operations serves /livez, /readyz and /metrics, and profiles where the
+// configuration asks for them; without a registry there are no metrics yet (503).
 func (s *Server) operations(registry *prometheus.Registry) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.Handle("GET /readyz", s.health)
+	if s.settings.Config.Pprof {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
 	if registry == nil {
 		mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 			http.Error(w, "the server is starting: there is nothing to measure yet", http.StatusServiceUnavailable)

@@ -9,6 +9,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -42,12 +43,16 @@ const (
 // A wired is the real program in a process of its own, so that what it costs
 // is told apart from what the clients cost.
 type wired struct {
-	url, envoy string
-	pid        int
-	api        *client.Client
-	identity   string
-	key        string
+	url, ops, envoy string
+	pid             int
+	api             *client.Client
+	identity        string
+	key             string
 }
+
+// profiles is where the server's processor time goes: go test -tags scale -run
+// DecisionOverTheWire ./test/scale -profiles DIR; then go tool pprof.
+var profiles = flag.String("profiles", "", "`folder` for a profile of each way to ask")
 
 func newWired(t *testing.T) *wired {
 	t.Helper()
@@ -60,8 +65,13 @@ func newWired(t *testing.T) *wired {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(program, "serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--ext-authz-listen", "127.0.0.1:0")
+	ops := "127.0.0.1:0"
+	if *profiles != "" {
+		ops = "127.0.0.1:8790"
+	}
+	cmd := exec.Command(program, "serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--ops-listen", ops, "--ext-authz-listen", "127.0.0.1:0")
 	cmd.Stderr = words
+	cmd.Env = append(os.Environ(), "MUSTER_PPROF="+strconv.FormatBool(*profiles != ""))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -69,7 +79,7 @@ func newWired(t *testing.T) *wired {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	s := &wired{pid: cmd.Process.Pid}
+	s := &wired{pid: cmd.Process.Pid, ops: ops}
 	for limit := time.Now().Add(time.Minute); s.envoy == ""; time.Sleep(20 * time.Millisecond) {
 		said, _ := os.ReadFile(words.Name())
 		for line := range strings.Lines(string(said)) {
@@ -220,6 +230,32 @@ func (s *wired) overGRPC(t *testing.T, key string) func() error {
 	}
 }
 
+// profile writes down where the server's processor time goes for some seconds,
+// if that was asked for, and returns what waits for it.
+func (s *wired) profile(t *testing.T, name string) func() {
+	t.Helper()
+	if *profiles == "" {
+		return func() {}
+	}
+	var taking sync.WaitGroup
+	taking.Go(func() {
+		res, err := http.Get("http://" + s.ops + "/debug/pprof/profile?seconds=5")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer res.Body.Close()
+		taken, err := io.ReadAll(res.Body)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(*profiles, strings.ReplaceAll(name, " ", "-")+".pprof"), taken, 0o600)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	return taking.Wait
+}
+
 // yardstick is what one raw ES256 signature costs here and now.
 func yardstick(t *testing.T) time.Duration {
 	t.Helper()
@@ -252,28 +288,43 @@ func TestADecisionOverTheWire(t *testing.T) {
 	question := `{"subject":{"type":"identity","id":"` + s.identity + `"},"action":{"name":"read"},"resource":{"type":"api","id":"service-7/api"},"context":{"ip":"203.0.113.7","user_agent":"settler/1.4"}}`
 	var text strings.Builder
 	stick := yardstick(t)
-	fmt.Fprintf(&text, "%d requests on %d connections over loopback, %d policies, sensitivity 1, an API key, every answer an allow.\nProcessor time is the server's process alone. A raw ES256 signature took %v.\n\n", wireRequests, wireConnections, wirePolicies, stick.Round(100*time.Nanosecond))
+	fmt.Fprintf(&text, "%d requests on %d connections over loopback, %d policies, sensitivity 1, an API key, every answer an allow.\nProcessor time is the server's process alone; a bare server says yes to everything and shows what the transport costs. A raw ES256 signature took %v.\n\n", wireRequests, wireConnections, wirePolicies, stick.Round(100*time.Nanosecond))
 	text.WriteString("| way | processor time a request | in yardsticks | p50 | p99 | requests a second |\n|---|---|---|---|---|---|\n")
+	bare := newBare(t)
+	bare.identity, bare.key = s.identity, s.key
 	for _, way := range []struct {
 		name string
-		ask  func() func() error
+		of   *wired
+		ask  func(*wired) func() error
 	}{
-		{"forward-auth", func() func() error {
+		{"forward-auth", s, func(s *wired) func() error {
 			return overHTTP(http.MethodGet, s.url+"/enforce/forward-auth", forward, "", "")
 		}},
-		{"AuthZEN evaluation", func() func() error {
+		{"AuthZEN evaluation", s, func(s *wired) func() error {
 			return overHTTP(http.MethodPost, s.url+"/access/v1/evaluation", asked, question, `"decision":true`)
 		}},
-		{"ext_authz", func() func() error { return s.overGRPC(t, envoy) }},
+		{"ext_authz", s, func(s *wired) func() error { return s.overGRPC(t, envoy) }},
+		{"a bare HTTP server, asked as forward-auth", bare, func(s *wired) func() error {
+			return overHTTP(http.MethodGet, s.url+"/enforce/forward-auth", forward, "", "")
+		}},
+		{"a bare HTTP server, asked by AuthZEN", bare, func(s *wired) func() error {
+			return overHTTP(http.MethodPost, s.url+"/access/v1/evaluation", asked, question, `"decision":true`)
+		}},
+		{"a bare gRPC server", bare, func(s *wired) func() error { return s.overGRPC(t, envoy) }},
 	} {
 		var ask []func() error
 		for range wireConnections {
-			ask = append(ask, way.ask())
+			ask = append(ask, way.ask(way.of))
 		}
 		drive(t, wireWarm, ask)
-		before, began := s.spent(t), time.Now()
+		taken := func() {}
+		if way.of == s {
+			taken = s.profile(t, way.name)
+		}
+		before, began := way.of.spent(t), time.Now()
 		took := drive(t, wireRequests, ask)
-		wall, spent := time.Since(began), s.spent(t)-before
+		wall, spent := time.Since(began), way.of.spent(t)-before
+		taken()
 		if t.Failed() {
 			t.FailNow()
 		}

@@ -1,6 +1,7 @@
 package logbook
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/netip"
@@ -107,6 +108,76 @@ func TestDecodeRefusesWhatIsNoDecision(t *testing.T) {
 	if _, err := Decode(make([]byte, maxRecord+1)); !errors.Is(err, nhi.ErrTooLarge) {
 		t.Errorf("a huge record: %v", err)
 	}
+}
+
+// outlined is what Outline promises of d.
+func outlined(d nhi.Decision) nhi.Decision {
+	var reasons []nhi.Reason
+	for _, r := range d.Reasons {
+		reasons = append(reasons, nhi.Reason{Policy: r.Policy})
+	}
+	return nhi.Decision{
+		ID: d.ID, At: d.At, Outcome: d.Outcome, WouldRefuse: d.WouldRefuse, Reasons: reasons, Point: d.Point, Identity: d.Identity, Credential: d.Credential,
+		KeyID: d.KeyID, Asserted: d.Asserted, Consumer: d.Consumer, Action: d.Action, Operation: d.Operation, Resource: d.Resource, Address: d.Address, Agent: d.Agent,
+	}
+}
+
+func TestAnOutlineIsThePartOfTheRecordThatItPromises(t *testing.T) {
+	hostile := full()
+	hostile.Operation, hostile.Agent = `x","outcome":"allow","y":"`+"\x00\ufffd\r\n", "\u2028é\\"
+	for _, d := range []nhi.Decision{full(), hostile, {Outcome: nhi.Deny}, {Outcome: nhi.Allow, Reasons: []nhi.Reason{{Policy: "p"}}, Inputs: &nhi.Inputs{}}} {
+		got, err := Outline(Append(nil, &d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(outlined(d), got, exact); diff != "" {
+			t.Errorf("outline (-want +got):\n%s", diff)
+		}
+	}
+	for _, s := range []string{"", "{", `[]`, `{"outcome":"perhaps"}`, `{}`, `{"outcome":"allow","at":"yesterday"}`, `{"outcome":"allow"}x`, `{"outcome":"allow","address":"here"}`} {
+		if _, err := Outline([]byte(s)); !errors.Is(err, nhi.ErrInvalid) {
+			t.Errorf("Outline(%q) error = %v", s, err)
+		}
+	}
+	if _, err := Outline(make([]byte, maxRecord+1)); !errors.Is(err, nhi.ErrTooLarge) {
+		t.Errorf("a huge record: %v", err)
+	}
+}
+
+// FuzzOutline holds Outline against Decode, of which it is a part.
+func FuzzOutline(f *testing.F) {
+	d := full()
+	f.Add(Append(nil, &d))
+	f.Add([]byte(`{"outcome":"deny","reasons":[{"policy":"p","text":5},7,null],"id":null}`))
+	f.Fuzz(func(t *testing.T, record []byte) {
+		d, err := Decode(record)
+		if err != nil || !bytes.Equal(record, Append(nil, &d)) {
+			_, _ = Outline(record) // no record of ours: it must only survive
+			return
+		}
+		got, err := Outline(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(outlined(d), got, exact); diff != "" {
+			t.Errorf("outline (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	d := full()
+	record := Append(nil, &d)
+	b.Run("whole", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = Decode(record)
+		}
+	})
+	b.Run("outline", func(b *testing.B) {
+		for b.Loop() {
+			_, _ = Outline(record)
+		}
+	})
 }
 
 func FuzzDecode(f *testing.F) {
