@@ -85,7 +85,7 @@ conformance: ## check against public reference data in the folder MUSTER_DATA
 	@test -n "$${MUSTER_DATA:-}" || { echo "make conformance: set MUSTER_DATA to the folder with the reference data" >&2; exit 1; }
 	@test -d "$$MUSTER_DATA" || { echo "make conformance: there is no folder $$MUSTER_DATA" >&2; exit 1; }
 	@out=$$(mktemp); trap 'rm -f "$$out"' EXIT; \
-	$(GO) test -count=1 -tags conformance -run '^TestConformance' -v ./internal/activity/cloudtrail ./internal/enforce/authzen ./internal/policy > "$$out" 2>&1 || { cat "$$out"; exit 1; }; \
+	$(GO) test -count=1 -tags conformance -run '^TestConformance' -v ./internal/activity/cloudtrail ./internal/enforce/authzen ./internal/policy ./internal/policy/format > "$$out" 2>&1 || { cat "$$out"; exit 1; }; \
 	grep -vE '^(=== |testing: warning|\?)' "$$out"; \
 	grep -q '^--- PASS: TestConformance' "$$out" || { echo "make conformance: no check ran" >&2; exit 1; }
 

@@ -156,13 +156,9 @@ func (l *loader) addFile(name, text string, guard bool) {
 		l.problem(Problem{File: name, Reason: fmt.Sprintf("all files together are over %d bytes", maxTotalBytes)})
 		return
 	}
-	if at, reason := clause.Scan(text); reason != "" {
-		l.problem(Problem{File: name, Line: at.Line, Column: at.Column, Reason: reason})
-		return
-	}
-	list, err := cedar.NewPolicyListFromBytes(name, []byte(text))
-	if err != nil {
-		l.problem(parseProblem(name, err))
+	list, bad := parse(name, text)
+	if bad != nil {
+		l.problems = append(l.problems, bad...)
 		return
 	}
 	for _, p := range list {
@@ -172,6 +168,17 @@ func (l *loader) addFile(name, text string, guard bool) {
 		}
 		l.addPolicy(p, guard)
 	}
+}
+
+func parse(name, text string) (cedar.PolicyList, Problems) {
+	if at, reason := clause.Scan(text); reason != "" {
+		return nil, Problems{{File: name, Line: at.Line, Column: at.Column, Reason: reason}}
+	}
+	list, err := cedar.NewPolicyListFromBytes(name, []byte(text))
+	if err != nil {
+		return nil, Problems{parseProblem(name, err)}
+	}
+	return list, nil
 }
 
 // addPolicy checks one policy and keeps it if nothing is wrong with it.

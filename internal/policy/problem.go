@@ -79,3 +79,10 @@ func Check(files map[string]string) []Problem {
 	l.lint()
 	return l.problems
 }
+
+// Syntax returns what keeps a file from being read as Cedar at all: its size,
+// its nesting and its grammar. It asks for no @id and for no schema.
+func Syntax(file, text string) Problems {
+	_, bad := parse(file, text)
+	return bad
+}

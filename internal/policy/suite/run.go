@@ -39,7 +39,9 @@ type Failure struct {
 }
 
 // String is "file:line: name: reason".
-func (f Failure) String() string { return fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, f.Name, f.Reason) }
+func (f Failure) String() string {
+	return fmt.Sprintf("%s:%d: %s: %s", f.File, f.Line, f.Name, f.Reason)
+}
 
 // Coverage says which policies determined the answer to at least one case.
 // The built-in guards are not counted: they have tests of their own.
