@@ -47,13 +47,13 @@ var house = map[string]layer{
 	"nhi": library, "key": library, "jose": library, "seal": library, "fingerprint": library, "journal": library,
 	"geo": library, "useragent": library, "surprise": library, "jsonscan": library, "strictyaml": library, "health": library, "output": library,
 	"certs": library, "backup": library, "checkpoint": library, "sbom": library, "telemetry": library,
-	"filter": library, "clause": library, "awsops": library,
+	"filter": library, "clause": library, "awsops": library, "feed": library,
 	"connector": domain, "inventory": domain, "activity": domain, "baseline": domain, "detect": domain, "leak": domain,
 	"attest": domain, "policy": domain, "decision": domain, "enforce": domain, "issuer": domain, "respond": domain,
 	"notify": domain, "usage": domain, "audit": domain, "access": domain,
 	"store": state, "stream": state,
 	"builtin": list,
-	"config":  surface, "world": surface, "learning": surface, "api": surface, "console": surface, "manual": surface,
+	"config":  surface, "world": surface, "learning": surface, "api": surface, "console": surface, "manual": surface, "agent": surface,
 	"server": root, "demo": stage, "cli": command,
 }
 
