@@ -63,6 +63,7 @@ e2e: build ## the product as its users meet it: commands, stories, crashes, prox
 	MUSTER_NEED_POSTGRES=1 MUSTER_NEED_PROXIES=1 $(GO) test -count=1 -timeout 20m ./test/...
 	CGO_ENABLED=1 $(GO) test -count=1 -tags pkcs11 ./internal/seal/pkcs11
 	$(GO) test -count=1 -tags pebble ./internal/certs
+	GO="$(GO)" test/oracle/run
 	MUSTER="$(CURDIR)/$(BIN)" examples/leaked-key/run
 	MUSTER="$(CURDIR)/$(BIN)" test/sso/run
 	MUSTER="$(CURDIR)/$(BIN)" test/browser/run

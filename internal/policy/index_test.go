@@ -22,6 +22,22 @@ func reference(s *Set, q *nhi.Question) (types.Decision, []string, []string) {
 	for _, r := range s.rules {
 		policies.Add(r.id, r.policy)
 	}
+	entities, request := world(s, q)
+	decision, d := cedar.Authorize(policies, entities, request)
+	var reasons, errs []string
+	for _, r := range d.Reasons {
+		reasons = append(reasons, string(r.PolicyID))
+	}
+	for _, e := range d.Errors {
+		errs = append(errs, string(e.PolicyID))
+	}
+	slices.Sort(reasons)
+	slices.Sort(errs)
+	return decision, reasons, errs
+}
+
+// world is q as anybody would ask Cedar: every entity and attribute there is.
+func world(s *Set, q *nhi.Question) (types.EntityMap, types.Request) {
 	full := &requestShape{
 		uses: attrAll, allParents: true, zones: s.request.zones,
 		principals: newMemo[principalKey, types.Record](1), resources: newMemo[resourceKey, types.Record](1),
@@ -44,20 +60,10 @@ func reference(s *Set, q *nhi.Question) (types.Decision, []string, []string) {
 	for _, a := range actionEntities {
 		entities[a.UID] = a
 	}
-	decision, d := cedar.Authorize(policies, entities, types.Request{
+	return entities, types.Request{
 		Principal: principal, Action: types.NewEntityUID(typeAction, types.String(q.Action)), Resource: resource,
 		Context: full.context(q, credential),
-	})
-	var reasons, errs []string
-	for _, r := range d.Reasons {
-		reasons = append(reasons, string(r.PolicyID))
 	}
-	for _, e := range d.Errors {
-		errs = append(errs, string(e.PolicyID))
-	}
-	slices.Sort(reasons)
-	slices.Sort(errs)
-	return decision, reasons, errs
 }
 
 // sliced answers q by the index, down to Cedar's own diagnostic.
