@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -176,6 +177,13 @@ func TestADecisionOnRecordIsJudgedAgainAsItWas(t *testing.T) {
 			want := *h.last
 			if diff := cmp.Diff(want, set.Evaluate(&again)); diff != "" {
 				t.Fatalf("seed %d: judged again (-then +now):\n%s\n%s\n%s", seed, diff, record, text)
+			}
+			judged := decision.Judge(set, &again, 10*time.Minute)
+			switch outcome, kinds, exact := decision.Recorded(&back); {
+			case exact && (outcome != judged.Outcome || outcome == nhi.StepUp && !slices.Equal(kinds, judged.StepUp)):
+				t.Fatalf("seed %d: on record %s %v, judged %s %v\n%s\n%s", seed, outcome, kinds, judged.Outcome, judged.StepUp, record, text)
+			case !exact && judged.Outcome == nhi.Allow:
+				t.Fatalf("seed %d: refused on record, allowed when judged again\n%s", seed, record)
 			}
 			seen[want.Outcome]++
 			errs += want.Errors

@@ -209,7 +209,7 @@ func (s *Service) record(ctx context.Context, d *nhi.Decision) {
 	if d.Outcome == nhi.Allow && d.Approval != "" {
 		if err := s.spend(ctx, d); err != nil {
 			d.Outcome, d.Approval = nhi.Deny, ""
-			d.Reasons = append(d.Reasons, reason("approval-unavailable", "The approval could not be used up, so it is denied: it was used, it has expired, or it cannot be put on record."))
+			d.Reasons = append(d.Reasons, reason(approvalUnavailable, "The approval could not be used up, so it is denied: it was used, it has expired, or it cannot be put on record."))
 		}
 	}
 	if d.Outcome != nhi.Allow || !s.logFirst(d) {
@@ -220,10 +220,10 @@ func (s *Service) record(ctx context.Context, d *nhi.Decision) {
 		return
 	}
 	if d.WouldRefuse { // the point only observes: it is told, not stopped
-		d.Reasons = append(d.Reasons, reason("log-unavailable", "The decision could not be put on record."))
+		d.Reasons = append(d.Reasons, reason(logUnavailable, "The decision could not be put on record."))
 	} else {
 		d.Outcome = nhi.Deny
-		d.Reasons = append(d.Reasons, reason("log-unavailable", "The decision could not be put on record first, so it is denied."))
+		d.Reasons = append(d.Reasons, reason(logUnavailable, "The decision could not be put on record first, so it is denied."))
 	}
 	s.c.Log.Add(d)
 }

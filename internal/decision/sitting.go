@@ -103,7 +103,7 @@ func (t *sitting) ask(q *nhi.Question, d *nhi.Decision) {
 	id, ok := t.service.c.Approvals.Ask(q, d)
 	if !ok {
 		d.Outcome, d.Obligations = nhi.Deny, nil
-		d.Reasons = append(d.Reasons, reason("approval-unasked", "People would have to approve it, but too much waits for them already, so it is denied."))
+		d.Reasons = append(d.Reasons, reason(approvalUnasked, "People would have to approve it, but too much waits for them already, so it is denied."))
 		return
 	}
 	d.Obligations[0].Value = id
@@ -172,32 +172,9 @@ func (t *sitting) know(q *nhi.Question) Standing {
 
 // rule asks policy and adds what policy cannot judge.
 func (t *sitting) rule(q *nhi.Question) nhi.Ruling {
-	if q.Action == "" && q.Resource == "" {
-		return refusal("route-none", "No route leads from this request to a resource, so it is denied.")
-	}
-	if !q.Action.Valid() {
-		return refusal("action-unknown", "The request has no action that is known, so it is denied.")
-	}
-	if q.Resource == "" {
-		return refusal("resource-none", "The request names no resource, so it is denied.")
-	}
-	ruling := t.policies.Evaluate(q)
+	ruling := Judge(t.policies, q, t.settings.MaxFactsAge)
 	if ruling.Errors > 0 {
 		t.service.errors.Add(int64(ruling.Errors))
-	}
-	switch ruling.Outcome {
-	case nhi.Allow, nhi.StepUp, nhi.Deny:
-	default:
-		ruling.Outcome = nhi.Deny
-		ruling.Reasons = append(ruling.Reasons, reason("outcome-unknown", "Policy gave an answer that is not known, so it is denied."))
-	}
-	if ruling.Outcome != nhi.Deny && dead(&q.Known) {
-		ruling.Outcome = nhi.Deny
-		ruling.Reasons = append(ruling.Reasons, reason("dead", "The credential, token or identity is suspended, revoked, expired or quarantined."))
-	}
-	if ruling.Outcome != nhi.Deny && q.Known.FactsAge > t.settings.MaxFactsAge && q.Known.Sensitivity >= staleSensitivity {
-		ruling.Outcome = nhi.Deny
-		ruling.Reasons = append(ruling.Reasons, reason("facts-stale", "What is known is too old to allow access to a sensitive resource."))
 	}
 	return ruling
 }
