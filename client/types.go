@@ -312,13 +312,14 @@ type Overview struct {
 type Point struct {
 	ID          string    `json:"id"`
 	Name        string    `json:"name"`
-	Dialect     string    `json:"dialect" enum:"authzen,nginx,caddy,traefik,haproxy,envoy"`
+	Dialect     string    `json:"dialect" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy"`
 	Mode        string    `json:"mode" enum:"observe,enforce"`
 	Percent     int       `json:"percent"`
 	Sources     []string  `json:"sources"`
 	Resources   []string  `json:"resources"`
 	Created     time.Time `json:"created"`
 	Disabled    bool      `json:"disabled"`
+	Assert      bool      `json:"assert" doc:"what it lets through carries a signed assertion of the decision"`
 	WouldRefuse uint64    `json:"would_refuse"`
 	// LastCall is when it last asked; nil: never.
 	LastCall *time.Time `json:"last_call,omitempty" doc:"when it last asked; not there: never"`
@@ -328,19 +329,21 @@ type Point struct {
 // EnrollPoint asks for a new enforcement point; it starts observing.
 type EnrollPoint struct {
 	Name      string   `json:"name" minLength:"1" maxLength:"100"`
-	Dialect   string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy" default:"nginx"`
+	Dialect   string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy" default:"nginx"`
 	Sources   []string `json:"sources,omitempty" maxItems:"64" doc:"addresses or prefixes it speaks from; none means loopback"`
 	Resources []string `json:"resources,omitempty" maxItems:"1000"`
+	Assert    bool     `json:"assert,omitempty" doc:"sign an assertion of each decision, which the application can check"`
 }
 
 // SetPoint changes a point; absent fields stay.
 type SetPoint struct {
 	Mode      *string   `json:"mode,omitempty" enum:"observe,enforce"`
 	Percent   *int      `json:"percent,omitempty" minimum:"0" maximum:"100"`
-	Dialect   *string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy"`
+	Dialect   *string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy"`
 	Sources   *[]string `json:"sources,omitempty"`
 	Resources *[]string `json:"resources,omitempty"`
 	Disabled  *bool     `json:"disabled,omitempty"`
+	Assert    *bool     `json:"assert,omitempty" doc:"sign an assertion of each decision, which the application can check"`
 }
 
 // Enrolled shows the key of a point or source for the only time.

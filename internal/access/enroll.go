@@ -24,6 +24,7 @@ type NewPoint struct {
 	Sources   []string    // addresses and prefixes that may speak for it; empty: loopback
 	Resources []string    // what it guards; empty: everything
 	Owner     string      // who answers for it
+	Assert    bool        // what it lets through carries a signed assertion
 }
 
 // EnrollPoint enrolls an enforcement point and returns its key, which exists
@@ -32,7 +33,7 @@ func (s *Service) EnrollPoint(ctx context.Context, n NewPoint) (nhi.Point, key.M
 	minted := key.Mint(key.Point)
 	point := nhi.Point{
 		Name: n.Name, KeyID: minted.ID, Verifier: minted.Verifier[:], Dialect: n.Dialect, Mode: n.Mode, Percent: n.Percent,
-		Sources: n.Sources, Resources: n.Resources, Created: now(),
+		Sources: n.Sources, Resources: n.Resources, Created: now(), Assert: n.Assert,
 	}
 	if point.Dialect == "" {
 		point.Dialect = nhi.DialectNginx
@@ -62,6 +63,7 @@ type PointChange struct {
 	Sources   *[]string
 	Resources *[]string
 	Disabled  *bool
+	Assert    *bool
 }
 
 // SetPoint changes an enrolled point. When it returns, every later decision
@@ -74,6 +76,7 @@ func (s *Service) SetPoint(ctx context.Context, name string, change PointChange)
 		set(&p.Sources, change.Sources)
 		set(&p.Resources, change.Resources)
 		set(&p.Disabled, change.Disabled)
+		set(&p.Assert, change.Assert)
 		return checkPoint(p)
 	})
 	if err != nil {
@@ -200,7 +203,7 @@ func checkPoint(p *nhi.Point) error {
 	if err := checkName("point", p.Name); err != nil {
 		return err
 	}
-	dialects := []nhi.Dialect{nhi.DialectAuthZEN, nhi.DialectNginx, nhi.DialectCaddy, nhi.DialectTraefik, nhi.DialectHAProxy, nhi.DialectEnvoy}
+	dialects := []nhi.Dialect{nhi.DialectAuthZEN, nhi.DialectNginx, nhi.DialectCaddy, nhi.DialectTraefik, nhi.DialectHAProxy, nhi.DialectEnvoy, nhi.DialectProxy}
 	switch {
 	case p.Mode != nhi.Observe && p.Mode != nhi.Enforce:
 		return nhi.Invalidf("point %s: mode must be observe or enforce", p.Name)

@@ -16,14 +16,14 @@ import (
 
 var (
 	sourceFormats = []string{"cloudtrail", "scanner", "text"}
-	dialects      = []string{"authzen", "nginx", "caddy", "traefik", "haproxy", "envoy"}
+	dialects      = []string{"authzen", "nginx", "caddy", "traefik", "haproxy", "envoy", "proxy"}
 	modes         = []string{"observe", "enforce"}
 )
 
 var (
 	enrolledColumns = output.Columns[client.Enrolled]("id key")
 	sourceColumns   = output.Columns[client.Source]("id name format accounts created disabled")
-	pointColumns    = output.Columns[client.Point]("id name dialect mode percent would_refuse last_call disabled | sources resources created")
+	pointColumns    = output.Columns[client.Point]("id name dialect mode percent would_refuse last_call disabled | assert sources resources created")
 )
 
 func (a *app) source() *cobra.Command {
@@ -89,6 +89,7 @@ muster point enroll edge -o json --jq .key > edge.key`,
 			dialectFlag(c, &in.Dialect, "nginx")
 			c.Flags().StringSliceVar(&in.Sources, "source", nil, "`address` or prefix that it speaks from; none means this machine")
 			c.Flags().StringSliceVar(&in.Resources, "resource", nil, "`resource` that it guards; none means all")
+			c.Flags().BoolVar(&in.Assert, "assert", false, "sign an assertion of each decision for the application to check")
 		},
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
 			in.Name = args[0]
@@ -112,7 +113,7 @@ func (a *app) pointSet() *cobra.Command {
 	var mode, dialect string
 	var percent int
 	var sources, resources []string
-	var disable, enable bool
+	var disable, enable, assert bool
 	return a.Command(command.Verb{
 		Use: "set NAME", Short: "Change an enforcement point",
 		Example: `
@@ -130,6 +131,7 @@ muster point set edge --disable`,
 			f.StringSliceVar(&resources, "resource", nil, "`resources` that it guards, instead of those before")
 			f.BoolVar(&disable, "disable", false, "refuse everything that it asks")
 			f.BoolVar(&enable, "enable", false, "answer it again")
+			f.BoolVar(&assert, "assert", false, "sign an `assertion` of each decision for the application to check; --assert=false: no more")
 			c.MarkFlagsMutuallyExclusive("disable", "enable")
 			command.Completes(c, "mode", modes...)
 		},
@@ -161,6 +163,9 @@ muster point set edge --disable`,
 			}
 			if disable || enable {
 				in.Disabled = &disable
+			}
+			if changed("assert") {
+				in.Assert = &assert
 			}
 			if reflect.ValueOf(in).IsZero() {
 				return command.Usagef("nothing to change")

@@ -27,6 +27,9 @@ type Verdict struct {
 	Decision string      // its id
 	Outcome  nhi.Outcome // only Allow lets the request pass
 	Identity nhi.ID      // who calls; empty when the caller proved nothing to us
+	// Subject is what the caller proved, whose Identity that is; nil when it
+	// proved nothing. It must not be changed.
+	Subject *nhi.Attested
 	// WouldRefuse says that only the mode of the point lets the request pass.
 	WouldRefuse bool
 	Reasons     []string // ids: why it is refused, or would be
@@ -59,6 +62,21 @@ func (v *Verdict) Caller() string {
 		return "none"
 	}
 	return string(v.Identity)
+}
+
+// Refuse tells a caller that its request does not pass, in the words that every
+// point uses over HTTP: the status, the challenge that would unlock it, and the
+// reasons.
+func (v *Verdict) Refuse(w http.ResponseWriter) {
+	header := w.Header()
+	if v.Challenge != "" {
+		header.Set("WWW-Authenticate", v.Challenge)
+	}
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(v.Status())
+	// The client may be gone; there is nobody left to tell.
+	_, _ = w.Write(v.Body())
 }
 
 // A task is what a caller can wait for.
@@ -120,7 +138,7 @@ func (j *Judge) Judge(ctx context.Context, a *Asking) Verdict {
 	} else {
 		j.match(a, &h)
 	}
-	j.verify(ctx, a.Header, &a.Original, &h)
+	j.verify(ctx, a, &h)
 	decision := j.Decider.Decide(ctx, &h.question)
 	return h.verdict(&decision)
 }
@@ -151,14 +169,15 @@ func (j *Judge) match(a *Asking, h *hearing) {
 // credential header that is repeated or malformed is final: the application
 // might read the one that we did not, so the question is asked without the
 // point, whose mode then does not matter.
-func (j *Judge) verify(ctx context.Context, header http.Header, o *Original, h *hearing) {
-	evidence := nhi.Evidence{Method: o.Method, URL: o.URL(), Address: o.Address, At: h.question.At}
+func (j *Judge) verify(ctx context.Context, a *Asking, h *hearing) {
+	o := &a.Original
+	evidence := nhi.Evidence{Method: o.Method, URL: o.URL(), Address: o.Address, Certificate: a.Certificate, At: h.question.At}
 	plain := true
 	for _, field := range [...]struct {
 		name string
 		to   *string
 	}{{"Authorization", &evidence.Authorization}, {"Dpop", &evidence.Proof}, {"Muster-Attestation", &evidence.Attestation}} {
-		value, ok := Single(header, field.name, maxHeader)
+		value, ok := Single(a.Header, field.name, maxHeader)
 		*field.to, plain = value, plain && ok
 	}
 	if plain {
@@ -184,7 +203,7 @@ func (h *hearing) verdict(d *nhi.Decision) Verdict {
 	}
 	v.WouldRefuse = d.WouldRefuse && v.Outcome == nhi.Allow
 	if h.proven {
-		v.Identity = h.question.Subject.Identity
+		v.Identity, v.Subject = h.question.Subject.Identity, &h.question.Subject
 	}
 	if v.Outcome == nhi.Allow && !v.WouldRefuse {
 		return v

@@ -1,6 +1,7 @@
 package enforce
 
 import (
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"net/netip"
@@ -148,4 +149,7 @@ type Asking struct {
 	// Header holds the caller's own headers in canonical form, repeated ones as
 	// often as they came: at least those that [Carried] names.
 	Header http.Header
+	// Certificate is that of the caller's connection, which the point verified
+	// itself; nil when it has none.
+	Certificate *x509.Certificate
 }

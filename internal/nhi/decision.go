@@ -1,6 +1,7 @@
 package nhi
 
 import (
+	"crypto/x509"
 	"net/netip"
 	"time"
 )
@@ -46,7 +47,10 @@ type Evidence struct {
 	Method        string     // of the original request
 	URL           string     // of the original request: scheme, host and path
 	Address       netip.Addr // of the caller, as a trusted point tells it
-	At            time.Time
+	// Certificate is that of the caller's connection, verified by the point
+	// against authorities of its own; nil when there is none.
+	Certificate *x509.Certificate
+	At          time.Time
 }
 
 // Attested is who a caller proved to be.

@@ -23,6 +23,9 @@ const (
 	DialectTraefik Dialect = "traefik"
 	DialectHAProxy Dialect = "haproxy"
 	DialectEnvoy   Dialect = "envoy"
+	// DialectProxy is Muster's own proxy: it sees the request itself and asks
+	// in no words.
+	DialectProxy Dialect = "proxy"
 )
 
 // A Point is an enrolled enforcement point: where a decision bites. It is an
@@ -39,6 +42,9 @@ type Point struct {
 	Resources []string  `json:"resources,omitempty"` // what it guards; empty: everything
 	Created   time.Time `json:"created"`
 	Disabled  bool      `json:"disabled,omitempty"`
+	// Assert says that what it lets through carries a signed assertion of the
+	// decision, which the application can check.
+	Assert bool `json:"assert,omitempty"`
 	// Called is when it last asked, as far as that was learned; zero: never. It
 	// is read beside the point and is no part of what decisions know.
 	Called time.Time `json:"-"`

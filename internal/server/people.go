@@ -148,7 +148,7 @@ func (e *enrolment) act(ctx context.Context, by, act, target, reason string) err
 }
 
 func (e *enrolment) EnrollPoint(ctx context.Context, by string, p client.EnrollPoint) (client.Enrolled, error) {
-	point, minted, err := e.service.EnrollPoint(ctx, access.NewPoint{Name: p.Name, Dialect: nhi.Dialect(p.Dialect), Sources: p.Sources, Resources: p.Resources})
+	point, minted, err := e.service.EnrollPoint(ctx, access.NewPoint{Name: p.Name, Dialect: nhi.Dialect(p.Dialect), Sources: p.Sources, Resources: p.Resources, Assert: p.Assert})
 	if err != nil {
 		return client.Enrolled{}, err
 	}
@@ -164,7 +164,7 @@ func (e *enrolment) SetPoint(ctx context.Context, by, id string, p client.SetPoi
 		return nhi.Point{}, err
 	}
 	point, err := e.service.SetPoint(ctx, name, access.PointChange{
-		Mode: (*nhi.Mode)(p.Mode), Percent: p.Percent, Dialect: (*nhi.Dialect)(p.Dialect), Sources: p.Sources, Resources: p.Resources, Disabled: p.Disabled,
+		Mode: (*nhi.Mode)(p.Mode), Percent: p.Percent, Dialect: (*nhi.Dialect)(p.Dialect), Sources: p.Sources, Resources: p.Resources, Disabled: p.Disabled, Assert: p.Assert,
 	})
 	if err != nil {
 		return nhi.Point{}, err

@@ -128,7 +128,7 @@ func ToDecision(d nhi.Decision) client.Decision {
 func ToPoint(p nhi.Point) client.Point {
 	return client.Point{
 		ID: string(p.ID), Name: p.Name, Dialect: string(p.Dialect), Mode: string(Mode(p.Mode)), Percent: p.Percent, Sources: OrEmpty(p.Sources),
-		Resources: OrEmpty(p.Resources), Created: p.Created.UTC(), Disabled: p.Disabled,
+		Resources: OrEmpty(p.Resources), Created: p.Created.UTC(), Disabled: p.Disabled, Assert: p.Assert,
 	}
 }
 

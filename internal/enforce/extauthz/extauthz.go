@@ -20,7 +20,8 @@
 // The reply is one of
 //
 //	OK                  allowed, with the request headers Muster-Identity (the
-//	                    caller, or "none") and Muster-Decision, each of which
+//	                    caller, or "none") and Muster-Decision (its id, or a
+//	                    signed assertion where the point is to), each of which
 //	                    replaces what the client sent under that name
 //	UNAUTHENTICATED     HTTP 401 with WWW-Authenticate: no enrolled point, a caller
 //	                    that proved nothing, or one that must step up (RFC 9470)
@@ -64,15 +65,17 @@ type Config struct {
 	Routes   *enforce.Routes
 	Verifier enforce.Verifier
 	Decider  enforce.Decider
+	Asserter *enforce.Asserter // nil: a point that is to assert refuses
 	Log      *slog.Logger
 }
 
 // A Service answers checks. It is safe for concurrent use.
 type Service struct {
 	auth.UnimplementedAuthorizationServer
-	points *enforce.Points
-	judge  enforce.Judge
-	log    *slog.Logger
+	points   *enforce.Points
+	judge    enforce.Judge
+	asserter *enforce.Asserter
+	log      *slog.Logger
 }
 
 // New returns a Service; [NewServer] puts it on the wire.
@@ -80,7 +83,7 @@ func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{points: c.Points, judge: enforce.Judge{Routes: c.Routes, Verifier: c.Verifier, Decider: c.Decider}, log: c.Log}
+	return &Service{points: c.Points, judge: enforce.Judge{Routes: c.Routes, Verifier: c.Verifier, Decider: c.Decider}, asserter: c.Asserter, log: c.Log}
 }
 
 // Check answers one request. It returns no error: what goes wrong here is a
@@ -90,7 +93,7 @@ func (s *Service) Check(ctx context.Context, request *auth.CheckRequest) (respon
 		if recover() != nil {
 			// The value may hold anything, so it is not logged.
 			s.log.Error("panic while deciding: denied")
-			response = reply(&enforce.Broken)
+			response = reply(&enforce.Broken, "")
 		}
 	}()
 	var key string
@@ -100,7 +103,7 @@ func (s *Service) Check(ctx context.Context, request *auth.CheckRequest) (respon
 	point, err := s.points.Authenticate(key, remote(ctx))
 	if err != nil {
 		s.log.Warn("ext_authz refused", "error", err)
-		return reply(&enforce.Unenrolled), nil
+		return reply(&enforce.Unenrolled, ""), nil
 	}
 	asking := enforce.Asking{Point: &point}
 	asking.Original, asking.Header, asking.Err = read(request.GetAttributes())
@@ -108,7 +111,12 @@ func (s *Service) Check(ctx context.Context, request *auth.CheckRequest) (respon
 		asking.Original, asking.Err = enforce.Original{}, errDialect
 	}
 	verdict := s.judge.Judge(ctx, &asking)
-	return reply(&verdict), nil
+	decision, err := s.asserter.Tell(&point, &asking.Original, &verdict, enforce.Body{})
+	if err != nil {
+		s.log.Error("a decision could not be asserted: denied", "point", point.Name, "error", err)
+		verdict = enforce.Unasserted(&verdict)
+	}
+	return reply(&verdict, decision), nil
 }
 
 // remote returns the address of the connection that a call came on; the zero
@@ -122,18 +130,18 @@ func remote(ctx context.Context) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// reply says what the point must do.
-func reply(v *enforce.Verdict) *auth.CheckResponse {
+// reply says what the point must do. Decision is the value of Muster-Decision.
+func reply(v *enforce.Verdict, decision string) *auth.CheckResponse {
 	response := &auth.CheckResponse{DynamicMetadata: notes(v)}
 	if v.Outcome == nhi.Allow {
 		response.Status = &status.Status{Code: int32(codes.OK)}
 		response.HttpResponse = &auth.CheckResponse_OkResponse{OkResponse: &auth.OkHttpResponse{Headers: []*core.HeaderValueOption{
-			header("muster-identity", v.Caller()), header("muster-decision", v.Decision),
+			header("muster-identity", v.Caller()), header("muster-decision", decision),
 		}}}
 		return response
 	}
 	code, headers := codes.PermissionDenied, []*core.HeaderValueOption{
-		header("content-type", "application/json"), header("cache-control", "no-store"), header("muster-decision", v.Decision),
+		header("content-type", "application/json"), header("cache-control", "no-store"), header("muster-decision", decision),
 	}
 	if v.Challenge != "" {
 		code, headers = codes.Unauthenticated, append(headers, header("www-authenticate", v.Challenge))

@@ -27,7 +27,8 @@
 // The reply is one of
 //
 //	200  allowed. Muster-Identity names the caller ("none" when it proved
-//	     nothing to us), Muster-Decision the decision.
+//	     nothing to us), Muster-Decision the decision: its id, or where the point is
+//	     to assert, a signed assertion of it ([enforce.Asserter]).
 //	401  no enrolled point; or the caller proved nothing; or it must step up,
 //	     which WWW-Authenticate says in the words of RFC 9470. 401 and 403 are
 //	     all that nginx can carry to the client.
@@ -54,6 +55,7 @@ type Config struct {
 	Routes   *enforce.Routes
 	Verifier enforce.Verifier
 	Decider  enforce.Decider
+	Asserter *enforce.Asserter // nil: a point that is to assert refuses
 	Log      *slog.Logger
 }
 
@@ -94,7 +96,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	asking := enforce.Asking{Point: &point, Header: r.Header}
 	asking.Original, asking.Err = read(r, point.Dialect)
 	verdict := h.judge.Judge(r.Context(), &asking)
-	w.Header().Set("Muster-Decision", verdict.Decision)
+	decision, err := h.c.Asserter.Tell(&point, &asking.Original, &verdict, enforce.Body{})
+	if err != nil {
+		h.c.Log.Error("a decision could not be asserted: denied", "point", point.Name, "error", err)
+		verdict = enforce.Unasserted(&verdict)
+	}
+	w.Header().Set("Muster-Decision", decision)
 	write(w, &verdict)
 }
 
@@ -105,14 +112,7 @@ func write(w http.ResponseWriter, v *enforce.Verdict) {
 		w.WriteHeader(http.StatusOK)
 		return
 	}
-	if v.Challenge != "" {
-		w.Header().Set("WWW-Authenticate", v.Challenge)
-	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.WriteHeader(v.Status())
-	// The client may be gone; there is nobody left to tell.
-	_, _ = w.Write(v.Body())
+	v.Refuse(w)
 }
 
 func kindOf(v any) string {

@@ -32,7 +32,7 @@ const maxListed = 10_000
 
 type scanner interface{ Scan(dest ...any) error }
 
-const pointColumns = `id, name, key_id, verifier, dialect, mode, percent, sources, resources, created, disabled`
+const pointColumns = `id, name, key_id, verifier, dialect, mode, percent, sources, resources, created, disabled, assert`
 
 // points is every point with when it last asked.
 const points = `
@@ -45,7 +45,7 @@ func scanPoint(s scanner) (nhi.Point, error) {
 	var p nhi.Point
 	var sources, resources string
 	var created, called int64
-	err := s.Scan(&p.ID, &p.Name, &p.KeyID, &p.Verifier, &p.Dialect, &p.Mode, &p.Percent, &sources, &resources, &created, &p.Disabled, &called)
+	err := s.Scan(&p.ID, &p.Name, &p.KeyID, &p.Verifier, &p.Dialect, &p.Mode, &p.Percent, &sources, &resources, &created, &p.Disabled, &p.Assert, &called)
 	if err != nil {
 		return nhi.Point{}, err
 	}
@@ -100,12 +100,12 @@ func (s *Store) UpdatePoint(ctx context.Context, name string, change func(*nhi.P
 func putPoint(ctx context.Context, tx *store.Tx, p nhi.Point) error {
 	const query = `
 		INSERT INTO point (` + pointColumns + `)
-		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 		ON CONFLICT (id) DO UPDATE
 		SET         key_id = excluded.key_id, verifier = excluded.verifier, dialect = excluded.dialect, mode = excluded.mode,
-		            percent = excluded.percent, sources = excluded.sources, resources = excluded.resources, disabled = excluded.disabled`
+		            percent = excluded.percent, sources = excluded.sources, resources = excluded.resources, disabled = excluded.disabled, assert = excluded.assert`
 	_, err := tx.Exec(ctx, query, string(p.ID), p.Name, p.KeyID, p.Verifier, string(p.Dialect), string(p.Mode), p.Percent,
-		texts(p.Sources), texts(p.Resources), store.Micros(p.Created), flag(p.Disabled))
+		texts(p.Sources), texts(p.Resources), store.Micros(p.Created), flag(p.Disabled), flag(p.Assert))
 	if err != nil {
 		return fmt.Errorf("store point %s: %w", p.ID, err)
 	}

@@ -1474,11 +1474,13 @@ export interface components {
             updated: string;
         };
         EnrollPoint: {
+            /** @description sign an assertion of each decision, which the application can check */
+            assert?: boolean;
             /**
              * @default nginx
              * @enum {string}
              */
-            dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
+            dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy";
             name: string;
             resources?: string[];
             /** @description addresses or prefixes it speaks from; none means loopback */
@@ -2187,10 +2189,12 @@ export interface components {
             what: "identity" | "credential" | "grant";
         };
         Point: {
+            /** @description what it lets through carries a signed assertion of the decision */
+            assert: boolean;
             /** Format: date-time */
             created: string;
             /** @enum {string} */
-            dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
+            dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy";
             disabled: boolean;
             /** @description for If-Match */
             etag: string;
@@ -2394,8 +2398,10 @@ export interface components {
             roles?: components["schemas"]["Role"][];
         };
         SetPoint: {
+            /** @description sign an assertion of each decision, which the application can check */
+            assert?: boolean;
             /** @enum {string} */
-            dialect?: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy";
+            dialect?: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy";
             disabled?: boolean;
             /** @enum {string} */
             mode?: "observe" | "enforce";

@@ -1,0 +1,212 @@
+package proxy
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"time"
+
+	"github.com/muster-id/muster/internal/enforce"
+)
+
+// A trouble is why a request is refused before anybody decides about it.
+type trouble struct {
+	status       int
+	reason, text string
+}
+
+// What no mode of a point lets pass: the next program could read something
+// else than was judged.
+var (
+	badTarget   = &trouble{http.StatusBadRequest, "target-unclear", "the target must be a path, written as RFC 3986 has it"}
+	badHost     = &trouble{http.StatusBadRequest, "host-unclear", "the request needs one host"}
+	badMethod   = &trouble{http.StatusBadRequest, "method-unclear", "the proxy carries no CONNECT and no TRACE"}
+	badTrailer  = &trouble{http.StatusBadRequest, "trailer-unclear", "a trailer has the name of a header that only the proxy writes"}
+	manyHeaders = &trouble{http.StatusRequestHeaderFieldsTooLarge, "too-many-headers", "the request has more headers than the proxy carries"}
+	longBody    = &trouble{http.StatusRequestEntityTooLarge, "body-too-long", "the request has a longer body than the proxy carries"}
+	lostBody    = &trouble{http.StatusBadRequest, "body-broken", "the body did not arrive as announced"}
+)
+
+// hygiene refuses what is unclear, brings the rest into one form, and bounds
+// it. It says nothing about who may do what.
+func (h *Handler) hygiene(w http.ResponseWriter, r *http.Request) *trouble {
+	switch {
+	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
+		return badMethod
+	case r.Host == "":
+		return badHost
+	// What leaves is made of the parsed URL; it must be what came. That refuses
+	// an absolute target, an asterisk, and bytes that would be rewritten.
+	case r.RequestURI == "" || r.RequestURI[0] != '/' || r.URL.RequestURI() != r.RequestURI:
+		return badTarget
+	}
+	count := 0
+	for _, values := range r.Header {
+		count += len(values)
+	}
+	if count > h.s.Limits.Headers {
+		return manyHeaders
+	}
+	for name := range r.Trailer {
+		if ours(name) || strings.IndexByte(name, '_') >= 0 {
+			return badTrailer
+		}
+	}
+	if limit := h.s.Limits.BodyBytes; limit > 0 {
+		if r.ContentLength > limit {
+			return longBody
+		}
+		r.Body = http.MaxBytesReader(w, r.Body, limit)
+	}
+	if r.ProtoMajor == 1 {
+		settle(w, r)
+	}
+	return nil
+}
+
+// settle removes what HTTP/1 has beyond HTTP/2. Another protocol than a
+// websocket would lead around the decisions about the requests inside of it
+// (h2c), so it is not switched to. A body in chunks, as every request of
+// HTTP/1.0, is the last on its connection: what follows may be what a program
+// in front, which read a Content-Length, took for more of the body.
+func settle(w http.ResponseWriter, r *http.Request) {
+	if _, asked := r.Header["Upgrade"]; asked && (!upgrades(r.Header) || r.Method != http.MethodGet || r.ContentLength != 0) {
+		delete(r.Header, "Upgrade")
+		delete(r.Header, "Http2-Settings")
+	}
+	if len(r.TransferEncoding) > 0 || r.ProtoMinor == 0 {
+		w.Header().Set("Connection", "close")
+	}
+}
+
+// digest reads a body of known and small size, where the point asserts, and
+// says what it is.
+func (h *Handler) digest(w http.ResponseWriter, r *http.Request) (enforce.Body, *trouble) {
+	switch {
+	case r.ContentLength == 0:
+		return enforce.Body{None: true}, nil
+	case r.ContentLength < 0 || r.ContentLength > h.s.AssertBody:
+		return enforce.Body{}, nil
+	}
+	if p, ok := h.point(); !ok || !p.Assert {
+		return enforce.Body{}, nil
+	}
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(h.s.Timeouts.Header)) // not to be had: the connection's own limits hold
+	body := make([]byte, r.ContentLength)
+	if _, err := io.ReadFull(r.Body, body); err != nil {
+		var long *http.MaxBytesError
+		if errors.As(err, &long) {
+			return enforce.Body{}, longBody
+		}
+		return enforce.Body{}, lostBody
+	}
+	_ = control.SetReadDeadline(time.Time{})
+	r.Body = read{bytes.NewReader(body), r.Body}
+	sum := sha256.Sum256(body)
+	return enforce.Body{Digest: &sum}, nil
+}
+
+// read is a body that was read already.
+type read struct {
+	io.Reader
+	io.Closer
+}
+
+// identities are headers by which applications take somebody for
+// authenticated, because a proxy of some make writes them. No client may.
+var identities = map[string]bool{
+	"Forwarded": true, "X-Real-Ip": true, "True-Client-Ip": true, "Cf-Connecting-Ip": true, "X-Client-Ip": true, "X-Cluster-Client-Ip": true,
+	"Remote-User": true, "Remote-Groups": true, "Remote-Email": true, "Remote-Name": true, "X-Remote-User": true, "X-Remote-Group": true,
+	"X-User": true, "X-User-Id": true, "X-Username": true, "X-Email": true, "X-Groups": true, "X-Client-Cert": true, "X-Client-Dn": true,
+	"Client-Cert": true, "Client-Cert-Chain": true, "X-Amzn-Oidc-Identity": true, "X-Amzn-Oidc-Data": true, "X-Amzn-Oidc-Accesstoken": true,
+	"X-Original-Url": true, "X-Original-Uri": true, "X-Original-Host": true, "X-Original-Method": true, "X-Rewrite-Url": true, "X-Host": true,
+	"X-Http-Host-Override": true, "X-Http-Method": true, "X-Http-Method-Override": true, "X-Method-Override": true,
+	"X-Envoy-Original-Path": true, "X-Envoy-External-Address": true, "Proxy": true, "Http2-Settings": true,
+}
+
+// families are such headers by how they begin.
+var families = [...]string{
+	"Muster-", "X-Muster-", "X-Forwarded-", "X-Auth-Request-", "X-Authenticated-", "X-Ssl-", "Ssl-", "X-Goog-Iap-", "X-Goog-Authenticated-", "X-Ms-Client-Principal", "X-Remote-Extra-", "X-Webauth-",
+}
+
+// ours reports whether only a proxy may write a header. The name is canonical.
+func ours(name string) bool {
+	if identities[name] {
+		return true
+	}
+	for _, family := range families {
+		if strings.HasPrefix(name, family) {
+			return true
+		}
+	}
+	return false
+}
+
+// rewrite makes of the client's request the one that the application gets. The
+// headers between two connections are gone already, with those that Connection
+// names.
+func (h *Handler) rewrite(p *httputil.ProxyRequest) {
+	passed, out := p.In.Context().Value(passageKey{}).(*passage), p.Out.Header
+	for name := range out {
+		if ours(name) || strings.IndexByte(name, '_') >= 0 {
+			delete(out, name)
+		}
+	}
+	for _, name := range h.s.DropHeaders {
+		out.Del(name)
+	}
+	if !h.s.ForwardCredential {
+		delete(out, "Authorization")
+		delete(out, "Dpop")
+	}
+	p.Out.URL.RawQuery = p.In.URL.RawQuery // as it was judged
+	if p.In.Trailer != nil {
+		// The same map: the server fills it in when the body has ended.
+		p.Out.Trailer = p.In.Trailer
+		p.Out.Body = &trailed{p.Out.Body, p.In}
+	}
+	if h.s.Upstream.Host != "" {
+		p.Out.Host = h.s.Upstream.Host
+	}
+	o := original(p.In)
+	out["X-Forwarded-For"] = []string{o.Address.String()}
+	out["X-Forwarded-Host"] = []string{p.In.Host}
+	out["X-Forwarded-Proto"] = []string{o.Scheme}
+	out["Muster-Identity"] = []string{passed.identity}
+	out["Muster-Decision"] = []string{passed.decision}
+}
+
+// trailed drops trailers that nobody announced, and which could be mistaken for
+// headers, when the body ends.
+type trailed struct {
+	io.ReadCloser
+	in *http.Request
+}
+
+func (t *trailed) Read(p []byte) (int, error) {
+	n, err := t.ReadCloser.Read(p)
+	if err == io.EOF {
+		for name := range t.in.Trailer {
+			if ours(name) || strings.IndexByte(name, '_') >= 0 || name == "Authorization" || name == "Dpop" || name == "Cookie" {
+				delete(t.in.Trailer, name)
+			}
+		}
+	}
+	return n, err
+}
+
+// clean takes from a reply what is not the application's to say: words of ours,
+// and another address for the next request, which would lead around the point.
+func clean(res *http.Response) error {
+	for name := range res.Header {
+		if strings.HasPrefix(name, "Muster-") || name == "Alt-Svc" {
+			delete(res.Header, name)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,313 @@
+// Package proxy is Muster's own enforcement point for HTTP: a reverse proxy
+// that asks for a decision about every request, in its own process, and passes
+// on what is allowed. It carries HTTP/1.1 and HTTP/2 on both sides, streams in
+// both directions, server-sent events, trailers, informational replies and
+// websockets.
+//
+// A request goes through four steps, and each fails closed:
+//
+//  1. Hygiene. What two programs could read in two ways is refused with 400,
+//     whatever the mode of the point: another form of target than a path, a
+//     path that would not leave as it came, too many headers.
+//  2. The decision, by [enforce.Judge], as behind every other point. The path
+//     that is judged is the path that is forwarded, byte for byte.
+//  3. What the application is told: Muster-Identity, Muster-Decision and the
+//     X-Forwarded headers, each written here and nowhere else. What a client
+//     sent under these names, or under others by which applications take
+//     somebody for authenticated, is dropped; so are the credential, unless it
+//     is asked for, and every header with an underscore.
+//  4. Forwarding. An attempt is made elsewhere only when not one byte left.
+//
+// What was let through stays under watch until it ends: when the identity, its
+// credential or the point is withdrawn, running requests, streams and upgraded
+// connections are cut. An upgraded connection is decided once, so it also ends
+// when the credential does, or after a time that the settings give.
+//
+// [New] makes a [Handler] of [Settings] and of interfaces that any process can
+// fill; [Handler.Server] puts it on the wire with its limits.
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// A Standing tells whether what was let through may go on. It reads memory
+// only.
+type Standing interface {
+	// Withdrawn reports whether what a caller proved is worth nothing any more:
+	// its identity, credential, token or key was revoked, suspended or
+	// quarantined since.
+	Withdrawn(subject *nhi.Attested) bool
+	// Changed returns a channel that is closed when something may have changed.
+	Changed() <-chan struct{}
+}
+
+// Config is what a Handler needs beside its settings.
+type Config struct {
+	Judge enforce.Judge
+	// Point returns the enrolled point that speaks here, as it is now. It reads
+	// memory only. Not ok, or disabled: everything is refused.
+	Point func() (nhi.Point, bool)
+	// Standing watches over what runs; nil: only expiry ends an upgraded
+	// connection.
+	Standing Standing
+	// Asserter signs what was decided; nil: a point that is to assert refuses.
+	Asserter *enforce.Asserter
+	Log      *slog.Logger // nil: nothing is logged
+}
+
+// A Handler is the proxy. It is safe for concurrent use.
+type Handler struct {
+	c        Config
+	s        Settings
+	upstream *upstream
+	reverse  *httputil.ReverseProxy
+	flights  flights
+	running  atomic.Int64
+}
+
+// New returns a Handler. It reads the files that the settings name. The error
+// wraps nhi.ErrInvalid where a setting is wrong.
+func New(s Settings, c Config) (*Handler, error) {
+	s = s.WithDefaults()
+	if err := s.Check(); err != nil {
+		return nil, err
+	}
+	u, err := newUpstream(&s)
+	if err != nil {
+		return nil, fmt.Errorf("proxy %s: %w", s.Point, err)
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	h := &Handler{c: c, s: s, upstream: u}
+	h.reverse = &httputil.ReverseProxy{
+		Rewrite: h.rewrite, Transport: u, ModifyResponse: clean, ErrorHandler: h.broken, FlushInterval: -1, BufferPool: &buffers,
+		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
+	}
+	return h, nil
+}
+
+// A passage is a request that was let through, on its way to the application.
+type passage struct {
+	identity string
+	decision string // its id, or the assertion
+}
+
+type passageKey struct{}
+
+// ServeHTTP decides about a request and carries it. It does not return before
+// the reply, or the upgraded connection, has ended.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer h.running.Add(-1)
+	if h.running.Add(1) > int64(h.s.Limits.Requests) {
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusServiceUnavailable, "too-many-requests", "the proxy carries as many requests as it may; try again")
+		return
+	}
+	if trouble := h.hygiene(w, r); trouble != nil {
+		fail(w, trouble.status, trouble.reason, trouble.text)
+		return
+	}
+	body, trouble := h.digest(w, r)
+	if trouble != nil {
+		fail(w, trouble.status, trouble.reason, trouble.text)
+		return
+	}
+	verdict, passed := h.judge(r, body)
+	if passed == nil {
+		w.Header().Set("Muster-Decision", verdict.Decision)
+		verdict.Refuse(w)
+		return
+	}
+	h.carry(w, r, verdict, passed)
+}
+
+// judge returns what was decided, and what the application is told when the
+// request passes. A panic on the way is a denial.
+func (h *Handler) judge(r *http.Request, body enforce.Body) (verdict *enforce.Verdict, passed *passage) {
+	defer func() {
+		if recover() != nil {
+			// The value may hold anything, so it is not logged.
+			h.c.Log.Error("panic while deciding: denied", "point", h.s.Point)
+			broken := enforce.Broken
+			verdict, passed = &broken, nil
+		}
+	}()
+	point, ok := h.point()
+	if !ok {
+		return &enforce.Verdict{Outcome: nhi.Deny, Reasons: []string{"point-unauthenticated"}}, nil
+	}
+	sent := original(r)
+	asking := enforce.Asking{Point: &point, Header: r.Header, Original: sent}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		asking.Certificate = r.TLS.PeerCertificates[0]
+	}
+	v := h.c.Judge.Judge(r.Context(), &asking)
+	if v.Outcome != nhi.Allow {
+		return &v, nil
+	}
+	if h.s.Upstream.Host != "" {
+		sent.Host = h.s.Upstream.Host
+	}
+	decision, err := h.c.Asserter.Tell(&point, &sent, &v, body)
+	if err != nil {
+		h.c.Log.Error("a decision could not be asserted: denied", "point", h.s.Point, "error", err)
+		unsigned := enforce.Unasserted(&v)
+		return &unsigned, nil
+	}
+	return &v, &passage{identity: v.Caller(), decision: decision}
+}
+
+// point returns who speaks here, unless it may not.
+func (h *Handler) point() (nhi.Point, bool) {
+	p, ok := h.c.Point()
+	return p, ok && !p.Disabled && p.Dialect == nhi.DialectProxy
+}
+
+// original is the request as it came. Nothing of it is what a client says in a
+// header about itself: the scheme and the address are the connection's.
+func original(r *http.Request) enforce.Original {
+	o := enforce.Original{Method: r.Method, Scheme: "http", Host: r.Host, Target: r.RequestURI, Address: enforce.Remote(r).Addr().Unmap().WithZone("")}
+	if r.TLS != nil {
+		o.Scheme = "https"
+	}
+	return o
+}
+
+// carry forwards what was let through, and watches over it meanwhile.
+func (h *Handler) carry(w http.ResponseWriter, r *http.Request, verdict *enforce.Verdict, passed *passage) {
+	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), passageKey{}, passed))
+	defer cancel()
+	control := http.NewResponseController(w)
+	f := &flight{subject: verdict.Subject, cancel: cancel}
+	if r.ProtoMajor == 1 {
+		// What blocks on a client that does not read is freed by a deadline. The
+		// connection of HTTP/2 is everybody's; there the stream is reset.
+		f.release = func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) } // refused: the context alone ends it
+		if r.ContentLength != 0 {
+			_ = control.EnableFullDuplex() // refused: the reply waits for the body, as it did before
+		}
+	}
+	if upgrades(r.Header) {
+		left := h.s.Timeouts.Upgraded
+		if f.subject != nil && !f.subject.Expires.IsZero() {
+			left = min(left, time.Until(f.subject.Expires))
+		}
+		timer := time.AfterFunc(left, func() { h.flights.cut(f) })
+		defer timer.Stop()
+	}
+	h.flights.begin(f)
+	defer h.flights.end(f)
+	// A change between the decision and this line would have gone unseen.
+	if h.c.Standing != nil && f.subject != nil && h.c.Standing.Withdrawn(f.subject) {
+		v := enforce.Verdict{Decision: verdict.Decision, Outcome: nhi.Deny, Reasons: []string{"credential-withdrawn"}}
+		v.Refuse(w)
+		return
+	}
+	h.reverse.ServeHTTP(w, r.WithContext(ctx))
+}
+
+// Watch cuts what runs on a credential that is withdrawn, until ctx ends. It
+// blocks. Changes that come together are looked at together.
+func (h *Handler) Watch(ctx context.Context) {
+	if h.c.Standing == nil {
+		<-ctx.Done()
+		return
+	}
+	for {
+		// The channel is taken before looking, so that no change is missed.
+		changed := h.c.Standing.Changed()
+		h.inspect()
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		}
+		pause := time.NewTimer(inspection)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		case <-pause.C:
+		}
+	}
+}
+
+// inspection is how often running requests are looked at, at most.
+const inspection = 50 * time.Millisecond
+
+func (h *Handler) inspect() {
+	_, stands := h.point()
+	if n := h.flights.cutIf(func(s *nhi.Attested) bool { return !stands || s != nil && h.c.Standing.Withdrawn(s) }); n > 0 {
+		h.c.Log.Warn("running requests were cut: what they were let through for is withdrawn", "point", h.s.Point, "requests", n)
+	}
+}
+
+// Cut ends everything that runs.
+func (h *Handler) Cut() { h.flights.cutIf(func(*nhi.Attested) bool { return true }) }
+
+// Running is how many requests and upgraded connections are being carried.
+func (h *Handler) Running() int { return int(h.running.Load()) }
+
+// Close gives up the idle connections to the application.
+func (h *Handler) Close() { h.upstream.transport.CloseIdleConnections() }
+
+// broken answers when the application did not.
+func (h *Handler) broken(w http.ResponseWriter, r *http.Request, err error) {
+	var long *http.MaxBytesError
+	switch {
+	case errors.As(err, &long):
+		fail(w, http.StatusRequestEntityTooLarge, "body-too-long", "the request has a longer body than the proxy carries")
+	case r.Context().Err() != nil:
+		// Cut, or the client is gone.
+		panic(http.ErrAbortHandler)
+	case isTimeout(err):
+		h.c.Log.Warn("the application did not answer in time", "point", h.s.Point)
+		fail(w, http.StatusGatewayTimeout, "upstream-timeout", "the application did not answer in time")
+	default:
+		h.c.Log.Warn("the application cannot be reached", "point", h.s.Point, "error", err)
+		fail(w, http.StatusBadGateway, "upstream-unreachable", "the application cannot be reached")
+	}
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// fail answers what has nothing to do with a decision, as JSON.
+func fail(w http.ResponseWriter, status int, reason, text string) {
+	header := w.Header()
+	header.Set("Content-Type", "application/json")
+	header.Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	// Both are our own words. The client may be gone.
+	_, _ = fmt.Fprintf(w, "{\"error\":%q,\"detail\":%q}\n", reason, text)
+}
+
+// buffers are what bodies are copied with.
+var buffers = pool{sync.Pool{New: func() any { b := make([]byte, 32<<10); return &b }}}
+
+type pool struct{ p sync.Pool }
+
+func (p *pool) Get() []byte  { return *p.p.Get().(*[]byte) }
+func (p *pool) Put(b []byte) { p.p.Put(&b) }
+
+// upgrades reports whether a request asks for a websocket.
+func upgrades(header http.Header) bool {
+	u := header["Upgrade"]
+	return len(u) == 1 && strings.EqualFold(u[0], "websocket")
+}
