@@ -6,10 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
-	_ "time/tzdata" // so that zones are known on a machine that has none
 
 	"github.com/cedar-policy/cedar-go/types"
-	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
@@ -39,7 +37,7 @@ func (s *requestShape) addFleeting(f *fields, q *nhi.Question) {
 	if f.uses&attrZones != 0 {
 		local := make(types.RecordMap, len(s.zones)+1)
 		for _, z := range s.zones {
-			local[z.name] = z.local(q.At)
+			local[z.Name] = zoneRecord(z, q.At)
 		}
 		f.m["zones"] = types.NewRecord(local)
 	}
@@ -102,14 +100,9 @@ func delegation(actors []nhi.ID) types.Record {
 	return types.NewRecord(types.RecordMap{"depth": types.Long(len(actors)), "actors": types.NewSet(set...)})
 }
 
-// A zone is a time zone that a policy names.
-type zone struct {
-	name types.String
-	at   *time.Location
-}
-
-func (z *zone) local(at time.Time) types.Record {
-	t := at.In(z.at)
+// zoneRecord is what policies read of the time in a zone.
+func zoneRecord(z clause.Zone, at time.Time) types.Record {
+	t := at.In(z.At)
 	weekday := int64(t.Weekday())
 	if weekday == 0 {
 		weekday = 7 // ISO 8601: Sunday is the last
@@ -120,73 +113,12 @@ func (z *zone) local(at time.Time) types.Record {
 	})
 }
 
-// maxZones bounds the zones of one policy: each costs every decision.
-const maxZones = 16
-
-// zonesOf returns the time zones that p names, and what is wrong with them. A
-// policy reads one zone at a time, by its name: context.zones["Europe/Berlin"].
-func zonesOf(p *ast.Policy) (zones []zone, bad []string) {
-	bare, named := 0, 0
-	clause.Inspect(p, func(types.EntityUID) {}, func(n ast.IsNode) {
-		if isZones(n) {
-			bare++
-		}
-		read, ok := n.(ast.NodeTypeAccess)
-		if !ok || !isZones(read.Arg) {
-			return
-		}
-		named++
-		if slices.ContainsFunc(zones, func(z zone) bool { return z.name == read.Value }) {
-			return
-		}
-		at, err := loadZone(string(read.Value))
-		if err != nil {
-			if !slices.Contains(bad, err.Error()) {
-				bad = append(bad, err.Error())
-			}
-			return
-		}
-		zones = append(zones, zone{read.Value, at})
-	})
-	if bare != named {
-		bad = append(bad, `context.zones is read one zone at a time, as in context.zones["Europe/Berlin"].minute`)
-	}
-	if len(zones) > maxZones {
-		bad = append(bad, fmt.Sprintf("it names more than %d time zones", maxZones))
-	}
-	return zones, bad
-}
-
-func isZones(n ast.IsNode) bool {
-	read, ok := n.(ast.NodeTypeAccess)
-	return ok && read.Value == "zones" && clause.IsContext(read.Arg)
-}
-
-// loadZone looks a zone up by its name in the IANA database.
-func loadZone(name string) (*time.Location, error) {
-	if name == "UTC" {
-		return time.UTC, nil
-	}
-	// The empty name and Local would be the zone of this machine, and a path
-	// would be read from its disk.
-	if strings.Contains(name, "/") && !strings.Contains(name, "..") && len(name) < 64 && printable(name) {
-		if at, err := time.LoadLocation(name); err == nil {
-			return at, nil
-		}
-	}
-	return nil, fmt.Errorf("there is no time zone %.64q; name one of the IANA database, such as Europe/Berlin, or UTC", name)
-}
-
-func printable(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f || r == '"' || r == '\\' })
-}
-
 // withZones returns the schema with zones in it.
-func withZones(schema []byte, zones []zone) []byte {
+func withZones(schema []byte, zones []clause.Zone) []byte {
 	var text strings.Builder
 	for _, z := range zones {
-		if z.name != "UTC" {
-			fmt.Fprintf(&text, "\n    %q: Local,", string(z.name))
+		if z.Name != "UTC" {
+			fmt.Fprintf(&text, "\n    %q: Local,", string(z.Name))
 		}
 	}
 	at := []byte(`"UTC": Local,`)

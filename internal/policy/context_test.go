@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -80,8 +81,8 @@ func TestWhatIsNotProvenMustBeAskedForFirst(t *testing.T) {
 }
 
 func TestZonesAreNamedOneAtATimeAndExist(t *testing.T) {
-	many := make([]string, 0, maxZones+1)
-	for i := range maxZones + 1 {
+	many := make([]string, 0, clause.MaxZones+1)
+	for i := range clause.MaxZones + 1 {
 		many = append(many, fmt.Sprintf(`context.zones["Etc/GMT%+d"].minute > 1`, i-11))
 	}
 	for condition, why := range map[string]string{

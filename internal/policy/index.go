@@ -1,6 +1,9 @@
 package policy
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
@@ -99,22 +102,74 @@ type index struct {
 	// named are the entities that some scope names: most ancestors of most
 	// requests are not among them and cost one look-up.
 	named map[types.EntityUID]struct{}
+	left  int // rules that left since it was built anew; their names are still in named
 }
 
 func newIndex(rules []*rule) index {
 	x := index{buckets: map[scopeKey]*bucket{}, named: map[types.EntityUID]struct{}{}}
 	for _, r := range rules {
-		b := &x.global
-		if !r.scope.unscoped() {
-			b = x.bucket(scopeKey{r.scope.principal, r.scope.resource})
-		}
-		for i := range actions {
-			if r.scope.actions&(1<<i) != 0 {
-				b[i] = append(b[i], r)
-			}
-		}
+		x.put(r)
 	}
 	return x
+}
+
+func (x *index) put(r *rule) {
+	b := &x.global
+	if !r.scope.unscoped() {
+		b = x.bucket(scopeKey{r.scope.principal, r.scope.resource})
+	}
+	for i := range actions {
+		if r.scope.actions&(1<<i) != 0 {
+			b[i] = append(b[i], r)
+		}
+	}
+}
+
+// index is the index of what was loaded. That of the set before is taken over
+// but for the buckets in which something changed, unless much of it did.
+func (l *loader) index() index {
+	if l.before == nil {
+		return newIndex(l.rules)
+	}
+	gone, come := without(l.before.rules, l.byID), without(l.rules, l.before.byID)
+	old := &l.before.index
+	if old.left+len(gone)+len(come) > len(l.rules)/2 {
+		return newIndex(l.rules)
+	}
+	x := index{global: old.global, buckets: maps.Clone(old.buckets), named: maps.Clone(old.named), left: old.left + len(gone)}
+	own := map[scopeKey]bool{} // buckets that are not the old index's any more
+	for _, r := range slices.Concat(gone, come) {
+		key := scopeKey{r.scope.principal, r.scope.resource}
+		if own[key] {
+			continue
+		}
+		own[key] = true
+		b := &x.global
+		if !r.scope.unscoped() {
+			b = &bucket{}
+			if was := x.buckets[key]; was != nil {
+				*b = *was
+			}
+			x.buckets[key] = b
+		}
+		for i := range b {
+			b[i] = slices.DeleteFunc(slices.Clone(b[i]), func(r *rule) bool { return l.byID[r.id] != r })
+		}
+	}
+	for _, r := range come {
+		x.put(r)
+	}
+	return x
+}
+
+// without returns those of rules that are not in byID.
+func without(rules []*rule, byID map[cedar.PolicyID]*rule) (out []*rule) {
+	for _, r := range rules {
+		if byID[r.id] != r {
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 func (x *index) bucket(key scopeKey) *bucket {

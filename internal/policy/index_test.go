@@ -1,7 +1,9 @@
 package policy
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -273,6 +275,97 @@ func BenchmarkEvaluate(b *testing.B) {
 				cedar.Authorize(all, e, e.req)
 			}
 		})
+	}
+}
+
+// TestASetAfterAnotherIsTheSetByItself changes files again and again: what is
+// taken over from the set before must make no difference.
+func TestASetAfterAnotherIsTheSetByItself(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(seed, 1))
+	files := map[string]string{}
+	file := func(i int) string {
+		return strings.ReplaceAll(randomPolicies(r, 1+r.IntN(5)), `@id("p`, fmt.Sprintf(`@id("f%d-p`, i))
+	}
+	for i := range 30 {
+		files[fmt.Sprintf("f%d.cedar", i)] = file(i)
+	}
+	h, err := NewHolder(DefaultSettings(), maps.Clone(files))
+	if err != nil {
+		t.Fatalf("seed %d: %v", seed, err)
+	}
+	taken := 0
+	for round := range 80 {
+		before := h.Set()
+		settings := DefaultSettings()
+		switch i := r.IntN(30); r.IntN(6) {
+		case 0:
+			delete(files, fmt.Sprintf("f%d.cedar", i))
+		case 1:
+			settings.RiskDeny = r.IntN(101)
+		default:
+			files[fmt.Sprintf("f%d.cedar", i)] = "// moved\n" + file(i)
+		}
+		if err := errors.Join(h.Configure(settings), h.Replace(maps.Clone(files))); err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		got := h.Set()
+		want, err := Load(settings, files)
+		if err != nil {
+			t.Fatalf("seed %d: %v", seed, err)
+		}
+		if diff := cmp.Diff(want.Policies(), got.Policies()); diff != "" || want.Digest() != got.Digest() {
+			t.Fatalf("seed %d, round %d: (-by itself +after another):\n%s", seed, round, diff)
+		}
+		for id, rule := range got.byID {
+			if before.byID[id] == rule {
+				taken++
+			}
+		}
+		for range 30 {
+			q := randomQuestion(r)
+			if diff := cmp.Diff(want.Evaluate(q), got.Evaluate(q)); diff != "" {
+				t.Fatalf("seed %d, round %d: (-by itself +after another):\n%s", seed, round, diff)
+			}
+			d, reasons, errs := reference(want, q)
+			if gd, gr, ge := sliced(got, q); gd != d || !slices.Equal(gr, reasons) || !slices.Equal(ge, errs) {
+				t.Fatalf("seed %d, round %d: %v %v %v, want %v %v %v", seed, round, gd, gr, ge, d, reasons, errs)
+			}
+		}
+	}
+	if taken == 0 {
+		t.Error("nothing was taken over")
+	}
+	if err := h.Replace(map[string]string{"f0.cedar": "permit"}); err == nil || h.Replace(map[string]string{
+		"a.cedar": `@id("x") permit (principal, action, resource == Resource::"r");`, "b.cedar": `@id("x") permit (principal, action, resource == Resource::"r");`,
+	}) == nil {
+		t.Error("a bad set was put in force")
+	}
+}
+
+// BenchmarkReload changes one file of a thousand with ten policies each.
+func BenchmarkReload(b *testing.B) {
+	files := map[string]string{}
+	for i := range 1000 {
+		var text strings.Builder
+		for n := range 10 {
+			fmt.Fprintf(&text, "@id(\"f%d-%d\") permit (principal in Identity::\"nhi_%d\", action, resource == Resource::\"r%d\") when { principal.risk < 50 };\n", i, n, i, n)
+		}
+		files[fmt.Sprintf("f%d.cedar", i)] = text.String()
+	}
+	h, err := NewHolder(DefaultSettings(), files)
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := files["f500.cedar"]
+	b.ReportAllocs()
+	for b.Loop() {
+		files = maps.Clone(files)
+		text += "// again\n"
+		files["f500.cedar"] = text
+		if err := h.Replace(files); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

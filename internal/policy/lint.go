@@ -92,10 +92,7 @@ var asks = map[nhi.StepUpKind]struct {
 
 // unlockable reports whether a forbid looks at what its step-up would change.
 func unlockable(r *rule) bool {
-	var s requestShape
-	s.credentials, s.parents = map[types.EntityUID]struct{}{}, map[types.EntityUID]struct{}{}
-	s.see((*ast.Policy)(r.policy.AST()))
-	return s.uses&asks[r.stepUp].uses != 0 || r.stepUp == nhi.StepNarrow && (r.scope.actions != 1<<len(actions)-1 || !r.scope.unscoped())
+	return r.sees.uses&asks[r.stepUp].uses != 0 || r.stepUp == nhi.StepNarrow && (r.scope.actions != 1<<len(actions)-1 || !r.scope.unscoped())
 }
 
 func conditional(r *rule) bool { return len((*ast.Policy)(r.policy.AST()).Conditions) > 0 }

@@ -55,7 +55,7 @@ func Schema() string { return string(schemaText) }
 var validator = sync.OnceValues(func() (*validate.Validator, error) { return newValidator(nil) })
 
 // newValidator returns the validator whose schema has these zones.
-func newValidator(zones []zone) (*validate.Validator, error) {
+func newValidator(zones []clause.Zone) (*validate.Validator, error) {
 	var s schema.Schema
 	s.SetFilename("schema.cedarschema")
 	if err := s.UnmarshalCedar(withZones(schemaText, zones)); err != nil {
@@ -77,7 +77,8 @@ type rule struct {
 	stepUp nhi.StepUpKind
 	reason nhi.Reason // as it appears when the policy determines a ruling
 	scope  scope
-	zones  []zone // that the policy names
+	zones  []clause.Zone // that the policy names
+	sees   sight
 }
 
 // A loader gathers rules and problems.
@@ -85,14 +86,16 @@ type loader struct {
 	files    map[string]string
 	rules    []*rule
 	byID     map[cedar.PolicyID]*rule
+	byFile   map[string][]*rule
+	before   *Set // whose rules may be used again; nil: none
 	problems Problems
 	bytes    int
-	zones    []zone              // that any policy so far names
+	zones    []clause.Zone       // that any policy so far names
 	zoned    *validate.Validator // for them; nil: none
 }
 
 func newLoader() *loader {
-	return &loader{files: map[string]string{}, byID: map[cedar.PolicyID]*rule{}}
+	return &loader{files: map[string]string{}, byID: map[cedar.PolicyID]*rule{}, byFile: map[string][]*rule{}}
 }
 
 // addGuards renders the embedded guards. A guard that is wrong is a bug, so
@@ -156,18 +159,30 @@ func (l *loader) addFile(name, text string, guard bool) {
 		l.problem(Problem{File: name, Reason: fmt.Sprintf("all files together are over %d bytes", maxTotalBytes)})
 		return
 	}
+	if l.unchanged(name, text) {
+		for _, r := range l.before.byFile[name] {
+			l.add(r, nil)
+		}
+		return
+	}
 	list, bad := parse(name, text)
 	if bad != nil {
 		l.problems = append(l.problems, bad...)
 		return
 	}
 	for _, p := range list {
-		if len(l.rules) >= maxPolicies {
-			l.problem(Problem{File: name, Reason: fmt.Sprintf("more than %d policies", maxPolicies)})
-			return
-		}
-		l.addPolicy(p, guard)
+		r, reasons := newRule(p, guard)
+		l.add(r, append(reasons, l.validate(r)...))
 	}
+}
+
+// unchanged reports whether the file was in the set before as it is now.
+func (l *loader) unchanged(name, text string) bool {
+	if l.before == nil {
+		return false
+	}
+	old, ok := l.before.files[name]
+	return ok && old == text
 }
 
 func parse(name, text string) (cedar.PolicyList, Problems) {
@@ -181,31 +196,24 @@ func parse(name, text string) (cedar.PolicyList, Problems) {
 	return list, nil
 }
 
-// addPolicy checks one policy and keeps it if nothing is wrong with it.
-func (l *loader) addPolicy(p *cedar.Policy, guard bool) {
-	pos := p.Position()
-	at := Problem{File: pos.Filename, Line: pos.Line, Column: pos.Column}
-	r, reasons := newRule(p, guard)
-	if r.id != "" {
-		at.Policy = string(r.id)
-		if other, taken := l.byID[r.id]; taken {
-			reasons = append(reasons, "the same @id is used at "+other.reason.Position)
-		}
+// add keeps a rule if there are no reasons against it.
+func (l *loader) add(r *rule, reasons []string) {
+	pos := r.policy.Position()
+	at := Problem{File: pos.Filename, Line: pos.Line, Column: pos.Column, Policy: string(r.id)}
+	if other, taken := l.byID[r.id]; taken && r.id != "" {
+		reasons = append(reasons, "the same @id is used at "+other.reason.Position)
 	}
-	zones, bad := zonesOf((*ast.Policy)(p.AST()))
-	if r.zones = zones; len(bad) > 0 {
-		reasons = append(reasons, bad...)
-	} else {
-		reasons = append(reasons, l.validate(p, zones)...)
+	if len(l.rules) >= maxPolicies {
+		reasons = append(reasons, fmt.Sprintf("more than %d policies", maxPolicies))
 	}
-	for _, reason := range reasons {
-		at.Reason = reason
+	for _, at.Reason = range reasons {
 		l.problem(at)
 	}
 	if len(reasons) > 0 {
 		return
 	}
 	l.byID[r.id] = r
+	l.byFile[pos.Filename] = append(l.byFile[pos.Filename], r)
 	l.rules = append(l.rules, r)
 }
 
@@ -217,7 +225,8 @@ func newRule(p *cedar.Policy, guard bool) (*rule, []string) {
 	var reasons []string
 	notes := p.Annotations()
 	pos := p.Position()
-	r := &rule{policy: p, permit: p.Effect() == cedar.Permit, guard: guard, scope: scopeOf((*ast.Policy)(p.AST()))}
+	tree := (*ast.Policy)(p.AST())
+	r := &rule{policy: p, permit: p.Effect() == cedar.Permit, guard: guard, scope: scopeOf(tree), sees: sightOf(tree)}
 	id := string(notes["id"])
 	switch {
 	case id == "":
@@ -272,10 +281,10 @@ func checkText(text string) error {
 
 // validator returns the validator whose schema has the zones that a policy
 // names, those of its predecessors with it.
-func (l *loader) validator(zones []zone) (*validate.Validator, error) {
+func (l *loader) validator(zones []clause.Zone) (*validate.Validator, error) {
 	grown := false
 	for _, z := range zones {
-		if !slices.ContainsFunc(l.zones, func(have zone) bool { return have.name == z.name }) {
+		if !slices.ContainsFunc(l.zones, func(have clause.Zone) bool { return have.Name == z.Name }) {
 			l.zones, grown = append(l.zones, z), true
 		}
 	}
@@ -290,14 +299,17 @@ func (l *loader) validator(zones []zone) (*validate.Validator, error) {
 	return validator()
 }
 
-// validate returns why the policy does not fit the schema.
-func (l *loader) validate(p *cedar.Policy, zones []zone) []string {
-	v, err := l.validator(zones)
+// validate notes the zones of a rule and returns why it does not fit the
+// schema.
+func (l *loader) validate(r *rule) (reasons []string) {
+	tree := (*ast.Policy)(r.policy.AST())
+	if r.zones, reasons = clause.Zones(tree); len(reasons) > 0 {
+		return reasons
+	}
+	v, err := l.validator(r.zones)
 	if err != nil {
 		return []string{err.Error()}
 	}
-	tree := (*ast.Policy)(p.AST())
-	var reasons []string
 	if err := v.Policy("", tree); err != nil {
 		reasons = condense(flatten(err))
 	}

@@ -116,6 +116,7 @@ type Set struct {
 	digest   string
 	rules    []*rule // in the order of files and lines
 	byID     map[cedar.PolicyID]*rule
+	byFile   map[string][]*rule
 	index    index
 	request  requestShape
 	pool     sync.Pool // of *evaluation
@@ -137,10 +138,17 @@ type Policy struct {
 // schema and builds the index. If anything is wrong the error is [Problems],
 // which wraps nhi.ErrInvalid and names file, line, column and reason of each.
 func Load(settings Settings, files map[string]string) (*Set, error) {
+	return load(nil, settings, files)
+}
+
+// load is Load after before, if there is one: a file that did not change is
+// not parsed and validated again, and the index only takes in what did.
+func load(before *Set, settings Settings, files map[string]string) (*Set, error) {
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
 	l := newLoader()
+	l.before = before
 	if err := l.addGuards(settings); err != nil {
 		return nil, err
 	}
@@ -148,9 +156,9 @@ func Load(settings Settings, files map[string]string) (*Set, error) {
 	if bad := l.problems.errors(); len(bad) > 0 {
 		return nil, bad
 	}
-	s := &Set{settings: settings, files: l.files, rules: l.rules, byID: l.byID}
+	s := &Set{settings: settings, files: l.files, rules: l.rules, byID: l.byID, byFile: l.byFile}
 	s.digest = digest(l.files)
-	s.index = newIndex(l.rules)
+	s.index = l.index()
 	s.request = newRequestShape(l.rules)
 	s.pool.New = func() any { return newEvaluation(s) }
 	return s, nil
@@ -247,7 +255,7 @@ func (h *Holder) Configure(settings Settings) error {
 
 // load needs h.mu.
 func (h *Holder) load(settings Settings, files map[string]string) error {
-	set, err := Load(settings, files)
+	set, err := load(h.set.Load(), settings, files)
 	if err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ type requestShape struct {
 	credentials map[types.EntityUID]struct{} // credentials that some policy names
 	parents     map[types.EntityUID]struct{} // identities and environments that some policy names
 	allParents  bool                         // some policy computes the right side of an "in"
-	zones       []zone                       // that some policy names
+	zones       []clause.Zone                // that some policy names
 
 	principals memo[principalKey, types.Record]
 	resources  memo[resourceKey, types.Record]
@@ -105,16 +105,29 @@ func newRequestShape(rules []*rule) requestShape {
 		ancestors: newMemo[[2]types.EntityUID, types.EntityUIDSet](1 << 10),
 	}
 	for _, r := range rules {
-		s.see((*ast.Policy)(r.policy.AST()))
+		s.uses |= r.sees.uses
+		s.allParents = s.allParents || r.sees.allParents
+		for _, uid := range r.sees.credentials {
+			s.credentials[uid] = struct{}{}
+		}
+		for _, uid := range r.sees.parents {
+			s.parents[uid] = struct{}{}
+		}
 		s.zones = append(s.zones, r.zones...)
 	}
-	slices.SortFunc(s.zones, func(a, b zone) int { return strings.Compare(string(a.name), string(b.name)) })
-	s.zones = slices.CompactFunc(s.zones, func(a, b zone) bool { return a.name == b.name })
+	slices.SortFunc(s.zones, func(a, b clause.Zone) int { return strings.Compare(string(a.Name), string(b.Name)) })
+	s.zones = slices.CompactFunc(s.zones, func(a, b clause.Zone) bool { return a.Name == b.Name })
 	return s
 }
 
-// see notes what p can observe of a request.
-func (s *requestShape) see(p *ast.Policy) {
+// A sight is what one policy can observe of a request.
+type sight struct {
+	uses                 attr
+	credentials, parents []types.EntityUID // that it names
+	allParents           bool              // it computes the right side of an "in"
+}
+
+func sightOf(p *ast.Policy) (s sight) {
 	bare, accessed := 0, 0 // mentions of context, and those that take one attribute
 	access := func(arg ast.IsNode, name types.String) {
 		s.uses |= attrByName[name]
@@ -141,15 +154,16 @@ func (s *requestShape) see(p *ast.Policy) {
 	if bare > accessed { // the whole record is compared or passed on
 		s.uses = attrAll
 	}
+	return s
 }
 
 // name notes that a policy names uid.
-func (s *requestShape) name(uid types.EntityUID) {
+func (s *sight) name(uid types.EntityUID) {
 	switch uid.Type {
 	case typeCredential:
-		s.credentials[uid] = struct{}{}
+		s.credentials = append(s.credentials, uid)
 	case typeIdentity, typeEnvironment:
-		s.parents[uid] = struct{}{}
+		s.parents = append(s.parents, uid)
 	}
 }
 
