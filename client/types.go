@@ -312,7 +312,7 @@ type Overview struct {
 type Point struct {
 	ID          string    `json:"id"`
 	Name        string    `json:"name"`
-	Dialect     string    `json:"dialect" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy"`
+	Dialect     string    `json:"dialect" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy,kubernetes"`
 	Mode        string    `json:"mode" enum:"observe,enforce"`
 	Percent     int       `json:"percent"`
 	Sources     []string  `json:"sources"`
@@ -329,7 +329,7 @@ type Point struct {
 // EnrollPoint asks for a new enforcement point; it starts observing.
 type EnrollPoint struct {
 	Name      string   `json:"name" minLength:"1" maxLength:"100"`
-	Dialect   string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy" default:"nginx"`
+	Dialect   string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy,kubernetes" default:"nginx"`
 	Sources   []string `json:"sources,omitempty" maxItems:"64" doc:"addresses or prefixes it speaks from; none means loopback"`
 	Resources []string `json:"resources,omitempty" maxItems:"1000"`
 	Assert    bool     `json:"assert,omitempty" doc:"sign an assertion of each decision, which the application can check"`
@@ -339,7 +339,7 @@ type EnrollPoint struct {
 type SetPoint struct {
 	Mode      *string   `json:"mode,omitempty" enum:"observe,enforce"`
 	Percent   *int      `json:"percent,omitempty" minimum:"0" maximum:"100"`
-	Dialect   *string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy"`
+	Dialect   *string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy,kubernetes"`
 	Sources   *[]string `json:"sources,omitempty"`
 	Resources *[]string `json:"resources,omitempty"`
 	Disabled  *bool     `json:"disabled,omitempty"`

@@ -203,7 +203,7 @@ func checkPoint(p *nhi.Point) error {
 	if err := checkName("point", p.Name); err != nil {
 		return err
 	}
-	dialects := []nhi.Dialect{nhi.DialectAuthZEN, nhi.DialectNginx, nhi.DialectCaddy, nhi.DialectTraefik, nhi.DialectHAProxy, nhi.DialectEnvoy, nhi.DialectProxy}
+	dialects := []nhi.Dialect{nhi.DialectAuthZEN, nhi.DialectNginx, nhi.DialectCaddy, nhi.DialectTraefik, nhi.DialectHAProxy, nhi.DialectEnvoy, nhi.DialectProxy, nhi.DialectKubernetes}
 	switch {
 	case p.Mode != nhi.Observe && p.Mode != nhi.Enforce:
 		return nhi.Invalidf("point %s: mode must be observe or enforce", p.Name)

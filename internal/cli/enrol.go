@@ -16,7 +16,7 @@ import (
 
 var (
 	sourceFormats = []string{"cloudtrail", "scanner", "text"}
-	dialects      = []string{"authzen", "nginx", "caddy", "traefik", "haproxy", "envoy", "proxy"}
+	dialects      = []string{"authzen", "nginx", "caddy", "traefik", "haproxy", "envoy", "proxy", "kubernetes"}
 	modes         = []string{"observe", "enforce"}
 )
 

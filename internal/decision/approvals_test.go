@@ -70,7 +70,15 @@ func TestPeopleAreAskedWhenOnlyTheirApprovalIsMissing(t *testing.T) {
 	if d := w.service.Try([]nhi.Question{*ask()}); d[0].Outcome != nhi.StepUp || p.asked != 1 {
 		t.Errorf("a what-if asked people: %+v", d)
 	}
-	p.busy = true
+	trial := func(q *nhi.Question) { q.Trial = true }
+	if d := w.service.Decide(context.Background(), ask(trial)); d.Outcome != nhi.StepUp || d.Obligations[0].Value != "" || p.asked != 1 {
+		t.Errorf("a trial asked people: %+v", d)
+	}
+	p.approved = &nhi.Approval{ID: "apr_1"}
+	if d := w.service.Decide(context.Background(), ask(trial)); d.Outcome != nhi.StepUp || len(p.spent) != 0 {
+		t.Errorf("a trial used an approval: %+v, spent %v", d, p.spent)
+	}
+	p.approved, p.busy = nil, true
 	if d := w.service.Decide(context.Background(), ask()); d.Outcome != nhi.Deny || len(d.Obligations) != 0 {
 		t.Errorf("when too much is asked: %s %v", d.Outcome, because(d))
 	}

@@ -97,7 +97,7 @@ func (t *sitting) decide(q *nhi.Question, d *nhi.Decision) {
 
 // ask has people asked when nothing but their approval is missing.
 func (t *sitting) ask(q *nhi.Question, d *nhi.Decision) {
-	if t.service.c.Approvals == nil || d.Outcome != nhi.StepUp || !onlyApproval(d.Obligations) {
+	if t.service.c.Approvals == nil || q.Trial || d.Outcome != nhi.StepUp || !onlyApproval(d.Obligations) {
 		return
 	}
 	id, ok := t.service.c.Approvals.Ask(q, d)
@@ -130,7 +130,7 @@ func (t *sitting) judge(q *nhi.Question, d *nhi.Decision) (stands Standing, ok b
 	sanitise(q, t.now)
 	stands = t.know(q)
 	ruling := t.rule(q)
-	if slices.Contains(ruling.StepUp, nhi.StepApprove) && ruling.Outcome == nhi.StepUp && t.service.c.Approvals != nil {
+	if slices.Contains(ruling.StepUp, nhi.StepApprove) && ruling.Outcome == nhi.StepUp && t.service.c.Approvals != nil && !q.Trial {
 		if a := t.service.c.Approvals.Approved(q, t.now); a != nil {
 			q.Known.Approval = a
 			ruling = t.rule(q)

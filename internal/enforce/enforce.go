@@ -2,8 +2,9 @@
 // that translate requests into resources and actions, and the few rules that
 // every way of asking shares. The ways themselves are leaf folders: forwardauth
 // for proxies that ask about each request over HTTP, extauthz for Envoy's gRPC
-// protocol, authzen for callers that speak the OpenID AuthZEN protocol. What
-// those share that ask about a whole HTTP request is [Judge].
+// protocol, authzen for callers that speak the OpenID AuthZEN protocol, kubernetes
+// for the webhooks of an API server. What those share that ask about a whole HTTP
+// request is [Judge].
 //
 // A question reaches a decision in four steps, and each fails closed:
 //

@@ -93,6 +93,9 @@ type Question struct {
 	Address          netip.Addr
 	Agent            string // raw user agent
 	At               time.Time
+	// Trial says that nothing follows from the answer: nobody is asked to approve
+	// it, and no approval lets it pass.
+	Trial bool
 	// Hearsay is what the point says besides, nil unless it was let. Muster
 	// believes none of it and no policy of Muster's reads it.
 	Hearsay *Hearsay

@@ -26,6 +26,8 @@ const (
 	// DialectProxy is Muster's own proxy: it sees the request itself and asks
 	// in no words.
 	DialectProxy Dialect = "proxy"
+	// DialectKubernetes is an API server, which asks by webhook.
+	DialectKubernetes Dialect = "kubernetes"
 )
 
 // A Point is an enrolled enforcement point: where a decision bites. It is an

@@ -57,6 +57,10 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
+// BasePermit is the id of the built-in permit: what no guard forbids is allowed.
+// It speaks for nobody in particular.
+const BasePermit = "base-permit"
+
 // Settings are the numbers in the built-in guards. The zero value is stricter
 // than [DefaultSettings], never laxer.
 type Settings struct {

@@ -54,6 +54,7 @@ import (
 	"github.com/muster-id/muster/internal/enforce/authzen"
 	"github.com/muster-id/muster/internal/enforce/extauthz"
 	"github.com/muster-id/muster/internal/enforce/forwardauth"
+	"github.com/muster-id/muster/internal/enforce/kubernetes"
 	"github.com/muster-id/muster/internal/fingerprint"
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/health"
@@ -69,6 +70,7 @@ import (
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/respond"
 	"github.com/muster-id/muster/internal/seal"
+	"github.com/muster-id/muster/internal/server/cluster"
 	"github.com/muster-id/muster/internal/server/document"
 	"github.com/muster-id/muster/internal/server/envoy"
 	"github.com/muster-id/muster/internal/server/intake"
@@ -445,6 +447,10 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
 	s.answerEnvoy(extauthz.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Log: slog.Default()})
+	cluster.Handle(mux, kubernetes.Config{
+		Points: points, Routes: s.routes, Subjects: cluster.Subjects{Trust: docs.Trust, Identity: s.facts.Identity}, Decider: s.decider,
+		BasePermit: policy.BasePermit, Log: slog.Default(),
+	})
 	zen := authzen.New(authzen.Config{
 		Points: points, Decider: s.decider, Catalogue: view.Catalogue{Facts: s.facts}, Audit: acts, PublicURL: s.url,
 		PageKey: s.keys.Derive("search", 32), Log: slog.Default(),

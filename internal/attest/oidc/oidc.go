@@ -50,6 +50,7 @@ type Trust struct {
 type ruleSet struct {
 	byIssuer map[string][]Rule
 	keys     map[keySource]*issuerKeys
+	accounts map[accountKey][]Rule // of clusters
 }
 
 // A keySource names keys: two rules of one issuer share them when they say the
@@ -78,13 +79,16 @@ func New(rules []Rule, o Options) (*Trust, error) {
 // ones stay. Keys that were fetched are kept.
 func (t *Trust) Set(rules []Rule) error {
 	old := t.rules.Load()
-	next := &ruleSet{byIssuer: make(map[string][]Rule), keys: make(map[keySource]*issuerKeys)}
+	next := &ruleSet{byIssuer: make(map[string][]Rule), keys: make(map[keySource]*issuerKeys), accounts: make(map[accountKey][]Rule)}
 	for i := range rules {
 		if err := rules[i].Check(); err != nil {
 			return err
 		}
 		r := rules[i]
 		next.byIssuer[r.Issuer] = append(next.byIssuer[r.Issuer], r)
+		for _, key := range r.accountKeys() {
+			next.accounts[key] = append(next.accounts[key], r)
+		}
 		source := keySource{r.Issuer, r.JWKSURI}
 		switch {
 		case next.keys[source] != nil:

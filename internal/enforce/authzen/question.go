@@ -10,6 +10,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/muster-id/muster/internal/awsops"
+	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -60,7 +61,7 @@ var (
 // parse reads the body of a request into v. Names are compared exactly, a
 // repeated one is an error, and unknown ones are passed over.
 func parse(body []byte, v any) error {
-	if tooDeep(body) {
+	if enforce.TooDeep(body, maxDepth) {
 		return errDepth
 	}
 	err := json.Unmarshal(body, v)
@@ -184,26 +185,4 @@ func (a *action) class() (nhi.ActionClass, error) {
 		return nhi.Delete, nil
 	}
 	return "", nil
-}
-
-// tooDeep reports whether the nesting of a JSON text exceeds maxDepth. It
-// looks at brackets outside strings and leaves all else to the parser.
-func tooDeep(body []byte) bool {
-	depth, inString := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{' || c == '[':
-			if depth++; depth > maxDepth {
-				return true
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return false
 }

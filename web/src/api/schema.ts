@@ -1480,7 +1480,7 @@ export interface components {
              * @default nginx
              * @enum {string}
              */
-            dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy";
+            dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy" | "kubernetes";
             name: string;
             resources?: string[];
             /** @description addresses or prefixes it speaks from; none means loopback */
@@ -2194,7 +2194,7 @@ export interface components {
             /** Format: date-time */
             created: string;
             /** @enum {string} */
-            dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy";
+            dialect: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy" | "kubernetes";
             disabled: boolean;
             /** @description for If-Match */
             etag: string;
@@ -2401,7 +2401,7 @@ export interface components {
             /** @description sign an assertion of each decision, which the application can check */
             assert?: boolean;
             /** @enum {string} */
-            dialect?: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy";
+            dialect?: "authzen" | "nginx" | "caddy" | "traefik" | "haproxy" | "envoy" | "proxy" | "kubernetes";
             disabled?: boolean;
             /** @enum {string} */
             mode?: "observe" | "enforce";

@@ -3,7 +3,7 @@ import type { Point } from "../api/client";
 export type Dialect = Point["dialect"];
 
 /** The dialects that a point may speak, the commonest first. */
-export const dialects: readonly Dialect[] = ["nginx", "caddy", "traefik", "haproxy", "envoy", "authzen"];
+export const dialects: readonly Dialect[] = ["nginx", "caddy", "traefik", "haproxy", "envoy", "kubernetes", "authzen"];
 
 const key = "THE_KEY_OF_THE_POINT";
 
@@ -96,6 +96,8 @@ export const headers: Partial<Record<Dialect, string>> = {
   haproxy: "X-Forwarded-Method, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Uri and X-Forwarded-For, once each",
   envoy:
     "the request itself below /enforce/forward-auth, with X-Forwarded-Proto and X-Forwarded-For, once each; by gRPC (ext_authz) the key is metadata of that name and Envoy sends the rest",
+  kubernetes:
+    "the reviews of an API server, at /enforce/kubernetes/authorize and /enforce/kubernetes/admit; the key is the bearer token in its kubeconfig",
 };
 
 /** snippet is what to write into a proxy so that it asks; undefined where the manual has to do. */
