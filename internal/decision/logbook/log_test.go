@@ -119,6 +119,7 @@ func outlined(d nhi.Decision) nhi.Decision {
 	return nhi.Decision{
 		ID: d.ID, At: d.At, Outcome: d.Outcome, WouldRefuse: d.WouldRefuse, Reasons: reasons, Point: d.Point, Identity: d.Identity, Credential: d.Credential,
 		KeyID: d.KeyID, Asserted: d.Asserted, Consumer: d.Consumer, Action: d.Action, Operation: d.Operation, Resource: d.Resource, Address: d.Address, Agent: d.Agent,
+		Risk: d.Risk, Surprise: d.Surprise,
 	}
 }
 

@@ -3,6 +3,7 @@ package logbook
 import (
 	"encoding"
 	"fmt"
+	"strconv"
 
 	"github.com/muster-id/muster/internal/jsonscan"
 	"github.com/muster-id/muster/internal/nhi"
@@ -12,9 +13,9 @@ import (
 const recordDepth = 16
 
 // Outline reads of a record who asked for what, where from, at which point, and
-// what the answer was, with the policies that gave it. What the answer was
-// judged on stays unread, so it costs a tenth of [Decode]: it is for those that
-// follow all decisions. Names are read as [Append] writes them; its errors are
+// what the answer was, with the policies that gave it, and how risky and
+// surprising it was. What else the answer was judged on stays unread, so it costs
+// a fifth of [Decode]: it is for those that follow all decisions. Names are read as [Append] writes them; its errors are
 // Decode's.
 func Outline(record []byte) (nhi.Decision, error) {
 	if len(record) > maxRecord {
@@ -86,6 +87,10 @@ func (o *outline) field(name string) {
 		o.value(&d.Address)
 	case "agent":
 		d.Agent = o.text()
+	case "risk":
+		d.Risk = o.number()
+	case "surprise":
+		d.Surprise = o.number()
 	default:
 		o.scan.Skip()
 	}
@@ -109,6 +114,14 @@ func (o *outline) reasons() {
 		}
 		o.d.Reasons = append(o.d.Reasons, r)
 	}
+}
+
+func (o *outline) number() int {
+	n, err := strconv.Atoi(string(o.scan.Span()))
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n
 }
 
 func (o *outline) truth() bool {
