@@ -208,7 +208,7 @@ var vendors = map[string][]string{
 	"modernc.org/sqlite":            {"store/sqlite"},
 	"github.com/jackc/":             {"store/postgres", "store/postgres/pgtest"},
 	"github.com/nats-io/":           {"stream/nats", "stream/nats/natstest"},
-	"github.com/cedar-policy/":      {"policy", "clause"},
+	"github.com/cedar-policy/":      {"policy", "policy/compare", "clause"},
 	"github.com/danielgtaylor/huma": {"api", "api/frame"},
 	"github.com/spf13/cobra":        {"cli", "cli/command", "cli/author", "cli/operate", "cli/people"},
 	"github.com/cloudflare/circl":   {"fingerprint"},
