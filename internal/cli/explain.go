@@ -4,15 +4,12 @@ import (
 	"context"
 	"fmt"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/cli/command"
-	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/output"
 )
 
@@ -123,25 +120,4 @@ func join(a, b string) string {
 		return a
 	}
 	return a + ", " + b
-}
-
-// sinceTime returns what --since says as the interface wants it.
-func sinceTime(since string, now time.Time) (string, error) {
-	if since == "" {
-		return "", nil
-	}
-	if days, ok := strings.CutSuffix(since, "d"); ok {
-		if n, err := strconv.Atoi(days); err == nil && n > 0 && n < 100_000 {
-			return now.AddDate(0, 0, -n).UTC().Format(time.RFC3339), nil
-		}
-	}
-	if d, err := time.ParseDuration(since); err == nil && d > 0 {
-		return now.Add(-d).UTC().Format(time.RFC3339), nil
-	}
-	for _, layout := range []string{time.RFC3339, time.DateOnly} {
-		if t, err := time.Parse(layout, since); err == nil {
-			return t.UTC().Format(time.RFC3339), nil
-		}
-	}
-	return "", nhi.Invalidf("--since is %.64q; want a time such as 36h or 7d, or a date such as 2026-11-01", since)
 }

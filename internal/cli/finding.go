@@ -215,11 +215,11 @@ muster decide list --identity settler -o json`,
 					return (outcome == "" || d.Outcome == outcome) && (identity == "" || d.Identity == identity) && (point == "" || d.Point == point)
 				}, decisionColumns)
 			}
-			from, err := sinceTime(since, time.Now())
+			from, err := command.Since(since, time.Now())
 			if err != nil {
 				return err
 			}
-			return command.Newest(ctx, k, "/v1/decisions", narrow.Of(url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}, "since": {from}}), limit, decisionColumns)
+			return command.Newest(ctx, k, "/v1/decisions", narrow.Of(url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}, "since": {moment(from)}}), limit, decisionColumns)
 		},
 	})
 }
@@ -239,4 +239,12 @@ func (a *app) decideShow() *cobra.Command {
 			return more(k, d.Features, featureColumns)
 		},
 	})
+}
+
+// moment is a time as a query says it, empty for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Format(time.RFC3339)
 }

@@ -1,0 +1,169 @@
+package author
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/cli/command"
+	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/output"
+	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/suite"
+)
+
+// maxCandidate bounds the files of one candidate.
+const maxCandidate = 20_000
+
+// A candidate is policies that are not in force, and their tests.
+type candidate struct {
+	policies map[string]string // Cedar by file name
+	tests    map[string]string
+}
+
+// isPolicy and isTest say what a file is by its name: tests are YAML in a folder
+// named tests.
+func isPolicy(name string) bool { return strings.HasSuffix(name, ".cedar") }
+
+func isTest(name string) bool {
+	return (strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")) && slices.Contains(strings.Split(filepath.ToSlash(name), "/"), "tests")
+}
+
+// readCandidate reads files and folders. A file that is named is what its ending
+// says; of a folder its policies and tests are read, and nothing hidden.
+func readCandidate(a *command.App, args []string) (*candidate, error) {
+	out := &candidate{policies: map[string]string{}, tests: map[string]string{}}
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		if err != nil {
+			return nil, err
+		}
+		if info.IsDir() {
+			if err := out.folder(a, arg); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		into := out.policies
+		if !isPolicy(arg) {
+			into = out.tests
+		}
+		if err := out.read(a, arg, into); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (c *candidate) folder(a *command.App, folder string) error {
+	return filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case path != folder && strings.HasPrefix(entry.Name(), "."):
+			if entry.IsDir() {
+				return fs.SkipDir
+			}
+			return nil
+		case !entry.Type().IsRegular():
+			return nil
+		case isPolicy(path):
+			return c.read(a, path, c.policies)
+		case isTest(path):
+			return c.read(a, path, c.tests)
+		}
+		return nil
+	})
+}
+
+func (c *candidate) read(a *command.App, name string, into map[string]string) error {
+	if len(c.policies)+len(c.tests) >= maxCandidate {
+		return fmt.Errorf("over %d files of policies and tests", maxCandidate)
+	}
+	body, err := a.ReadFile(name, command.MaxDocument)
+	if err != nil {
+		return err
+	}
+	into[name] = string(body)
+	return nil
+}
+
+// load loads the policies of c beside the guards.
+func (c *candidate) load(settings policy.Settings) (*policy.Set, error) {
+	if len(c.policies) == 0 {
+		return nil, command.Usagef("there is no policy there; policies are in files that end in .cedar")
+	}
+	set, err := policy.Load(settings, c.policies)
+	var bad policy.Problems
+	if errors.As(err, &bad) {
+		return nil, wrong(bad)
+	}
+	return set, err
+}
+
+// suites reads the tests of c, in the order of file names.
+func (c *candidate) suites() ([]*suite.Suite, error) {
+	var out []*suite.Suite
+	for _, name := range names(c.tests) {
+		s, err := suite.Parse(name, []byte(c.tests[name]))
+		if err != nil {
+			return nil, command.DocumentError{Err: err}
+		}
+		out = append(out, s)
+	}
+	return out, nil
+}
+
+func names(files map[string]string) []string {
+	out := make([]string, 0, len(files))
+	for name := range files {
+		out = append(out, name)
+	}
+	slices.Sort(out)
+	return out
+}
+
+// A guarding says by which numbers the built-in guards are written.
+type guarding struct{ config string }
+
+func (g *guarding) flag(c *cobra.Command) {
+	c.Flags().StringVar(&g.config, "config", "", "take the numbers of the built-in guards from this `file`, as a server does")
+}
+
+func (g *guarding) settings() (policy.Settings, error) {
+	if g.config == "" {
+		return policy.DefaultSettings(), nil
+	}
+	loaded, err := config.Load(g.config)
+	if err != nil {
+		return policy.Settings{}, command.DocumentError{Err: err}
+	}
+	return loaded.Guards, nil
+}
+
+// inForce reads the policies that are in force on the server.
+func inForce(ctx context.Context, k *command.Call) (*candidate, error) {
+	var doc client.Document
+	if err := k.Get(ctx, "/v1/documents/"+command.DocumentNames["policies"], nil, &doc); err != nil {
+		return nil, err
+	}
+	return &candidate{policies: map[string]string{command.DocumentNames["policies"]: doc.Body}}, nil
+}
+
+// lines prints text for people, each line made harmless.
+func lines(a *command.App, text ...string) error {
+	for _, line := range text {
+		if _, err := fmt.Fprintln(a.Std.Out, output.Visible(line)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
