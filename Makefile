@@ -72,6 +72,7 @@ e2e: build ## the product as its users meet it: commands, stories, crashes, prox
 bench: ## benchmarks, with the named peers beside ours in the same run
 	$(GO) test -run '^$$' -bench . -benchmem ./internal/...
 	cd bench && $(GO) test -run '^$$' -bench . -benchmem ./...
+	cd bench && $(GO) test -count=1 -run ServersSideBySide -timeout 2h -v . -args -results ../docs/results/peers.md
 
 .PHONY: generate
 generate: ## make every generated file again
