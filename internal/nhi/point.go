@@ -47,9 +47,20 @@ type Point struct {
 	// Assert says that what it lets through carries a signed assertion of the
 	// decision, which the application can check.
 	Assert bool `json:"assert,omitempty"`
+	// Glass are the codes that open the point while the server is gone.
+	Glass []GlassCode `json:"glass,omitempty"`
 	// Called is when it last asked, as far as that was learned; zero: never. It
 	// is read beside the point and is no part of what decisions know.
 	Called time.Time `json:"-"`
+}
+
+// A GlassCode opens a point once, when the server is gone: two people hold a half
+// of it each, and here are the SHA-256 of both.
+type GlassCode struct {
+	Serial  string    `json:"serial"`
+	First   []byte    `json:"first"`
+	Second  []byte    `json:"second"`
+	Expires time.Time `json:"expires"`
 }
 
 // A Source is an enrolled reporter: a log shipper, a scanner, a chat bridge.

@@ -1,0 +1,309 @@
+package breakglass
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// Longest is for how long a code opens a point at most.
+const Longest = 60 * time.Minute
+
+// Errors of Open.
+var (
+	ErrWrong = errors.New("the two halves open nothing here")
+	ErrUsed  = errors.New("this code was used before; a code opens once")
+	ErrOften = errors.New("too many wrong tries; wait a quarter of an hour")
+)
+
+const (
+	triesKept = 15 * time.Minute
+	triesMost = 5
+	maxReason = 500      // bytes
+	maxFile   = 16 << 20 // bytes
+	version   = 1
+)
+
+// An Opening is one use of a code.
+type Opening struct {
+	Serial string        `json:"serial"`
+	Reason string        `json:"reason"`
+	Opened time.Time     `json:"opened"`
+	For    time.Duration `json:"for"`  // nanoseconds
+	Told   bool          `json:"told"` // the server knows of it
+	// Spent is how much of For was over when that was last written down: a clock
+	// that is set back does not give it back.
+	Spent  time.Duration `json:"spent"`
+	Closed time.Time     `json:"closed,omitzero"` // when it was over, or ended early
+}
+
+// Until is when it ends by the clock.
+func (o *Opening) Until() time.Time { return o.Opened.Add(o.For) }
+
+// A Box is what one point remembers of codes. All methods may be called
+// concurrently.
+type Box struct {
+	path string
+
+	open atomic.Pointer[running]
+
+	mu    sync.Mutex // guards what follows, and the file
+	used  []Opening
+	tries []time.Time // of late that were wrong
+}
+
+// running is an opening with the clock that cannot be set.
+type running struct {
+	Opening
+	since time.Time // monotonic; Spent was over then
+}
+
+func (r *running) left(now time.Time) time.Duration {
+	return min(r.For-r.Spent-now.Sub(r.since), r.Until().Sub(now))
+}
+
+type saved struct {
+	Version int       `json:"version"`
+	Used    []Opening `json:"used"`
+}
+
+// Load reads the Box that lies in the file at path; one that is not there is
+// empty. A file that cannot be read is an error: it may hold a code that was
+// used.
+func Load(path string) (*Box, error) {
+	b := &Box{path: path}
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return b, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read which codes were used: %w", err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || info.Size() > maxFile {
+		return nil, fmt.Errorf("read which codes were used: %s is not what was written: %w", path, errors.Join(err, nhi.ErrInvalid))
+	}
+	var s saved
+	if err := json.NewDecoder(f).Decode(&s); err != nil || s.Version != version {
+		return nil, fmt.Errorf("read which codes were used: %s is not what was written (version %d): %w", path, s.Version, errors.Join(err, nhi.ErrInvalid))
+	}
+	b.used = s.Used
+	for _, o := range s.Used {
+		if o.Closed.IsZero() {
+			b.open.Store(&running{Opening: o, since: time.Now()})
+		}
+	}
+	return b, nil
+}
+
+// Open opens the point for d by two halves, in any order, of one of codes. It
+// returns when that is on disk. The error wraps ErrSlip, ErrWrong, ErrUsed,
+// ErrOften, nhi.ErrInvalid for what else is asked, or says that it could not be
+// written down: then the point is as it was. A point that is open is open anew
+// from now.
+func (b *Box) Open(codes []nhi.GlassCode, halves [2]string, d time.Duration, reason string) (Opening, error) {
+	now := time.Now()
+	switch {
+	case d <= 0 || d > Longest:
+		return Opening{}, nhi.Invalidf("open for %v: at most %v, and more than nothing", d, Longest)
+	case reason == "" || len(reason) > maxReason:
+		return Opening{}, nhi.Invalidf("give a reason of at most %d bytes: it is what people will read", maxReason)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.exhausted(now) {
+		return Opening{}, ErrOften
+	}
+	var verifiers [2][sha256.Size]byte
+	for i, half := range halves {
+		var err error
+		if verifiers[i], err = Verifier(half); err != nil {
+			return Opening{}, fmt.Errorf("half %d: %w", i+1, err)
+		}
+	}
+	code, ok := find(codes, verifiers)
+	if !ok || !now.Before(code.Expires) {
+		b.tries = append(b.tries, now)
+		return Opening{}, ErrWrong
+	}
+	for i := range b.used {
+		if b.used[i].Serial == code.Serial {
+			b.tries = append(b.tries, now)
+			return Opening{}, ErrUsed
+		}
+	}
+	o := Opening{Serial: code.Serial, Reason: reason, Opened: now.UTC().Round(0), For: d}
+	used := b.over(now)
+	if err := b.save(append(used, o)); err != nil {
+		return Opening{}, err
+	}
+	b.used = append(used, o)
+	b.open.Store(&running{Opening: o, since: now})
+	return o, nil
+}
+
+// find returns the code whose halves have these verifiers. It looks at all of
+// them, whatever it finds.
+func find(codes []nhi.GlassCode, v [2][sha256.Size]byte) (found nhi.GlassCode, ok bool) {
+	for _, c := range codes {
+		straight := subtle.ConstantTimeCompare(c.First, v[0][:]) & subtle.ConstantTimeCompare(c.Second, v[1][:])
+		crossed := subtle.ConstantTimeCompare(c.First, v[1][:]) & subtle.ConstantTimeCompare(c.Second, v[0][:])
+		if straight|crossed == 1 && subtle.ConstantTimeCompare(c.First, c.Second) == 0 {
+			found, ok = c, true
+		}
+	}
+	return found, ok
+}
+
+// exhausted forgets old tries and reports whether there are too many. It needs mu.
+func (b *Box) exhausted(now time.Time) bool {
+	for len(b.tries) > 0 && now.Sub(b.tries[0]) > triesKept {
+		b.tries = b.tries[1:]
+	}
+	return len(b.tries) >= triesMost
+}
+
+// Now returns the opening that is on, false when the point is not open. It does
+// not block.
+func (b *Box) Now(now time.Time) (Opening, bool) {
+	r := b.open.Load()
+	if r == nil || r.left(now) <= 0 || now.Before(r.Opened.Add(-time.Minute)) {
+		return Opening{}, false
+	}
+	return r.Opening, true
+}
+
+// Note writes down how much of an opening is over, and that it is when it is.
+// Call it every some seconds while the point runs.
+func (b *Box) Note(now time.Time) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	r := b.open.Load()
+	if r == nil {
+		return nil
+	}
+	next := &running{Opening: r.Opening, since: now}
+	next.Spent += max(0, now.Sub(r.since))
+	_, on := b.Now(now)
+	if !on {
+		next.Closed = now.UTC().Round(0)
+	}
+	used := b.with(next.Opening)
+	if err := b.save(used); err != nil {
+		return err
+	}
+	b.used = used
+	if on {
+		b.open.Store(next)
+	} else {
+		b.open.Store(nil)
+	}
+	return nil
+}
+
+// Close ends the opening that is on before its time.
+func (b *Box) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	used := b.over(now)
+	b.open.Store(nil) // even if it cannot be written down
+	if err := b.save(used); err != nil {
+		return err
+	}
+	b.used = used
+	return nil
+}
+
+// over returns the openings, the one that is on ended. It needs mu.
+func (b *Box) over(now time.Time) []Opening {
+	out := append([]Opening(nil), b.used...)
+	for i := range out {
+		if out[i].Closed.IsZero() {
+			out[i].Closed = now.UTC().Round(0)
+		}
+	}
+	return out
+}
+
+// with returns the openings with o in its place. It needs mu.
+func (b *Box) with(o Opening) []Opening {
+	out := append([]Opening(nil), b.used...)
+	for i := range out {
+		if out[i].Serial == o.Serial {
+			o.Told = out[i].Told
+			out[i] = o
+		}
+	}
+	return out
+}
+
+// Untold returns the openings that the server does not know of yet.
+func (b *Box) Untold() []Opening {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var out []Opening
+	for _, o := range b.used {
+		if !o.Told {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// Told writes down that the server knows of a code's use.
+func (b *Box) Told(serial string) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	used := append([]Opening(nil), b.used...)
+	for i := range used {
+		used[i].Told = used[i].Told || used[i].Serial == serial
+	}
+	if err := b.save(used); err != nil {
+		return err
+	}
+	b.used = used
+	return nil
+}
+
+// save makes used durable, or leaves what was there.
+func (b *Box) save(used []Opening) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("write down which codes were used: %w", err)
+		}
+	}()
+	text, err := json.Marshal(saved{Version: version, Used: used})
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(b.path)
+	f, err := os.CreateTemp(dir, ".break-glass-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(f.Name(), b.path); err != nil {
+		return err
+	}
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
