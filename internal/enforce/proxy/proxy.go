@@ -63,6 +63,8 @@ type Config struct {
 	// Standing watches over what runs; nil: only expiry ends an upgraded
 	// connection.
 	Standing Standing
+	// Protocol looks into requests; nil: each is decided about as a whole.
+	Protocol Protocol
 	// Asserter signs what was decided; nil: a point that is to assert refuses.
 	Asserter *enforce.Asserter
 	Log      *slog.Logger // nil: nothing is logged
@@ -121,6 +123,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, trouble.status, trouble.reason, trouble.text)
 		return
 	}
+	if h.c.Protocol != nil {
+		h.within(w, r)
+		return
+	}
 	body, trouble := h.digest(w, r)
 	if trouble != nil {
 		fail(w, trouble.status, trouble.reason, trouble.text)
@@ -150,25 +156,13 @@ func (h *Handler) judge(r *http.Request, body enforce.Body) (verdict *enforce.Ve
 	if !ok {
 		return &enforce.Verdict{Outcome: nhi.Deny, Reasons: []string{"point-unauthenticated"}}, nil
 	}
-	sent := original(r)
-	asking := enforce.Asking{Point: &point, Header: r.Header, Original: sent}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		asking.Certificate = r.TLS.PeerCertificates[0]
-	}
+	asking := h.asking(r, &point)
+	sent := asking.Original
 	v := h.c.Judge.Judge(r.Context(), &asking)
 	if v.Outcome != nhi.Allow {
 		return &v, nil
 	}
-	if h.s.Upstream.Host != "" {
-		sent.Host = h.s.Upstream.Host
-	}
-	decision, err := h.c.Asserter.Tell(&point, &sent, &v, body)
-	if err != nil {
-		h.c.Log.Error("a decision could not be asserted: denied", "point", h.s.Point, "error", err)
-		unsigned := enforce.Unasserted(&v)
-		return &unsigned, nil
-	}
-	return &v, &passage{identity: v.Caller(), decision: decision}
+	return h.pass(&point, sent, &v, body)
 }
 
 // point returns who speaks here, unless it may not.

@@ -1,0 +1,78 @@
+package enforce
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// A Call is one of the things that a single request asks for, in a protocol
+// that carries several. Method and path are those by which routes are looked up.
+type Call struct {
+	Method, Path string
+	// Digest is of the call's arguments. An approval is for them alone.
+	Digest string
+	// Err says why the call cannot be looked up; nil when it can.
+	Err error
+}
+
+// Carry passes on what is left of a request that v lets through.
+type Carry func(w http.ResponseWriter, r *http.Request, v *Verdict)
+
+// JudgeCalls answers each of the calls that a request asks for, in their order.
+// The caller proves itself once, by the request as it came; the calls are
+// decisions of their own. Like [Judge.Judge] it never fails, and a panic of the
+// Decider goes through.
+func (j *Judge) JudgeCalls(ctx context.Context, a *Asking, calls []Call) []Verdict {
+	first := hearing{question: nhi.Question{Point: a.Point.ID, At: time.Now(), Address: a.Original.Address, Host: a.Original.Host}}
+	if id, ok := Single(a.Header, "X-Request-Id", 128); ok {
+		first.question.ID = id
+	}
+	if agents := a.Header["User-Agent"]; len(agents) == 1 {
+		first.question.Agent = agents[0][:min(len(agents[0]), 512)]
+	}
+	err := a.Err
+	if err == nil {
+		err = a.Original.Check(a.Header)
+	}
+	if err != nil {
+		first.refused = "request-unreadable"
+	}
+	j.verify(ctx, a, &first)
+	verdicts := make([]Verdict, len(calls))
+	for i := range calls {
+		verdicts[i] = j.judgeCall(ctx, a, &calls[i], first)
+	}
+	return verdicts
+}
+
+// judgeCall answers one call. What the caller proved is in h, which is its own.
+func (j *Judge) judgeCall(ctx context.Context, a *Asking, call *Call, h hearing) Verdict {
+	unproven := h.refused
+	if h.refused != "request-unreadable" {
+		h.refused = ""
+		j.lookUp(a, call, &h)
+		if h.refused == "" {
+			h.refused = unproven
+		}
+	}
+	h.question.Subject.Actors = slices.Clone(h.question.Subject.Actors)
+	decision := j.Decider.Decide(ctx, &h.question)
+	return h.verdict(&decision)
+}
+
+// lookUp finds what a call means.
+func (j *Judge) lookUp(a *Asking, call *Call, h *hearing) {
+	if call.Err != nil || strings.ContainsAny(call.Path, "?#%") {
+		h.refused = "request-unreadable"
+		return
+	}
+	named := Asking{Point: a.Point, Original: a.Original}
+	named.Original.Method, named.Original.Target = call.Method, call.Path
+	j.match(&named, h)
+	h.question.Target = call.Path + "?sha256=" + call.Digest
+}

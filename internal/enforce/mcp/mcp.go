@@ -1,0 +1,213 @@
+// Package mcp looks into the Model Context Protocol, so that an agent may use
+// one tool of a server and not another. It stands before an MCP server, in the
+// Streamable HTTP transport of the revisions 2025-03-26 and 2025-06-18, and
+// decides about each call that a request carries.
+//
+// A call is looked up in the same routes as every request. The path is the one of
+// the endpoint, then what the method of the call is about, and the name where it
+// has one; the method is the last word of the call's, in capital letters. At an
+// endpoint /mcp:
+//
+//	tools/call of delete_file   CALL /mcp/tools/delete_file
+//	prompts/get of review       GET /mcp/prompts/review
+//	resources/read              READ /mcp/resources
+//	tools/list                  LIST /mcp/tools
+//	completion/complete         COMPLETE /mcp/completion
+//	any other a/b/c             C /mcp/a/b
+//
+// What no route knows is refused. The transport itself is POST, GET and DELETE
+// of /mcp: under POST goes what calls for nothing, initialize, ping,
+// notifications, and the replies of a client to its server; GET is the stream on
+// which the server speaks, and DELETE the end of a session.
+//
+// An approval is for the call with its arguments, by their digest
+// ([enforce.Digest]): of all parameters but the progress token, which differs from
+// one attempt to the next. Arguments themselves are never recorded.
+//
+// A call that is refused does not reach the server. Its caller gets an error of
+// JSON-RPC with the decision, its reasons and what would unlock it, with status
+// 200 as the transport wants. When a request is one call and its caller can do
+// something about the refusal, the status is 401 with a challenge (RFC 9470). Of a
+// batch, what passes is forwarded in its order, and the errors of the rest are
+// added to the reply.
+//
+// What two programs could read in two ways is refused whole: a name that occurs
+// twice or in two spellings, text that is not UTF-8, a body that is compressed,
+// nested too deeply or too long, and members that JSON-RPC does not have.
+//
+// It sees requests. What a server asks of its client on a stream, and the lists
+// of tools that it sends, pass as they are.
+package mcp
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+
+	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+const (
+	maxBody  = 4 << 20 // bytes of a request
+	maxDepth = 64
+	maxBatch = 100 // messages in a request
+	maxReply = 16 << 20
+)
+
+// Config is what a Gate needs. Log may be nil.
+type Config struct {
+	Judge enforce.Judge
+	Log   *slog.Logger
+}
+
+// A Gate decides about what requests carry. It is safe for concurrent use.
+type Gate struct{ c Config }
+
+// New returns a Gate.
+func New(c Config) *Gate {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Gate{c}
+}
+
+// Why a request is not looked at. The texts go to the caller.
+var (
+	errMethod  = errors.New("only POST, GET and DELETE are known here")
+	errEmpty   = errors.New("a request with GET or DELETE has no body")
+	errUpgrade = errors.New("the connection would be upgraded to what nobody looks into")
+	errMedia   = errors.New("send application/json in UTF-8, not compressed")
+	errLarge   = errors.New("the body is larger than 4 MiB")
+	errBody    = errors.New("the body could not be read")
+	errJSON    = errors.New("the body is no JSON, repeats a name, is not UTF-8, or is nested too deeply")
+	errBatch   = errors.New("a batch has 1 to 100 messages, each with an id of its own")
+	errMessage = errors.New("a message is not one of JSON-RPC 2.0: a request, a notification (notifications/...) or a response, with no other members")
+	errParams  = errors.New("the parameters are not an object, or a name is spelled in two ways")
+	errName    = errors.New("the call names nothing, or nothing that could be a path")
+	errHeader  = errors.New("the headers name another call than the body")
+)
+
+// Serve decides about a request at the point that asking names, and calls carry
+// with what is left of it when that passes, once at most.
+func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, asking *enforce.Asking, carry enforce.Carry) {
+	defer func() {
+		if v := recover(); v != nil {
+			if v == http.ErrAbortHandler { // of whoever carries: the connection is to be cut
+				panic(v)
+			}
+			// The value may hold anything, so it is not logged.
+			g.c.Log.Error("panic while deciding: denied", "point", asking.Point.ID)
+			broken := enforce.Broken
+			broken.Refuse(w)
+		}
+	}()
+	if len(r.Header["Upgrade"]) > 0 {
+		g.unreadable(w, r, asking, errUpgrade)
+		return
+	}
+	switch r.Method {
+	case http.MethodPost:
+		g.post(w, r, asking, carry)
+	case http.MethodGet, http.MethodDelete:
+		if r.ContentLength != 0 {
+			g.unreadable(w, r, asking, errEmpty)
+			return
+		}
+		verdict := g.c.Judge.Judge(r.Context(), asking)
+		if verdict.Outcome != nhi.Allow {
+			verdict.Refuse(w)
+			return
+		}
+		carry(w, r, &verdict)
+	default:
+		g.unreadable(w, r, asking, errMethod)
+	}
+}
+
+// post decides about the messages in a body.
+func (g *Gate) post(w http.ResponseWriter, r *http.Request, asking *enforce.Asking, carry enforce.Carry) {
+	body, err := read(w, r)
+	var sent posted
+	if err == nil {
+		sent, err = parse(body, asking.Original.Target)
+	}
+	if err == nil {
+		err = sent.agrees(r.Header)
+	}
+	if err != nil {
+		g.unreadable(w, r, asking, err)
+		return
+	}
+	verdicts := g.c.Judge.JudgeCalls(r.Context(), asking, sent.calls)
+	passed := sent.settle(verdicts)
+	switch {
+	case len(sent.messages) == 1 && passed == nil:
+		refuse(w, &sent.messages[0], sent.batch)
+	case passed == nil:
+		refuseAll(w, &sent)
+	default:
+		forwarded, left := sent.left()
+		next := r.Clone(r.Context())
+		next.Body, next.ContentLength, next.TransferEncoding = io.NopCloser(bytes.NewReader(forwarded)), int64(len(forwarded)), nil
+		if left == len(sent.messages) {
+			carry(w, next, passed)
+			return
+		}
+		next.Header.Del("Accept-Encoding") // the reply is read, to add the refusals
+		m := &merger{ResponseWriter: w, refusals: sent.refusals()}
+		carry(m, next, passed)
+		m.finish()
+	}
+}
+
+// read returns the body.
+func read(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	types, encodings := r.Header["Content-Type"], r.Header["Content-Encoding"]
+	if len(types) != 1 || len(encodings) != 0 {
+		return nil, errMedia
+	}
+	media, params, err := mime.ParseMediaType(types[0])
+	if err != nil || media != "application/json" || params["charset"] != "" && !strings.EqualFold(params["charset"], "utf-8") {
+		return nil, errMedia
+	}
+	if r.ContentLength > maxBody {
+		return nil, errLarge
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, errLarge
+	}
+	if err != nil {
+		return nil, errBody
+	}
+	return body, nil
+}
+
+// unreadable refuses a request that cannot be looked at, at a point that
+// observes, too: what is in it would reach the server unseen. It is put to the
+// judge all the same, so that the log says who tried.
+func (g *Gate) unreadable(w http.ResponseWriter, r *http.Request, asking *enforce.Asking, err error) {
+	hopeless := *asking
+	hopeless.Err = err
+	verdict := g.c.Judge.Judge(r.Context(), &hopeless)
+	status := http.StatusBadRequest
+	switch err {
+	case errMethod:
+		status = http.StatusMethodNotAllowed
+		w.Header().Set("Allow", "GET, POST, DELETE")
+	case errLarge:
+		status = http.StatusRequestEntityTooLarge
+	case errMedia:
+		status = http.StatusUnsupportedMediaType
+	}
+	code := codeInvalid
+	if err == errJSON {
+		code = codeParse
+	}
+	write(w, status, problem(nil, code, "muster: "+err.Error(), &data{Decision: verdict.Decision, Outcome: nhi.Deny, Reasons: []string{"request-unreadable"}}))
+}

@@ -1,0 +1,69 @@
+package proxy
+
+import (
+	"net/http"
+
+	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// A Protocol decides about what requests carry inside, in place of the decision
+// about the request as a whole.
+type Protocol interface {
+	// Serve has what r asks for judged, and calls carry with what passes, once at
+	// most; else it answers itself. It never lets through what was not judged.
+	Serve(w http.ResponseWriter, r *http.Request, asking *enforce.Asking, carry enforce.Carry)
+}
+
+// within has the protocol decide.
+func (h *Handler) within(w http.ResponseWriter, r *http.Request) {
+	point, ok := h.point()
+	if !ok {
+		unknown := enforce.Verdict{Outcome: nhi.Deny, Reasons: []string{"point-unauthenticated"}}
+		unknown.Refuse(w)
+		return
+	}
+	asking := h.asking(r, &point)
+	sent := asking.Original
+	h.c.Protocol.Serve(w, r, &asking, func(w http.ResponseWriter, r *http.Request, v *enforce.Verdict) {
+		if v.Outcome != nhi.Allow {
+			v.Refuse(w)
+			return
+		}
+		body, trouble := h.digest(w, r) // of what goes on, which may be less than what came
+		if trouble != nil {
+			fail(w, trouble.status, trouble.reason, trouble.text)
+			return
+		}
+		verdict, passed := h.pass(&point, sent, v, body)
+		if passed == nil {
+			verdict.Refuse(w)
+			return
+		}
+		h.carry(w, r, verdict, passed)
+	})
+}
+
+// asking is the question about a request as a whole.
+func (h *Handler) asking(r *http.Request, point *nhi.Point) enforce.Asking {
+	asking := enforce.Asking{Point: point, Header: r.Header, Original: original(r)}
+	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
+		asking.Certificate = r.TLS.PeerCertificates[0]
+	}
+	return asking
+}
+
+// pass says what the application is told of a request that v lets through. When
+// that cannot be said, the request does not pass.
+func (h *Handler) pass(point *nhi.Point, sent enforce.Original, v *enforce.Verdict, body enforce.Body) (*enforce.Verdict, *passage) {
+	if h.s.Upstream.Host != "" {
+		sent.Host = h.s.Upstream.Host
+	}
+	decision, err := h.c.Asserter.Tell(point, &sent, v, body)
+	if err != nil {
+		h.c.Log.Error("a decision could not be asserted: denied", "point", h.s.Point, "error", err)
+		unsigned := enforce.Unasserted(v)
+		return &unsigned, nil
+	}
+	return v, &passage{identity: v.Caller(), decision: decision}
+}
