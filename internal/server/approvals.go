@@ -11,6 +11,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/server/panel"
 	"github.com/muster-id/muster/internal/server/reload"
+	"github.com/muster-id/muster/internal/server/view"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
 	storeapproval "github.com/muster-id/muster/internal/store/approval"
 )
@@ -46,6 +47,16 @@ func (s *Server) panel(inv *inventory.Service) *panel.Panel {
 		Record: s.respond.Reconcile, Clean: s.scanner.RedactString,
 	}
 	return s.voting
+}
+
+// requests has points ask people in so many words.
+func (s *Server) requests(made view.Decisions) *panel.Requests {
+	return &panel.Requests{Desk: s.desk, Store: s.approvals, Decision: made.Decision, Record: s.respond.Reconcile, Try: func(q *nhi.Question) {
+		s.decider.cleanse(q) // as what was decided was
+		tried := []nhi.Question{*q}
+		s.decider.Try(tried)
+		*q = tried[0]
+	}}
 }
 
 // forgetApprovals forgets what was asked long ago.

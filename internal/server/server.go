@@ -427,9 +427,10 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	reported := view.NewReporters(s.intake)
 	s.book = view.NewDoorbook(s.db, s.scanner.RedactString)
+	decisions := view.Decisions{Log: s.log, Past: logbook.NewPast(filepath.Join(s.settings.Data, "decisions"))}
 	management, _, err := api.New(frame.Deps{
 		CutOff: func() { s.cutOff.Add(1) },
-		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: view.Decisions{Log: s.log, Past: logbook.NewPast(filepath.Join(s.settings.Data, "decisions"))}, Explain: view.Explain(docs.Policies), Approvals: s.panel(inv), Findings: view.Findings{Store: found}, Known: s.facts,
+		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName()}, Intake: reported, Decisions: decisions, Explain: view.Explain(docs.Policies), Approvals: s.panel(inv), Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups, Channels: notice.Desk{Router: s.router},
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),
@@ -453,7 +454,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	})
 	zen := authzen.New(authzen.Config{
 		Points: points, Decider: s.decider, Catalogue: view.Catalogue{Facts: s.facts}, Audit: acts, PublicURL: s.url,
-		PageKey: s.keys.Derive("search", 32), Log: slog.Default(),
+		PageKey: s.keys.Derive("search", 32), Log: slog.Default(), Requests: s.requests(decisions),
 	})
 	mux.Handle("/access/", zen)
 	mux.Handle(authzen.MetadataPath, zen)

@@ -426,6 +426,32 @@ func (d *Desk) Cancel(ctx context.Context, id, by string) (nhi.Approval, error) 
 	})
 }
 
+// Withdraw closes what still waits for people, on behalf of whoever asked; by is
+// who does, as the audit log names them. The error wraps nhi.ErrNotFound, or
+// nhi.ErrConflict when people have settled it or it has expired.
+func (d *Desk) Withdraw(ctx context.Context, id, by string) (nhi.Approval, error) {
+	return d.store.Change(ctx, id, func(a *nhi.Approval) error {
+		now := time.Now()
+		if state := a.At(now); state != nhi.ApprovalPending {
+			return fmt.Errorf("approval %s is %s: %w", id, state, nhi.ErrConflict)
+		}
+		a.State, a.Settled, a.CancelledBy = nhi.ApprovalCancelled, now, by
+		return nil
+	})
+}
+
+// Open returns an approval that waits for people, or that they gave and nobody
+// has used. It reads memory only.
+func (d *Desk) Open(id string) (nhi.Approval, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.byID[id]
+	if a == nil || a.At(time.Now()) == nhi.ApprovalExpired {
+		return nhi.Approval{}, false
+	}
+	return *a, true
+}
+
 // bindable reports whether a question says enough to be bound to: somebody who
 // is in the inventory.
 func bindable(q *nhi.Question) bool { return q.Subject.Identity != "" && q.Known.Identity }

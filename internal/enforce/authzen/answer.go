@@ -14,8 +14,8 @@ import (
 // 1.0, section 6.2). Its context follows the drafts of the obligations profile
 // where they have a word. It is written without reflection because every item
 // of a batch pays for it.
-func appendAnswer(b []byte, d *nhi.Decision) []byte {
-	outcome := enforce.Settle(d, false)
+func appendAnswer(b []byte, d *nhi.Decision, x *extra) []byte {
+	outcome := x.outcome(d)
 	b = append(b, `{"decision":`...)
 	b = strconv.AppendBool(b, outcome == nhi.Allow)
 	b = append(b, `,"context":{`...)
@@ -25,6 +25,9 @@ func appendAnswer(b []byte, d *nhi.Decision) []byte {
 	b = quote(append(b, `"outcome":`...), string(outcome))
 	if d.WouldRefuse {
 		b = append(b, `,"would_refuse":true`...)
+	}
+	if outcome == nhi.Allow && d.Approval != "" {
+		b = append(quote(append(b, `,"approval":{"id":`...), d.Approval), '}')
 	}
 	if outcome != nhi.Allow && len(d.Reasons) > 0 {
 		b = append(b, `,"reason_admin":{"en":`...)
@@ -47,7 +50,67 @@ func appendAnswer(b []byte, d *nhi.Decision) []byte {
 		}
 		b = append(b, ']')
 	}
+	if x.reason != "" || x.ask != nil {
+		b = x.append(b, d)
+	}
 	return append(b, `}}`...)
+}
+
+// An extra is what an answer says besides, by the profiles. The zero extra says
+// nothing.
+type extra struct {
+	ask    *requestable // nil when nobody can lift it
+	reason string       // why an approval that was presented is no help
+	plain  bool         // the point cannot do what would unlock it
+}
+
+// outcome returns what the point is told. A step-up that it cannot make is a
+// denial.
+func (x *extra) outcome(d *nhi.Decision) nhi.Outcome {
+	if o := enforce.Settle(d, false); o != nhi.StepUp || !x.plain {
+		return o
+	}
+	return nhi.Deny
+}
+
+func (x *extra) append(b []byte, d *nhi.Decision) []byte {
+	switch {
+	case x.ask == nil:
+		return quote(append(b, `,"next_action":"none","reason":`...), x.reason)
+	case x.reason != "":
+		return x.ask.append(append(b, `,"next_action":"request"`...), x.reason, d.At)
+	}
+	return x.ask.append(b, wanted, d.At)
+}
+
+// extra says what the answer to a question of a point has besides.
+func (h *Handler) extra(e *environment, point *nhi.Point, d *nhi.Decision) (x extra) {
+	outcome := enforce.Settle(d, false)
+	if outcome == nhi.Allow {
+		return x
+	}
+	x.plain = outcome == nhi.StepUp && !e.bears(d.Obligations)
+	if h.c.Requests == nil {
+		return x
+	}
+	if outcome == nhi.StepUp && !x.plain && len(d.Obligations) == 1 && d.Obligations[0].Kind == nhi.StepApprove {
+		if a, ok := h.c.Requests.Open(d.Obligations[0].Value); ok {
+			x.ask = &requestable{h.base + RequestsPath, a.Expires}
+		}
+	}
+	if e == nil || e.Approval == nil {
+		return x
+	}
+	a, ok := h.c.Requests.Open(e.Approval.ID)
+	switch known := ok && a.Point == point.ID && a.State == nhi.ApprovalApproved; {
+	case !known:
+		x.reason = unverifiable
+	case x.ask != nil:
+		x.reason = outOfScope
+	default:
+		x.reason = policyDenied
+	}
+	return x
 }
 
 func appendReason(b []byte, i int, r *nhi.Reason) []byte {
@@ -61,33 +124,6 @@ func appendReason(b []byte, i int, r *nhi.Reason) []byte {
 	b = quote(append(b, `,"text":`...), r.Text)
 	b = quote(append(b, `,"effect":`...), r.Effect)
 	return append(b, '}')
-}
-
-// obligationTypes are the types of the obligations profile that answers use.
-var obligationTypes = []string{"step-up", "custom"}
-
-// appendObligation appends what would unlock a step-up: our own step in the
-// words of the profile, with the authentication context class where there is
-// one.
-func appendObligation(b []byte, i int, step *nhi.Obligation) []byte {
-	if i > 0 {
-		b = append(b, ',')
-	}
-	class := enforce.ACR(step.Kind)
-	kind := obligationTypes[0]
-	if class == "" {
-		kind = obligationTypes[1]
-	}
-	b = quote(append(b, `{"id":`...), "step-up-"+string(step.Kind))
-	b = quote(append(b, `,"type":`...), kind)
-	b = quote(append(b, `,"properties":{"kind":`...), string(step.Kind))
-	if class != "" {
-		b = quote(append(b, `,"acr_value":`...), class)
-	}
-	if step.Value != "" {
-		b = quote(append(b, `,"value":`...), step.Value)
-	}
-	return append(b, `}}`...)
 }
 
 func appendFailure(b []byte, f *failure) []byte {

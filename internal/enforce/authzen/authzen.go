@@ -26,6 +26,13 @@
 // page. A page looks at a thousand candidates at most and then says where to go
 // on, in a sealed token.
 //
+// Where people can lift a denial, a point can ask for it in so many words (the
+// draft profile of access requests): it sends the denial back to RequestsPath,
+// follows the task, and asks its question again. What lets the question pass then
+// is what people said to this very question, whatever id the point presents. What
+// a point declares in context.supported_obligations it is held to: a step-up that
+// it cannot make is a plain denial.
+//
 // The subject is what the point claims: nothing is proven to us, so it is
 // marked asserted, has assurance 0 and never teaches a baseline. Its id is an
 // identity's id, or a SPIFFE id that we issued. A point can assert where a request
@@ -100,15 +107,19 @@ type Config struct {
 	// that believes its points; whoever holds the key of such a point can claim
 	// whatever opens the door.
 	Hearsay func(*nhi.Point) bool
-	Log     *slog.Logger
+	// Requests has points ask people. Nil means that they cannot.
+	Requests Requests
+	Log      *slog.Logger
 }
 
 // A Handler serves the paths above. It is safe for concurrent use.
 type Handler struct {
 	c        Config
+	base     string // of the server, without a trailing slash
 	metadata []byte
 	pages    *pager
 	paces    paces
+	asks     paces         // of access requests
 	busy     chan struct{} // searches that use the processor
 }
 
@@ -118,6 +129,11 @@ func New(c Config) *Handler {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	base := strings.TrimSuffix(c.PublicURL, "/")
+	var requests string
+	var can []string
+	if c.Requests != nil {
+		requests, can = base+RequestsPath, []string{capability}
+	}
 	metadata, err := json.Marshal(struct {
 		PDP         string   `json:"policy_decision_point"`
 		Evaluation  string   `json:"access_evaluation_endpoint"`
@@ -126,15 +142,17 @@ func New(c Config) *Handler {
 		Resource    string   `json:"search_resource_endpoint"`
 		Action      string   `json:"search_action_endpoint"`
 		Obligations []string `json:"supported_obligations"`
+		Requests    string   `json:"access_request_endpoint,omitempty"`
+		Can         []string `json:"capabilities,omitempty"`
 	}{
 		base, base + EvaluationPath, base + EvaluationsPath, base + SearchSubjectPath, base + SearchResourcePath, base + SearchActionPath,
-		obligationTypes,
+		obligationTypes, requests, can,
 	})
 	if err != nil {
 		panic("authzen: " + err.Error()) // strings always marshal
 	}
 	return &Handler{
-		c: c, metadata: metadata, pages: newPager(c.PageKey), paces: paces{every: pagesASecond}, busy: make(chan struct{}, searches()),
+		c: c, base: base, metadata: metadata, pages: newPager(c.PageKey), paces: paces{every: pagesASecond}, asks: paces{every: pagesASecond}, busy: make(chan struct{}, searches()),
 	}
 }
 
@@ -146,7 +164,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	var serve func(http.ResponseWriter, *http.Request, *nhi.Point)
-	switch r.URL.Path {
+	switch path := r.URL.Path; path {
 	case EvaluationPath:
 		serve = h.evaluation
 	case EvaluationsPath:
@@ -161,6 +179,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.describe(w, r)
 		return
 	default:
+		if h.c.Requests != nil && (path == RequestsPath || strings.HasPrefix(path, RequestsPath+"/")) {
+			h.authenticated(w, r, h.requests)
+			return
+		}
 		fail(w, http.StatusNotFound, "there is nothing here")
 		return
 	}
@@ -234,7 +256,8 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, point *nhi.Poin
 	}
 	question.ID, question.Point = w.Header().Get("X-Request-Id"), point.ID
 	decision := h.c.Decider.Decide(r.Context(), &question)
-	send(w, http.StatusOK, appendAnswer(make([]byte, 0, 1024), &decision))
+	x := h.extra(t.Context, point, &decision)
+	send(w, http.StatusOK, appendAnswer(make([]byte, 0, 1024), &decision, &x))
 }
 
 // hears reports whether the properties that a point sends are passed on.
@@ -242,21 +265,27 @@ func (h *Handler) hears(point *nhi.Point) bool { return h.c.Hearsay != nil && h.
 
 // read returns the body of at most limit bytes, or refuses it.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {
+	body, failed := take(r, limit)
+	if failed != nil {
+		fail(w, failed.Status, failed.Message)
+	}
+	return body, failed == nil
+}
+
+// take returns the body of at most limit bytes, or why it cannot.
+func take(r *http.Request, limit int64) (body []byte, _ *failure) {
 	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || media != "application/json" {
-		fail(w, http.StatusBadRequest, "send application/json")
-		return nil, false
+		return nil, &failure{http.StatusBadRequest, "send application/json"}
 	}
 	if r.ContentLength <= limit {
 		body, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, limit))
 	}
 	if tooLarge := (*http.MaxBytesError)(nil); r.ContentLength > limit || errors.As(err, &tooLarge) {
-		fail(w, http.StatusRequestEntityTooLarge, "the body is too large: at most 64 KiB, for evaluations 1 MiB")
-		return nil, false
+		return nil, &failure{http.StatusRequestEntityTooLarge, "the body is too large: at most 64 KiB, for evaluations 1 MiB"}
 	}
 	if err != nil {
-		fail(w, http.StatusBadRequest, "the body could not be read")
-		return nil, false
+		return nil, &failure{http.StatusBadRequest, "the body could not be read"}
 	}
-	return body, true
+	return body, nil
 }

@@ -126,6 +126,7 @@ func (h *Handler) evaluations(w http.ResponseWriter, r *http.Request, point *nhi
 type item struct {
 	decision *nhi.Decision
 	failure  *failure
+	extra    extra
 }
 
 // decideBatch asks about each item that can be asked about, all together, and
@@ -160,7 +161,8 @@ func (h *Handler) decideBatch(r *http.Request, id string, point *nhi.Point, b *b
 	}
 	decisions := h.c.Decider.DecideAll(r.Context(), questions[:len(places)], enough)
 	for i := range decisions {
-		out[places[i]].decision = &decisions[i]
+		it := &out[places[i]]
+		it.decision, it.extra = &decisions[i], h.extra(b.Evaluations[places[i]].Context, point, &decisions[i])
 	}
 	if n := len(decisions); n > 0 && enough != nil && enough(&decisions[n-1]) {
 		return out[:places[n-1]+1]
@@ -186,7 +188,8 @@ func ask(q *nhi.Question, point *nhi.Point, t *tuple, now time.Time, hearsay boo
 func (h *Handler) sendBatch(w http.ResponseWriter, items []item) {
 	b := make([]byte, 0, 512+256*len(items))
 	b = append(b, `{"evaluations":[`...)
-	for i, it := range items {
+	for i := range items {
+		it := &items[i]
 		if i > 0 {
 			b = append(b, ',')
 		}
@@ -194,7 +197,7 @@ func (h *Handler) sendBatch(w http.ResponseWriter, items []item) {
 		case it.failure != nil:
 			b = appendFailure(b, it.failure)
 		case it.decision != nil:
-			b = appendAnswer(b, it.decision)
+			b = appendAnswer(b, it.decision, &it.extra)
 		default: // nobody answered, so nobody allowed it
 			b = append(b, `{"decision":false}`...)
 		}

@@ -18,6 +18,8 @@ import (
 const (
 	maxDepth = 16
 	maxName  = 1024 // bytes of a type, id or action name
+
+	maxObligations = 64 // types that a point declares
 )
 
 // A tuple is the wire form of a question (AuthZEN 1.0, section 5). The types of
@@ -44,6 +46,10 @@ type action struct {
 type environment struct {
 	IP    string `json:"ip"`
 	Agent string `json:"user_agent"`
+	// Obligations are the types that the point can comply with; nil when it does
+	// not say.
+	Obligations *[]string  `json:"supported_obligations"`
+	Approval    *presented `json:"approval"`
 }
 
 // Why a question is refused. The texts go to the point.
@@ -53,6 +59,7 @@ var (
 	errSubject  = errors.New("subject.type and subject.id are required")
 	errResource = errors.New("resource.type and resource.id are required")
 	errAction   = errors.New("action.name is required")
+	errMany     = errors.New("context.supported_obligations has more than 64 entries")
 	errLong     = errors.New("a type, id or name is too long")
 	errIP       = errors.New("context.ip is not an address")
 	errClass    = errors.New("action.properties is not an object whose class is a string")
@@ -126,6 +133,9 @@ func (t *tuple) question(q *nhi.Question, now time.Time, hearsay bool) (err erro
 func (e *environment) describe(q *nhi.Question) error {
 	if e == nil {
 		return nil
+	}
+	if e.Obligations != nil && len(*e.Obligations) > maxObligations {
+		return errMany
 	}
 	q.Agent = e.Agent[:min(len(e.Agent), 512)]
 	if e.IP == "" {

@@ -208,11 +208,17 @@ func bodies(rows *store.Rows, err error) ([]nhi.Approval, error) {
 	return out, rows.Err()
 }
 
-// Forget removes approvals that were asked for before a time. They are closed
-// since long, so nobody follows that change.
+// Forget removes approvals that were asked for before a time, and what points
+// sent about them. They are closed since long, so nobody follows that change.
 func Forget(ctx context.Context, db *store.DB, before time.Time) error {
 	_, err := db.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.Exec(ctx, `DELETE FROM approval WHERE asked < $1`, store.Micros(before))
+		_, err := tx.Exec(ctx, `
+			DELETE FROM access_request
+			WHERE  approval IN (SELECT id FROM approval WHERE asked < $1)`, store.Micros(before))
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `DELETE FROM approval WHERE asked < $1`, store.Micros(before))
 		return err
 	})
 	if err != nil {

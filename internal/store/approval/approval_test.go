@@ -272,3 +272,48 @@ func TestOldApprovalsAreForgotten(t *testing.T) {
 		t.Errorf("the new one: %v", err)
 	}
 }
+
+func TestAPointHasOneTaskForOneApproval(t *testing.T) {
+	db, s := open(t)
+	put(t, s, asked("apr_1", func(a *nhi.Approval) { a.Asked = time.Now().Add(-Keep - time.Hour) }))
+	one := Request{Task: "arq_1", Point: "nhi_p", Key: "k1", Digest: "d1", Approval: "apr_1", Decision: "dec", Asked: time.Now()}
+	submit := func(change func(*Request)) (Request, error) {
+		r := one
+		change(&r)
+		return s.Submit(t.Context(), r)
+	}
+	for _, tt := range []struct {
+		name, want string
+		change     func(*Request)
+		err        error
+	}{
+		{"the first", "arq_1", func(*Request) {}, nil},
+		{"the same again", "arq_1", func(r *Request) { r.Task = "arq_2" }, nil},
+		{"with another key", "arq_1", func(r *Request) { r.Task, r.Key = "arq_3", "k2" }, nil},
+		{"by another point", "arq_4", func(r *Request) { r.Task, r.Point = "arq_4", "nhi_q" }, nil},
+		{"something else with the key", "", func(r *Request) { r.Digest = "d2" }, nhi.ErrConflict},
+	} {
+		if got, err := submit(tt.change); got.Task != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%s: %+v, %v", tt.name, got, err)
+		}
+	}
+	var last error
+	for i := range maxKeys {
+		_, last = submit(func(r *Request) { r.Key = fmt.Sprint("more", i) })
+	}
+	if !errors.Is(last, nhi.ErrInvalid) {
+		t.Errorf("keys without end: %v", last)
+	}
+	if r, err := s.Task(t.Context(), "nhi_p", "arq_1"); err != nil || r.Approval != "apr_1" || r.Key != "k1" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if _, err := s.Task(t.Context(), "nhi_q", "arq_1"); !errors.Is(err, nhi.ErrNotFound) {
+		t.Errorf("the task of another point: %v", err)
+	}
+	if err := Forget(t.Context(), db, time.Now().Add(-Keep)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Submitted(t.Context(), "nhi_p", "k1"); !errors.Is(err, nhi.ErrNotFound) {
+		t.Errorf("its approval is forgotten, it is not: %v", err)
+	}
+}
