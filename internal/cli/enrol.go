@@ -73,7 +73,7 @@ func (a *app) sourceList() *cobra.Command {
 func (a *app) point() *cobra.Command {
 	return a.Group("point", "Where decisions bite", `
 muster point enroll edge --dialect nginx --resource payments/api
-muster point set edge --mode enforce --percent 100`, a.pointEnroll(), a.pointSet(), a.pointList())
+muster point set edge --mode enforce --percent 100`, a.pointEnroll(), a.pointSet(), a.pointList(), a.pointRun())
 }
 
 func (a *app) pointEnroll() *cobra.Command {

@@ -317,3 +317,13 @@ func (m *Message) check() error {
 	}
 	return nil
 }
+
+// SumOf reads r to its end and returns its size and its SHA-256.
+func SumOf(r io.Reader) (int64, Hash, error) {
+	h := sha256.New()
+	n, err := io.Copy(h, r)
+	return n, Hash(h.Sum(nil)), err
+}
+
+// KeyName is how people compare keys: the SHA-256 of one, in hex.
+func KeyName(key ed25519.PublicKey) string { return Hash(sha256.Sum256(key)).String() }

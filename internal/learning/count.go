@@ -13,7 +13,7 @@ import (
 // A batch is what is taken at once.
 type batch struct {
 	events   []nhi.Event
-	nobody   []nhi.Event // decisions about nobody who was proven: counted, never learned from
+	nobody   []nhi.Event // decisions about nobody who was proven, and what points reported: counted, never learned from
 	refusals []usage.Refusal
 	calls    map[nhi.ID]time.Time // when points asked last
 	repeated int                  // so many of events, the first, were counted before a crash
@@ -30,7 +30,7 @@ func (b *batch) add(c *usage.Counter, d *nhi.Decision, counted bool) {
 		b.calls[d.Point] = d.At
 	}
 	switch {
-	case d.Identity != "":
+	case d.Identity != "" && !d.Reported:
 		b.events = append(b.events, decisionEvent(d))
 		if counted {
 			b.repeated++

@@ -194,21 +194,24 @@ type Decision struct {
 	Outcome Outcome   `json:"outcome"`
 	// WouldRefuse is set at a point in observe mode that allowed what it would
 	// otherwise have refused.
-	WouldRefuse bool          `json:"would_refuse,omitempty"`
-	Obligations []Obligation  `json:"obligations,omitempty"`
-	Reasons     []Reason      `json:"reasons"`
-	Generation  Generation    `json:"generation"`
-	Policy      string        `json:"policy"` // digest of the policy set
-	Point       ID            `json:"point"`
-	Identity    ID            `json:"identity,omitempty"`
-	Credential  CredentialID  `json:"credential,omitempty"`
-	KeyID       string        `json:"key_id,omitempty"`
-	Method      string        `json:"method,omitempty"`
-	Assurance   Assurance     `json:"assurance"`
-	SenderBound bool          `json:"sender_bound,omitempty"`
-	Asserted    bool          `json:"asserted,omitempty"`
-	Approval    string        `json:"approval,omitempty"` // that let it pass
-	Consumer    bool          `json:"consumer,omitempty"` // the credential's own workload proved itself beside it
+	WouldRefuse bool         `json:"would_refuse,omitempty"`
+	Obligations []Obligation `json:"obligations,omitempty"`
+	Reasons     []Reason     `json:"reasons"`
+	Generation  Generation   `json:"generation"`
+	Policy      string       `json:"policy"` // digest of the policy set
+	Point       ID           `json:"point"`
+	Identity    ID           `json:"identity,omitempty"`
+	Credential  CredentialID `json:"credential,omitempty"`
+	KeyID       string       `json:"key_id,omitempty"`
+	Method      string       `json:"method,omitempty"`
+	Assurance   Assurance    `json:"assurance"`
+	SenderBound bool         `json:"sender_bound,omitempty"`
+	Asserted    bool         `json:"asserted,omitempty"`
+	Approval    string       `json:"approval,omitempty"` // that let it pass
+	Consumer    bool         `json:"consumer,omitempty"` // the credential's own workload proved itself beside it
+	// Reported is set when the point decided by itself, away from the server, and
+	// told later: nothing is learned from its word.
+	Reported    bool          `json:"reported,omitempty"`
 	Action      ActionClass   `json:"action,omitempty"`
 	Operation   string        `json:"operation,omitempty"`
 	Resource    string        `json:"resource,omitempty"`

@@ -268,6 +268,14 @@ func (h *Holder) load(settings Settings, files map[string]string) error {
 	return nil
 }
 
+// Source returns what is in force as it was given: the numbers of the guards, and
+// the files of the operator. The caller must not change the files.
+func (h *Holder) Source() (Settings, map[string]string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.settings, h.files
+}
+
 // Set returns the set in force, nil if there is none.
 func (h *Holder) Set() *Set { return h.set.Load() }
 

@@ -59,10 +59,8 @@ func (o *outcomes) ofPoint(id nhi.ID) uint64 {
 	return 0
 }
 
-// counting is a decider that counts. Before it asks, it takes secrets out of
-// what a caller can write freely, because a decision is recorded and shown: the
-// words of a question that only a point asserts, or that fits no route. The words
-// of a route are ours.
+// counting is a decider that counts. Before it asks, it takes secrets out of the
+// question, see [decision.Cleanse].
 type counting struct {
 	*decision.Service
 	outcomes *outcomes
@@ -91,18 +89,7 @@ func (c counting) DecideAll(ctx context.Context, questions []nhi.Question, enoug
 	return decisions
 }
 
-func (c counting) cleanse(q *nhi.Question) {
-	if !q.Subject.Asserted && q.Resource != "" {
-		return
-	}
-	q.Resource, q.Subject.KeyID = c.clean(q.Resource), c.clean(q.Subject.KeyID)
-	if !nhi.ActionClass(q.Operation).Valid() {
-		q.Operation = c.clean(q.Operation)
-	}
-	if !q.Subject.Identity.Valid() {
-		q.Subject.Identity = nhi.ID(c.clean(string(q.Subject.Identity)))
-	}
-}
+func (c counting) cleanse(q *nhi.Question) { decision.Cleanse(q, c.clean) }
 
 // inForce returns the set of policies that is in force.
 func inForce(h *policy.Holder) func() decision.Policies {

@@ -72,6 +72,7 @@ import (
 	"github.com/muster-id/muster/internal/seal"
 	"github.com/muster-id/muster/internal/server/cluster"
 	"github.com/muster-id/muster/internal/server/document"
+	"github.com/muster-id/muster/internal/server/edge"
 	"github.com/muster-id/muster/internal/server/envoy"
 	"github.com/muster-id/muster/internal/server/intake"
 	"github.com/muster-id/muster/internal/server/measure"
@@ -160,6 +161,7 @@ type Server struct {
 	backups    *backups
 	acts       *recorder
 	routes     *enforce.Routes
+	edge       *edge.Hub // points that decide away from here
 	scanner    *leak.Scanner
 	handler    http.Handler
 	ending     chan struct{} // closed when the stop begins: streams end then
@@ -317,6 +319,9 @@ func (s *Server) follow(changes []nhi.Change) {
 	if s.desk != nil {
 		s.desk.Apply(changes)
 	}
+	if s.edge != nil {
+		s.edge.Follow(changes)
+	}
 	s.changed.Ring()
 	for i := range changes {
 		if c := &changes[i]; s.router != nil && (c.Subject == nhi.SubjectFinding || c.Subject == nhi.SubjectAction || c.Subject == nhi.SubjectApproval) {
@@ -414,6 +419,12 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 		return err
 	}
 	points := enforce.NewPoints(s.facts)
+	if s.edge, err = edge.Compose(ctx, edge.Parts{
+		DB: s.db, Facts: s.facts, Points: points, Policies: docs.Policies, Keys: s.keys, Public: s.issuing.Public, URL: s.url, Data: s.settings.Data,
+		Settings: func() decision.Settings { return s.reloader.Current().Decisions }, Journal: s.journal, Log: s.log, Clean: s.decider.cleanse, Count: s.outcomes.count,
+	}); err != nil {
+		return err
+	}
 	verifier := attest.New(attest.Deps{Credentials: s.facts, Keys: s.issuing, Issuer: s.url}, builtin.Methods...)
 	tokens, err := issuer.New(issuer.Config{
 		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.Trust}, Decider: s.decider, Audit: issuerAudit{acts, &s.clock},
@@ -458,7 +469,9 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	})
 	mux.Handle("/access/", zen)
 	mux.Handle(authzen.MetadataPath, zen)
-	oauth := tokens.Handler()
+	mux.Handle("/edge/", s.edge.Handler())
+	oauth := s.edge.Settled(tokens.Handler())
+	management = s.edge.Settled(management)
 	for _, path := range []string{"/oauth2/", issuer.DiscoveryPath, issuer.MetadataPath} {
 		mux.Handle(path, oauth)
 	}

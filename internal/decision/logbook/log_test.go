@@ -21,7 +21,7 @@ func full() nhi.Decision {
 		Obligations: []nhi.Obligation{{Kind: nhi.StepBind}, {Kind: nhi.StepApprove, Value: "x"}},
 		Reasons:     []nhi.Reason{{Policy: "p", Position: "f:1", Text: "t", Effect: "forbid"}, {Policy: "q", Effect: "error"}},
 		Generation:  1 << 60, Policy: "digest", Point: "nhi_p", Identity: "nhi_i", Credential: "crd_c", KeyID: "k", Method: "api-key",
-		Assurance: 2, SenderBound: true, Asserted: true, Consumer: true, Action: nhi.Read, Operation: "GET \"/\\\n\x7f\u2028<é", Resource: "r", Sensitivity: 3,
+		Assurance: 2, SenderBound: true, Asserted: true, Consumer: true, Reported: true, Action: nhi.Read, Operation: "GET \"/\\\n\x7f\u2028<é", Resource: "r", Sensitivity: 3,
 		Address: netip.MustParseAddr("2001:db8::1"), Country: "DE", ASN: 1 << 31, Network: "n", Agent: "a", Risk: 7, Surprise: 130,
 		Features: []nhi.Feature{{Name: "f", Usual: "u", Seen: "s", Bits: 13.25}}, Latency: time.Microsecond,
 		Inputs: &nhi.Inputs{

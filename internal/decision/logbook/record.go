@@ -82,7 +82,8 @@ func appendSubject(b []byte, d *nhi.Decision) []byte {
 	b = appendTrue(b, `,"sender_bound":`, d.SenderBound)
 	b = appendTrue(b, `,"asserted":`, d.Asserted)
 	b = appendText(b, `,"approval":`, d.Approval)
-	return appendTrue(b, `,"consumer":`, d.Consumer)
+	b = appendTrue(b, `,"consumer":`, d.Consumer)
+	return appendTrue(b, `,"reported":`, d.Reported)
 }
 
 func appendReasons(b []byte, reasons []nhi.Reason) []byte {

@@ -1,0 +1,93 @@
+package edge
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/json"
+	"iter"
+	"time"
+
+	"github.com/muster-id/muster/internal/decision"
+	"github.com/muster-id/muster/internal/decision/facts"
+	"github.com/muster-id/muster/internal/decision/logbook"
+	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/feed"
+	"github.com/muster-id/muster/internal/journal"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/seal"
+	"github.com/muster-id/muster/internal/store"
+)
+
+// Parts are the parts of a server that a Hub joins. All fields are required.
+type Parts struct {
+	DB       *store.DB
+	Facts    *facts.Facts
+	Points   *enforce.Points
+	Policies *policy.Holder
+	Keys     *seal.Keys
+	Public   func() []byte            // the keys of our own tokens, a JWKS; another slice when they change
+	Settings func() decision.Settings // in force
+	Journal  *journal.Journal         // of decisions
+	Log      *logbook.Log
+	Clean    func(*nhi.Question) // takes secrets out of what a caller can write freely
+	Count    func(*nhi.Decision) // counts what was recorded
+	URL      string              // of the server, which its tokens name
+	Data     string              // its folder
+}
+
+// Compose makes the Hub of a server.
+func Compose(ctx context.Context, p Parts) (*Hub, error) {
+	installation, err := p.DB.Installation(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return New(ctx, Config{
+		DB: p.DB, Facts: p.Facts, Points: p.Points, Installation: installation, Dir: p.Data,
+		Key:    ed25519.NewKeyFromSeed(p.Keys.Derive("point feed", ed25519.SeedSize)),
+		Basis:  p.basis,
+		MaxAge: func() time.Duration { return p.Settings().WithDefaults().MaxFactsAge },
+		Intake: Intake{
+			Record: p.record,
+			Read: func(from uint64) iter.Seq2[journal.Record, error] {
+				return p.Journal.Read(max(from, p.Journal.First()))
+			},
+			Last: func() uint64 { return p.Journal.Last().Seq },
+		},
+	})
+}
+
+// basis returns what decisions follow from besides facts, and what tells whether
+// that is another than before.
+func (p *Parts) basis() (func() (feed.Basis, error), any) {
+	type mark struct {
+		set      *policy.Set
+		keys     *byte
+		settings decision.Settings
+	}
+	keys, settings := p.Public(), p.Settings().WithDefaults()
+	read := func() (feed.Basis, error) {
+		guards, files := p.Policies.Source()
+		b := feed.Basis{Issuer: p.URL, Keys: keys, Policies: files}
+		var err error
+		if b.Guards, err = json.Marshal(guards); err == nil {
+			b.Settings, err = json.Marshal(settings)
+		}
+		return b, err
+	}
+	return read, mark{p.Policies.Set(), &keys[0], settings}
+}
+
+// record puts a decision on record that a point made by itself. What a caller can
+// write freely is cleaned of secrets first, as before every decision of the server.
+func (p *Parts) record(d *nhi.Decision) error {
+	q := nhi.Question{Resource: d.Resource, Operation: d.Operation}
+	q.Subject.Asserted, q.Subject.KeyID, q.Subject.Identity = d.Asserted, d.KeyID, d.Identity
+	p.Clean(&q)
+	d.Resource, d.Operation, d.KeyID, d.Identity = q.Resource, q.Operation, q.Subject.KeyID, q.Subject.Identity
+	if err := p.Log.AddDurably(d); err != nil {
+		return err
+	}
+	p.Count(d)
+	return nil
+}
