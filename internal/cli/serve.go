@@ -110,6 +110,9 @@ func (a *app) runServer(ctx context.Context, set server.Settings) error {
 	if at := s.ExtAuthz(); at != "" {
 		a.Say("Envoy asks at %s", at)
 	}
+	for point, at := range s.Proxies() {
+		a.Say("the proxy %s listens on %s", point, at)
+	}
 	a.Say("sign in: muster login --server %s --token-file %s", s.URL(), filepath.Join(set.Data, "admin.token"))
 	m := managerOf(a.Std.Getenv)
 	m.tell("READY=1\nSTATUS=serving " + s.URL())

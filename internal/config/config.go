@@ -20,6 +20,7 @@ import (
 	"github.com/muster-id/muster/internal/certs"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/decision/approval"
+	"github.com/muster-id/muster/internal/enforce/proxy"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
@@ -72,6 +73,9 @@ type Config struct {
 	Guards policy.Settings `yaml:"guards"`
 	// Decisions say what a decision needs beside policies.
 	Decisions decision.Settings `yaml:"decisions"`
+	// Proxies are reverse proxies of this server's own, each an enforcement
+	// point before an application.
+	Proxies []proxy.Settings `yaml:"proxies"`
 	// Approvals say how people approve what a policy wants a person for.
 	Approvals approval.Settings `yaml:"approvals"`
 	// Learning says when what is normal for an identity is known.
@@ -367,6 +371,9 @@ func (c *Config) Check() error {
 	if err := c.Retention.check(); err != nil {
 		return err
 	}
+	if err := c.checkProxies(); err != nil {
+		return err
+	}
 	if err := c.Stream.Check(); err != nil {
 		return err
 	}
@@ -374,6 +381,27 @@ func (c *Config) Check() error {
 		return err
 	}
 	return c.checkNotify()
+}
+
+// checkProxies checks each proxy, and that no two want the same address.
+func (c *Config) checkProxies() error {
+	taken := map[string]bool{c.Listen: true, c.OpsListen: true, c.ExtAuthzListen: true}
+	points := map[string]bool{}
+	for i := range c.Proxies {
+		p := &c.Proxies[i]
+		if err := p.Check(); err != nil {
+			return fmt.Errorf("proxies[%d].%w", i, err)
+		}
+		_, port, _ := net.SplitHostPort(p.Listen)
+		if taken[p.Listen] && port != "0" {
+			return nhi.Invalidf("proxies[%d].listen: %s is taken by another listener of this server", i, p.Listen)
+		}
+		if points[p.Point] {
+			return nhi.Invalidf("proxies[%d].point: %s is another proxy already; enroll a point for each", i, p.Point)
+		}
+		taken[p.Listen], points[p.Point] = true, true
+	}
+	return nil
 }
 
 // checkSecrets checks what says where certificates and keys come from.

@@ -78,6 +78,7 @@ import (
 	"github.com/muster-id/muster/internal/server/measure"
 	"github.com/muster-id/muster/internal/server/notice"
 	"github.com/muster-id/muster/internal/server/panel"
+	"github.com/muster-id/muster/internal/server/proxies"
 	"github.com/muster-id/muster/internal/server/recall"
 	"github.com/muster-id/muster/internal/server/reload"
 	"github.com/muster-id/muster/internal/server/view"
@@ -121,6 +122,7 @@ type Server struct {
 	listener net.Listener
 	ops      net.Listener
 	envoy    *envoy.Listener // nil: off
+	gates    *proxies.Gates
 
 	operating *http.Server // on ops
 	operated  chan error   // why it ended
@@ -144,6 +146,7 @@ type Server struct {
 	voting     *panel.Panel
 	outcomes   *outcomes
 	issuing    *issuer.Keys
+	asserting  *issuer.Keys
 	intake     *intake.Intake
 	learner    *learning.Learner
 	book       *view.Doorbook
@@ -210,6 +213,10 @@ func (s *Server) bind(ctx context.Context) error {
 		return err
 	}
 	s.onClose(func() error { return ignoreClosed(s.envoy.Close()) })
+	if s.gates, err = proxies.Listen(ctx, &s.settings.Config); err != nil {
+		return err
+	}
+	s.onClose(s.gates.Close)
 	s.url = strings.TrimSuffix(s.settings.Config.PublicURL, "/")
 	if s.url == "" {
 		scheme := "http"
@@ -455,10 +462,14 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	mux := http.NewServeMux()
 	s.routes = enforce.NewRoutes(s.facts)
-	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Log: slog.Default()})
+	asserter, err := s.proxies(ctx, mux, verifier)
+	if err != nil {
+		return err
+	}
+	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Log: slog.Default()})
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
-	s.answerEnvoy(extauthz.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Log: slog.Default()})
+	s.answerEnvoy(extauthz.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Log: slog.Default()})
 	cluster.Handle(mux, kubernetes.Config{
 		Points: points, Routes: s.routes, Subjects: cluster.Subjects{Trust: docs.Trust, Identity: s.facts.Identity}, Decider: s.decider,
 		BasePermit: policy.BasePermit, Log: slog.Default(),
@@ -565,12 +576,14 @@ func (s *Server) Run(ctx context.Context) error {
 	var listening, working sync.WaitGroup
 	listening.Go(func() { failed <- s.serve(main) })
 	listening.Go(func() { failed <- <-s.operated })
-	listening.Go(func() {
-		if err := s.envoy.Serve(); err != nil {
-			failed <- err
-		}
-	})
-	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.router.Run, s.book.Run, s.issuing.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
+	for _, serve := range []func() error{s.envoy.Serve, s.gates.Serve} {
+		listening.Go(func() {
+			if err := serve(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.router.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err
@@ -587,6 +600,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer done()
 	// What is not answered after a while is cut.
 	listening.Go(func() { s.envoy.Stop(stop) })
+	listening.Go(func() { s.gates.Stop(stop) })
 	if err := main.Shutdown(stop); err != nil {
 		_ = main.Close()
 	}

@@ -246,6 +246,17 @@ func (s *Snapshot) Point(name nhi.ID) (nhi.Point, bool) {
 	return p, ok
 }
 
+// PointNamed returns the enforcement point of a name. It looks at each: there
+// are few, and who asks often keeps the answer.
+func (s *Snapshot) PointNamed(name string) (nhi.Point, bool) {
+	for _, p := range s.points {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return nhi.Point{}, false
+}
+
 // PointByKeyID returns the enforcement point with a key.
 func (s *Snapshot) PointByKeyID(keyID string) (nhi.Point, bool) {
 	p, ok := s.points[s.pointKeys[keyID]]
@@ -309,6 +320,9 @@ func (f *Facts) CredentialByKeyID(public string) (nhi.Credential, bool) {
 func (f *Facts) CredentialByVerifier(verifier [32]byte) (nhi.Credential, bool) {
 	return f.Snapshot().CredentialByVerifier(verifier)
 }
+
+// PointNamed is [Snapshot.PointNamed] of now.
+func (f *Facts) PointNamed(name string) (nhi.Point, bool) { return f.Snapshot().PointNamed(name) }
 
 // PointByKeyID is [Snapshot.PointByKeyID] of now.
 func (f *Facts) PointByKeyID(keyID string) (nhi.Point, bool) { return f.Snapshot().PointByKeyID(keyID) }

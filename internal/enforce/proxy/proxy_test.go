@@ -30,11 +30,8 @@ type stage struct {
 	t        *testing.T
 	handler  *Handler
 	decider  *enforcetest.Decider
-	point    nhi.Point
 	standing *standing
 	address  string
-	tls      *tls.Config // nil: plain
-	pool     *httptest.Server
 }
 
 // standing is what a test withdraws.
@@ -177,8 +174,6 @@ func (s *stage) raw(text string) (statuses []int) {
 	if _, err := io.WriteString(conn, text); err != nil {
 		s.t.Fatal(err)
 	}
-	// A proxy that waits for more is told that there is none.
-	_ = conn.(*net.TCPConn).CloseWrite()
 	in := bufio.NewReader(conn)
 	for {
 		res, err := http.ReadResponse(in, nil)
@@ -188,6 +183,10 @@ func (s *stage) raw(text string) (statuses []int) {
 		_, _ = io.Copy(io.Discard, res.Body)
 		_ = res.Body.Close()
 		statuses = append(statuses, res.StatusCode)
+		if !res.Close {
+			// A proxy that waits for the next request is told that there is none.
+			_ = conn.(*net.TCPConn).CloseWrite()
+		}
 	}
 }
 

@@ -27,7 +27,8 @@ func Server(s Settings, h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler: h, ReadHeaderTimeout: s.Timeouts.Header, IdleTimeout: s.Timeouts.Idle, MaxHeaderBytes: s.Limits.HeaderBytes,
 		Protocols: protocols, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: s.Limits.Streams},
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		DisableGeneralOptionsHandler: true, // they are decided about as all others
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 }
 

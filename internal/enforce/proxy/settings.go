@@ -22,10 +22,10 @@ type Settings struct {
 	// TLS is how clients connect.
 	TLS TLS `yaml:"tls"`
 	// H2C lets clients speak HTTP/2 without TLS.
-	H2C bool `yaml:"h2c"`
+	H2C bool `yaml:"h2c" example:"true"`
 	// ForwardCredential passes Authorization and DPoP on to the application,
 	// which then could use them elsewhere.
-	ForwardCredential bool `yaml:"forward_credential"`
+	ForwardCredential bool `yaml:"forward_credential" example:"true"`
 	// DropHeaders are further headers that no client may send to the
 	// application.
 	DropHeaders []string `yaml:"drop_headers" example:"[X-Tenant]"`
@@ -48,7 +48,7 @@ type Upstream struct {
 	// the client asked by.
 	Host string `yaml:"host" example:"payments.internal"`
 	// H2C speaks HTTP/2 to it without TLS; its URLs begin with http.
-	H2C bool `yaml:"h2c"`
+	H2C bool `yaml:"h2c" example:"true"`
 	// TLS is how the proxy connects to it where its URLs begin with https.
 	TLS UpstreamTLS `yaml:"tls"`
 }

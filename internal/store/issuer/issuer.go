@@ -21,11 +21,30 @@ type Store struct{ db *store.DB }
 // New returns a Store over db.
 func New(db *store.DB) *Store { return &Store{db} }
 
+// Keys keeps one set of sealed keys. It implements issuer.KeyStore.
+type Keys struct {
+	db   *store.DB
+	name string
+}
+
+// NewKeys returns Keys over db in a document of their own.
+func NewKeys(db *store.DB, name string) *Keys { return &Keys{db, name} }
+
 // LoadKeys implements issuer.KeyStore.
 func (s *Store) LoadKeys(ctx context.Context) ([]byte, error) {
+	return NewKeys(s.db, keysDocument).LoadKeys(ctx)
+}
+
+// SaveKeys implements issuer.KeyStore.
+func (s *Store) SaveKeys(ctx context.Context, sealed []byte) error {
+	return NewKeys(s.db, keysDocument).SaveKeys(ctx, sealed)
+}
+
+// LoadKeys implements issuer.KeyStore.
+func (s *Keys) LoadKeys(ctx context.Context) ([]byte, error) {
 	var body []byte
 	err := s.db.Read(ctx, func(tx *store.Tx) error {
-		d, err := tx.Document(ctx, keysDocument)
+		d, err := tx.Document(ctx, s.name)
 		body = d.Body
 		return err
 	})
@@ -33,9 +52,9 @@ func (s *Store) LoadKeys(ctx context.Context) ([]byte, error) {
 }
 
 // SaveKeys implements issuer.KeyStore.
-func (s *Store) SaveKeys(ctx context.Context, sealed []byte) error {
+func (s *Keys) SaveKeys(ctx context.Context, sealed []byte) error {
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
-		_, err := tx.PutDocument(ctx, keysDocument, sealed)
+		_, err := tx.PutDocument(ctx, s.name, sealed)
 		return err
 	})
 	return err

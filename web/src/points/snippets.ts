@@ -3,7 +3,7 @@ import type { Point } from "../api/client";
 export type Dialect = Point["dialect"];
 
 /** The dialects that a point may speak, the commonest first. */
-export const dialects: readonly Dialect[] = ["nginx", "caddy", "traefik", "haproxy", "envoy", "kubernetes", "authzen"];
+export const dialects: readonly Dialect[] = ["nginx", "caddy", "traefik", "haproxy", "envoy", "proxy", "kubernetes", "authzen"];
 
 const key = "THE_KEY_OF_THE_POINT";
 
@@ -43,6 +43,12 @@ location = /_muster {
     proxy_set_header X-Real-IP         $remote_addr;
     proxy_set_header X-Request-ID      $request_id;
 }`,
+  proxy: () => `# the configuration of muster serve
+proxies:
+  - point: THE_NAME_OF_THE_POINT
+    listen: 0.0.0.0:8443
+    tls: { cert: /etc/muster/your-service.crt, key: /etc/muster/your-service.key }
+    upstream: { urls: ["http://your-service"] }`,
   caddy: (origin) => `route {
     request_header -Muster-Identity
     request_header -Muster-Decision

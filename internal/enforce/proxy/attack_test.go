@@ -1,0 +1,367 @@
+package proxy
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/enforce/enforcetest"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+func TestSpoofedHeadersDoNotReachTheApplication(t *testing.T) {
+	app := &witness{}
+	s := put(t, app, func(s *script) { s.settings.DropHeaders = []string{"x-tenant"} })
+	s.decider.Answer.WouldRefuse = true // an observing point lets pass even what is refused for its headers
+	spoofed := []string{
+		"Muster-Identity", "Muster-Decision", "Muster-Attestation", "Muster-Anything", "X-Muster-Identity", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
+		"X-Forwarded-User", "X-Forwarded-Client-Cert", "X-Forwarded-Prefix", "Forwarded", "X-Real-IP", "Remote-User", "X-Remote-User", "X-Auth-Request-Email",
+		"Ssl-Client-Verify", "X-Client-Cert", "Proxy", "X-Original-URL", "X-Rewrite-Url", "X-HTTP-Method-Override", "X-Tenant",
+		"muster_identity", "x_forwarded_for", "remote_user", "x_tenant", "any_thing",
+	}
+	var text strings.Builder
+	text.WriteString("GET /payments/17 HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer good\r\nX-Fine: 1\r\n")
+	for _, name := range spoofed {
+		fmt.Fprintf(&text, "%s: spoofed\r\n", name)
+	}
+	if got := s.raw(text.String() + "\r\n"); len(got) != 1 || got[0] != 200 {
+		t.Fatal(got)
+	}
+	seen := app.last(t).Header
+	for name, values := range seen {
+		if strings.Contains(strings.Join(values, " "), "spoofed") {
+			t.Errorf("%s came through: %q", name, values)
+		}
+	}
+	if seen.Get("X-Fine") != "1" || seen.Get("X-Forwarded-For") != "127.0.0.1" || len(seen["X-Forwarded-For"]) != 1 || len(seen["Muster-Identity"]) != 1 {
+		t.Errorf("the application got %v", seen)
+	}
+}
+
+// A client names, in Connection, what a proxy writes: proxies that remove it
+// last send none.
+func TestConnectionDoesNotRemoveWhatTheProxyWrites(t *testing.T) {
+	app := &witness{}
+	s := put(t, app, nil)
+	if got := s.raw("GET /payments/17 HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer good\r\nConnection: Muster-Identity, Muster-Decision, X-Forwarded-For, X-Hop\r\nX-Hop: 1\r\n\r\n"); len(got) != 1 || got[0] != 200 {
+		t.Fatal(got)
+	}
+	seen := app.last(t).Header
+	if seen.Get("Muster-Identity") == "" || seen.Get("Muster-Decision") == "" || seen.Get("X-Forwarded-For") == "" || seen.Get("X-Hop") != "" {
+		t.Errorf("the application got %v", seen)
+	}
+}
+
+// What two programs could read in two ways reaches nobody, also at a point that
+// lets everything pass.
+func TestUnclearRequestsReachNobody(t *testing.T) {
+	const head = "Host: shop.example\r\nAuthorization: Bearer good\r\n"
+	for name, text := range map[string]string{
+		"two hosts":                        "GET /payments/17 HTTP/1.1\r\nHost: shop.example\r\nHost: other.example\r\nAuthorization: Bearer good\r\n\r\n",
+		"no host":                          "GET /payments/17 HTTP/1.0\r\nAuthorization: Bearer good\r\n\r\n",
+		"an absolute target":               "GET http://other.example/payments/17 HTTP/1.1\r\n" + head + "\r\n",
+		"the asterisk":                     "OPTIONS * HTTP/1.1\r\n" + head + "\r\n",
+		"a tunnel":                         "CONNECT shop.example:443 HTTP/1.1\r\n" + head + "\r\n",
+		"a trace, which echoes headers":    "TRACE /payments/17 HTTP/1.1\r\n" + head + "\r\n",
+		"a path that would be rewritten":   "GET /payments/\"17\" HTTP/1.1\r\n" + head + "\r\n",
+		"two lengths":                      "POST /payments/17 HTTP/1.1\r\n" + head + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+		"a length with a sign":             "POST /payments/17 HTTP/1.1\r\n" + head + "Content-Length: +1\r\n\r\na",
+		"two encodings":                    "POST /payments/17 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n",
+		"an encoding that hides":           "POST /payments/17 HTTP/1.1\r\n" + head + "Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n",
+		"a space before the colon":         "POST /payments/17 HTTP/1.1\r\n" + head + "Transfer-Encoding : chunked\r\n\r\n0\r\n\r\n",
+		"a trailer by a name of ours":      "POST /payments/17 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\nTrailer: Muster-Identity\r\n\r\n0\r\nMuster-Identity: nhi_x\r\n\r\n",
+		"a null byte in a header":          "GET /payments/17 HTTP/1.1\r\n" + head + "X-A: a\x00b\r\n\r\n",
+		"a line break in a name":           "GET /payments/17 HTTP/1.1\r\n" + head + "X\rA: b\r\n\r\n",
+		"more headers than it may have":    "GET /payments/17 HTTP/1.1\r\n" + head + strings.Repeat("X-A: b\r\n", 128) + "\r\n",
+		"more bytes than headers may have": "GET /payments/17 HTTP/1.1\r\n" + head + "X-A: " + strings.Repeat("b", 80<<10) + "\r\n\r\n",
+	} {
+		app := &witness{}
+		s := put(t, app, nil)
+		s.decider.Answer.WouldRefuse = true
+		got := s.raw(text)
+		if len(app.requests()) != 0 || len(got) == 1 && got[0] < 400 || len(got) > 1 {
+			t.Errorf("%s: %v, and %d requests reached the application", name, got, len(app.requests()))
+		}
+	}
+}
+
+func TestAmbiguousPathsAreRefusedByTheDecision(t *testing.T) {
+	app := &witness{}
+	s := put(t, app, nil)
+	for _, path := range []string{"//payments/17", "/payments//17", "/payments/../admin", "/payments/%2e%2e/admin", "/payments%2f17", "/payments/17%00", "/payments/17;x=1", "/%70ayments/..%2fadmin", "/payments/./17", "/payments\\17"} {
+		got := s.raw("GET " + path + " HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer good\r\n\r\n")
+		if len(got) != 1 || got[0] != 403 && got[0] != 400 {
+			t.Errorf("%s: %v", path, got)
+		}
+	}
+	if n := len(app.requests()); n != 0 {
+		t.Errorf("%d requests reached the application", n)
+	}
+}
+
+// An observing point must not change what it lets pass.
+func TestThePathThatIsJudgedIsThePathThatIsForwarded(t *testing.T) {
+	app := &witness{}
+	s := put(t, app, nil)
+	s.decider.Answer.WouldRefuse = true
+	for _, target := range []string{"//payments//17", "/payments/../admin", "/payments/%2e%2e/x?", "/a%2Fb%2fc?x=%zz&y=a;b", "/?", "/a?b?c#d"} {
+		r := "GET " + target + " HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer good\r\n\r\n"
+		got := s.raw(r)
+		if len(got) == 1 && got[0] == 400 {
+			continue // unclear, and nobody got it
+		}
+		if seen := app.last(t).RequestURI; len(got) != 1 || seen != target {
+			t.Errorf("%s: %v, and the application got %s", target, got, seen)
+		}
+	}
+}
+
+// Request smuggling: one program goes by Content-Length and the other by
+// Transfer-Encoding, so what one takes for a body the other takes for a request.
+// Here nothing after a body in chunks is ever read.
+func TestARequestHiddenBehindABodyInChunksIsNotServed(t *testing.T) {
+	const head = "Host: shop.example\r\nAuthorization: Bearer good\r\n"
+	hidden := "GET /payments/hidden HTTP/1.1\r\n" + head + "\r\n"
+	for name, text := range map[string]string{
+		"a length and chunks":   "POST /payments/17 HTTP/1.1\r\n" + head + "Content-Length: 200\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"chunks alone":          "POST /payments/17 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"chunks for HTTP/1.0":   "POST /payments/17 HTTP/1.0\r\n" + head + "Connection: keep-alive\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"a refused one as well": "POST /nowhere HTTP/1.1\r\n" + head + "Content-Length: 200\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+	} {
+		app := &witness{}
+		s := put(t, app, nil)
+		got := s.raw(text)
+		for _, seen := range app.requests() {
+			if strings.Contains(seen.URL.Path, "hidden") || seen.Header.Get("Content-Length") != "" && len(seen.TransferEncoding) > 0 {
+				t.Errorf("%s: the application got %s", name, seen.URL)
+			}
+		}
+		if len(got) != 1 {
+			t.Errorf("%s: %d replies", name, len(got))
+		}
+	}
+}
+
+// Inside of h2c are requests that nobody would decide about.
+func TestOtherProtocolsThanWebsocketsAreNotSwitchedTo(t *testing.T) {
+	for _, protocol := range []string{"h2c", "websocket, h2c", "TLS/1.0", "x"} {
+		s := put(t, http.HandlerFunc(socket), nil)
+		_, _, res := s.upgrade(protocol)
+		if res.StatusCode != 200 {
+			t.Errorf("%s: %s", protocol, res.Status)
+		}
+	}
+	// An application that switches unasked, or to something else, is not followed.
+	s := put(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "Upgrade")
+		w.Header().Set("Upgrade", "h2c")
+		w.WriteHeader(http.StatusSwitchingProtocols)
+	}), nil)
+	if _, _, res := s.upgrade("websocket"); res.StatusCode != 502 {
+		t.Errorf("an application that switches to h2c: %s", res.Status)
+	}
+}
+
+func TestTheApplicationCannotSendClientsAroundThePoint(t *testing.T) {
+	s := put(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Alt-Svc", `h2="direct.example:443"`)
+		w.Header().Set("Muster-Identity", "nhi_somebody")
+		w.Header().Set("X-Fine", "1")
+	}), nil)
+	res, _ := s.do(s.request("GET", "/payments/17", nil))
+	if res.Header.Get("Alt-Svc") != "" || res.Header.Get("Muster-Identity") != "" || res.Header.Get("X-Fine") != "1" {
+		t.Errorf("the client got %v", res.Header)
+	}
+}
+
+func TestTheRepeatedCredentialIsRefusedWhateverTheMode(t *testing.T) {
+	app := &witness{}
+	s := put(t, app, nil)
+	s.decider.Answer.WouldRefuse = true
+	got := s.raw("GET /payments/17 HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer good\r\nAuthorization: Bearer other\r\n\r\n")
+	if len(got) != 1 || got[0] < 400 || len(app.requests()) != 0 {
+		t.Errorf("%v, %d requests", got, len(app.requests()))
+	}
+}
+
+func TestLimits(t *testing.T) {
+	hold := make(chan struct{})
+	entered := make(chan struct{}, 1)
+	s := put(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/payments/hold" {
+			entered <- struct{}{}
+			<-hold
+		}
+	}), func(s *script) { s.settings.Limits.Requests, s.settings.Limits.BodyBytes = 1, 10 })
+	first := make(chan int, 1)
+	held := s.request("GET", "/payments/hold", nil)
+	go func() {
+		res, err := plain.Do(held)
+		if err != nil {
+			first <- 0
+			return
+		}
+		_ = res.Body.Close()
+		first <- res.StatusCode
+	}()
+	<-entered
+	if res, _ := s.do(s.request("GET", "/payments/17", nil)); res.StatusCode != 503 || res.Header.Get("Retry-After") == "" {
+		t.Errorf("over the limit of requests: %s", res.Status)
+	}
+	close(hold)
+	if got := <-first; got != 200 {
+		t.Errorf("the one within the limit: %d", got)
+	}
+	until(t, "the request to end", func() bool { return s.handler.Running() == 0 })
+	if res, _ := s.do(s.request("POST", "/payments/17", strings.NewReader("0123456789"))); res.StatusCode != 200 {
+		t.Errorf("a body at the limit: %s", res.Status)
+	}
+	for name, body := range map[string]io.Reader{"known": strings.NewReader("0123456789x"), "unknown": io.MultiReader(strings.NewReader("0123456789x"))} {
+		if res, text := s.do(s.request("POST", "/payments/17", body)); res.StatusCode != 413 {
+			t.Errorf("a body over the limit, of %s length: %s %s", name, res.Status, text)
+		}
+	}
+}
+
+func TestAnApplicationThatIsAway(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = gone.Close()
+	away := "http://" + gone.Addr().String()
+	app := &witness{}
+	origin := httptest.NewServer(app)
+	defer origin.Close()
+	s := before(t, func(s *script) { s.settings.Upstream.URLs = []string{away, origin.URL} })
+	for i := range 4 {
+		// No connection, so not one byte was sent: the other address is asked, for
+		// a method that may not be repeated, too.
+		if res, _ := s.do(s.request("POST", "/payments/17", strings.NewReader("once"))); res.StatusCode != 200 {
+			t.Errorf("request %d: %s", i, res.Status)
+		}
+	}
+	if n := len(app.requests()); n != 4 {
+		t.Errorf("%d requests reached the application, want 4", n)
+	}
+	s = before(t, func(s *script) { s.settings.Upstream.URLs = []string{away} })
+	if res, body := s.do(s.request("GET", "/payments/17", nil)); res.StatusCode != 502 || strings.Contains(body, gone.Addr().String()) {
+		t.Errorf("with nobody there: %s %s", res.Status, body)
+	}
+}
+
+// What was sent may have been done: it is not sent again.
+func TestARequestThatWasSentIsNotRepeated(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var got atomic.Int64
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			r, err := http.ReadRequest(bufio.NewReader(conn))
+			if err == nil {
+				_, _ = io.Copy(io.Discard, r.Body)
+				got.Add(1)
+			}
+			_ = conn.Close() // and says nothing
+		}
+	}()
+	s := before(t, func(s *script) {
+		s.settings.Upstream.URLs = []string{"http://" + l.Addr().String(), "http://" + l.Addr().String()}
+	})
+	if res, _ := s.do(s.request("POST", "/payments/17", strings.NewReader("once"))); res.StatusCode != 502 || got.Load() != 1 {
+		t.Errorf("%s, and the application got it %d times", res.Status, got.Load())
+	}
+}
+
+func TestAnApplicationThatNeverAnswers(t *testing.T) {
+	left := make(chan struct{})
+	s := put(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		<-r.Context().Done()
+		close(left)
+	}), func(s *script) { s.settings.Timeouts.Response = 50 * time.Millisecond })
+	if res, _ := s.do(s.request("GET", "/payments/17", nil)); res.StatusCode != 504 {
+		t.Error(res.Status)
+	}
+	<-left
+}
+
+func TestWhoSendsHeadersSlowlyIsCutOff(t *testing.T) {
+	s := put(t, &witness{}, func(s *script) { s.settings.Timeouts.Header = 50 * time.Millisecond })
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, _ = io.WriteString(conn, "GET /payments/17 HTTP/1.1\r\nHost: shop.example\r\nX-Slow: ")
+	ended(t, conn)
+}
+
+// carried remembers what a fuzzed request became.
+type carried struct{ got *http.Request }
+
+func (c *carried) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.got = r
+	return &http.Response{StatusCode: 204, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
+}
+
+// FuzzRequest reads bytes as the server does and carries them at a point that
+// lets everything pass. What leaves has the target that came, and no header
+// that only the proxy may write but the proxy's own.
+func FuzzRequest(f *testing.F) {
+	f.Add([]byte("GET /payments/17?a=b HTTP/1.1\r\nHost: shop.example\r\nMuster-Identity: x\r\nx_forwarded_for: y\r\nConnection: muster-identity\r\n\r\n"))
+	f.Add([]byte("POST //a/%2e%2e/b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-A\r\n\r\n1\r\na\r\n0\r\nX-A: 1\r\nMuster-Decision: 2\r\n\r\n"))
+	f.Add([]byte("GET http://b/ HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"))
+	f.Add([]byte("OPTIONS * HTTP/1.0\r\n\r\n"))
+	h, err := New(Settings{Point: "edge", Listen: "127.0.0.1:0", Upstream: Upstream{URLs: []string{"http://127.0.0.1:1"}}}, Config{
+		Judge: enforce.Judge{Routes: enforce.NewRoutes(enforcetest.Shop), Verifier: &enforcetest.Verifier{}, Decider: &enforcetest.Decider{Answer: nhi.Decision{ID: "dec-1", Outcome: nhi.Allow, WouldRefuse: true}}},
+		Point: func() (nhi.Point, bool) { return nhi.Point{Name: "edge", Dialect: nhi.DialectProxy}, true },
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(data)))
+		if err != nil {
+			return
+		}
+		r.RemoteAddr = "192.0.2.7:1000"
+		out := &carried{}
+		h.reverse.Transport = out
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if out.got == nil {
+			if w.Code < 400 {
+				t.Fatalf("status %d, and nothing left", w.Code)
+			}
+			return
+		}
+		if got := out.got.URL.RequestURI(); got != r.RequestURI {
+			t.Errorf("%q left as %q", r.RequestURI, got)
+		}
+		own := map[string]string{"Muster-Identity": "none", "Muster-Decision": "dec-1", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Host": r.Host, "X-Forwarded-Proto": "http"}
+		for name, values := range out.got.Header {
+			want, ok := own[name]
+			if ok && (len(values) != 1 || values[0] != want) || !ok && ours(name) || strings.Contains(name, "_") {
+				t.Errorf("%s: %q left", name, values)
+			}
+		}
+	})
+}
