@@ -165,6 +165,9 @@ func locate(path string) (layer, string, string, bool) {
 	if path == module+"/client" {
 		return contract, "", "client", true
 	}
+	if path == module+"/client/guard" {
+		return contract, "", "client/guard", true
+	}
 	if path == module+"/docs" {
 		return library, "", "docs", true // the documentation, as files
 	}
