@@ -256,6 +256,7 @@ type Decision struct {
 	SenderBound bool         `json:"sender_bound"`
 	Asserted    bool         `json:"asserted"`
 	Consumer    bool         `json:"consumer" doc:"the credential's own workload proved itself beside it"`
+	Reported    bool         `json:"reported" doc:"the point decided by itself, away from the server, and told later: nothing is learned from it"`
 	Action      string       `json:"action"`
 	Operation   string       `json:"operation"`
 	Resource    string       `json:"resource"`
@@ -323,7 +324,15 @@ type Point struct {
 	WouldRefuse uint64    `json:"would_refuse"`
 	// LastCall is when it last asked; nil: never.
 	LastCall *time.Time `json:"last_call,omitempty" doc:"when it last asked; not there: never"`
-	ETag     string     `json:"etag" doc:"for If-Match"`
+	// Connection and what follows are of a point that decides away from the server
+	// (muster point run). Connection is empty when none of its processes asked for
+	// news since the server started.
+	Connection string     `json:"connection,omitempty" enum:"connected,away" doc:"of a point that decides away from the server; not there: none of its processes asked for news since the server started"`
+	Lag        uint64     `json:"lag,omitempty" doc:"changes that it is behind"`
+	Lease      float64    `json:"lease,omitempty" doc:"seconds until its lease is over, after which it denies what is sensitive"`
+	Heard      *time.Time `json:"heard,omitempty" doc:"when it asked for news last"`
+	Unreported uint64     `json:"unreported,omitempty" doc:"decisions that it has made and not reported"`
+	ETag       string     `json:"etag" doc:"for If-Match"`
 }
 
 // EnrollPoint asks for a new enforcement point; it starts observing.

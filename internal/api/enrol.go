@@ -19,6 +19,7 @@ func (s *server) point(ctx context.Context, p nhi.Point) client.Point {
 	out.ETag = frame.Tag(out)
 	if frame.Within(ctx) == nil {
 		out.WouldRefuse = s.Access.WouldRefuse(p.ID)
+		s.Access.Away(&out)
 		if called := p.Called.UTC(); !p.Called.IsZero() {
 			out.LastCall = &called
 		}

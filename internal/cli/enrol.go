@@ -23,7 +23,7 @@ var (
 var (
 	enrolledColumns = output.Columns[client.Enrolled]("id key")
 	sourceColumns   = output.Columns[client.Source]("id name format accounts created disabled")
-	pointColumns    = output.Columns[client.Point]("id name dialect mode percent would_refuse last_call disabled | assert sources resources created")
+	pointColumns    = output.Columns[client.Point]("id name dialect mode percent would_refuse last_call connection disabled | lag lease heard unreported assert sources resources created")
 )
 
 func (a *app) source() *cobra.Command {

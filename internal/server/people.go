@@ -141,6 +141,7 @@ type enrolment struct {
 	outcomes *outcomes
 	url      string
 	sso      string // name of the provider; empty: none
+	away     func(*client.Point)
 }
 
 func (e *enrolment) act(ctx context.Context, by, act, target, reason string) error {
@@ -189,6 +190,8 @@ func (e *enrolment) pointName(ctx context.Context, ref string) (string, error) {
 func (e *enrolment) Points(ctx context.Context) ([]nhi.Point, error) { return e.service.Points(ctx) }
 
 func (e *enrolment) WouldRefuse(point nhi.ID) uint64 { return e.outcomes.ofPoint(point) }
+
+func (e *enrolment) Away(point *client.Point) { e.away(point) }
 
 func (e *enrolment) AddSource(ctx context.Context, by string, n client.AddSource) (client.Enrolled, error) {
 	source, minted, err := e.service.AddSource(ctx, access.NewSource{Name: n.Name, Format: n.Format, Accounts: n.Accounts})

@@ -70,6 +70,8 @@ type Access interface {
 	Points(ctx context.Context) ([]nhi.Point, error)
 	// WouldRefuse counts what a point let pass while it observed.
 	WouldRefuse(point nhi.ID) uint64
+	// Away fills in how a point is doing that decides away from the server.
+	Away(point *client.Point)
 	AddSource(ctx context.Context, by string, s client.AddSource) (client.Enrolled, error)
 	Sources(ctx context.Context) ([]nhi.Source, error)
 	NewLink(ctx context.Context, by Caller) (string, time.Time, error)

@@ -112,7 +112,7 @@ func ToDecision(d nhi.Decision) client.Decision {
 		}),
 		Reasons:    Each(d.Reasons, toReason),
 		Generation: uint64(d.Generation), Policy: d.Policy, Point: string(d.Point), Identity: string(d.Identity), Credential: string(d.Credential), KeyID: d.KeyID,
-		Method: d.Method, Assurance: int(d.Assurance), SenderBound: d.SenderBound, Asserted: d.Asserted, Consumer: d.Consumer, Action: string(d.Action), Operation: d.Operation,
+		Method: d.Method, Assurance: int(d.Assurance), SenderBound: d.SenderBound, Asserted: d.Asserted, Reported: d.Reported, Consumer: d.Consumer, Action: string(d.Action), Operation: d.Operation,
 		Resource: d.Resource, Sensitivity: d.Sensitivity, Country: d.Country, ASN: d.ASN, Network: d.Network, Agent: d.Agent, Risk: d.Risk,
 		Surprise: float64(d.Surprise) / 10, Features: Each(d.Features, toFeature), Micros: float64(d.Latency.Nanoseconds()) / 1000,
 	}

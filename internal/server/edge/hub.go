@@ -33,6 +33,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/decision/facts"
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/feed"
@@ -316,6 +317,19 @@ type Standing struct {
 	Lease     time.Duration // that the one has left whose lease ends first; 0: one has none
 	Seen      time.Time     // when one asked last
 	Unshipped uint64        // decisions that are not reported yet
+}
+
+// Away fills in how a point is doing that decides away from here.
+func (h *Hub) Away(p *client.Point) {
+	s, ok := h.Standing(nhi.ID(p.ID))
+	if !ok {
+		return
+	}
+	if p.Connection = "away"; s.Connected {
+		p.Connection = "connected"
+	}
+	heard := s.Seen.UTC()
+	p.Lag, p.Lease, p.Heard, p.Unreported = s.Lag, s.Lease.Seconds(), &heard, s.Unshipped
 }
 
 // Standing returns how a point is doing; nothing of one that never asked since
