@@ -1438,6 +1438,8 @@ export interface components {
             point_name: string;
             policy: string;
             reasons: components["schemas"]["Reason"][];
+            /** @description the point decided by itself, away from the server, and told later: nothing is learned from it */
+            reported: boolean;
             resource: string;
             /** Format: int64 */
             risk: number;
@@ -2191,6 +2193,11 @@ export interface components {
         Point: {
             /** @description what it lets through carries a signed assertion of the decision */
             assert: boolean;
+            /**
+             * @description of a point that decides away from the server; not there: none of its processes asked for news since the server started
+             * @enum {string}
+             */
+            connection?: "connected" | "away";
             /** Format: date-time */
             created: string;
             /** @enum {string} */
@@ -2198,12 +2205,27 @@ export interface components {
             disabled: boolean;
             /** @description for If-Match */
             etag: string;
+            /**
+             * Format: date-time
+             * @description when it asked for news last
+             */
+            heard?: string;
             id: string;
+            /**
+             * Format: int64
+             * @description changes that it is behind
+             */
+            lag?: number;
             /**
              * Format: date-time
              * @description when it last asked; not there: never
              */
             last_call?: string;
+            /**
+             * Format: double
+             * @description seconds until its lease is over, after which it denies what is sensitive
+             */
+            lease?: number;
             /** @enum {string} */
             mode: "observe" | "enforce";
             name: string;
@@ -2211,6 +2233,11 @@ export interface components {
             percent: number;
             resources: string[];
             sources: string[];
+            /**
+             * Format: int64
+             * @description decisions that it has made and not reported
+             */
+            unreported?: number;
             /** Format: int64 */
             would_refuse: number;
         };
