@@ -17,6 +17,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/seal/agefile"
 	"github.com/muster-id/muster/internal/server/archive"
+	"github.com/muster-id/muster/internal/server/scribe"
 	"github.com/muster-id/muster/internal/server/view"
 )
 
@@ -65,7 +66,7 @@ func unfinished(data string) error {
 // restored tells everybody when this installation came out of a backup: what
 // was revoked, contained or changed after it was made is undone, and only
 // people can know what that was.
-func (s *Server) restored(ctx context.Context, acts *recorder) error {
+func (s *Server) restored(ctx context.Context, acts *scribe.Recorder) error {
 	r, err := archive.ReadRestored(s.settings.Data)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -95,7 +96,7 @@ func loadFacts(ctx context.Context, db *store.DB, settings *inventory.Settings, 
 func loadDocuments(ctx context.Context, tx *store.Tx, settings *inventory.Settings, l *facts.Loading) error {
 	read := func(name string) ([]byte, error) {
 		d, err := tx.Document(ctx, name)
-		if isNotFound(err) {
+		if errors.Is(err, nhi.ErrNotFound) {
 			return nil, nil
 		}
 		return d.Body, err

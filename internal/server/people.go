@@ -16,6 +16,7 @@ import (
 	"github.com/muster-id/muster/internal/attest/oidc"
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/scribe"
 	"github.com/muster-id/muster/internal/server/view"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
 	"github.com/muster-id/muster/internal/usage"
@@ -23,7 +24,7 @@ import (
 
 // people opens the door for administrators: the first token, if there has
 // never been one, and its finding.
-func (s *Server) people(ctx context.Context, acts *recorder) error {
+func (s *Server) people(ctx context.Context, acts *scribe.Recorder) error {
 	kept := storeaccess.New(s.db)
 	set := s.settings.Config.Access
 	c := access.Config{
@@ -137,7 +138,7 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 // enrolment implements frame.Access.
 type enrolment struct {
 	service  *access.Service
-	acts     *recorder
+	acts     *scribe.Recorder
 	outcomes *outcomes
 	url      string
 	sso      string // name of the provider; empty: none

@@ -81,6 +81,7 @@ import (
 	"github.com/muster-id/muster/internal/server/proxies"
 	"github.com/muster-id/muster/internal/server/recall"
 	"github.com/muster-id/muster/internal/server/reload"
+	"github.com/muster-id/muster/internal/server/scribe"
 	"github.com/muster-id/muster/internal/server/view"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
@@ -162,7 +163,7 @@ type Server struct {
 	respond    *respond.Service
 	access     *access.Service
 	backups    *backups
-	acts       *recorder
+	acts       *scribe.Recorder
 	routes     *enforce.Routes
 	edge       *edge.Hub // points that decide away from here
 	scanner    *leak.Scanner
@@ -258,7 +259,7 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("load the leak rules: %w", err)
 	}
 	reserve := s.settings.Config.JournalReserve
-	if s.audit, err = audit.Open(filepath.Join(data, "audit"), s.auditor, audit.Settings{Reserve: reserve / 4, Wrote: s.appends.Of("audit"), Clean: cleaner(s.scanner.RedactString)}); err != nil {
+	if s.audit, err = audit.Open(filepath.Join(data, "audit"), s.auditor, audit.Settings{Reserve: reserve / 4, Wrote: s.appends.Of("audit"), Clean: scribe.Cleaner(s.scanner.RedactString)}); err != nil {
 		return err
 	}
 	s.onClose(s.audit.Close)
@@ -293,7 +294,7 @@ func (s *Server) compose(ctx context.Context) error {
 		return err
 	}
 	s.facts.Heartbeat(time.Now())
-	acts := &recorder{s.audit}
+	acts := &scribe.Recorder{Log: s.audit}
 	s.acts, s.backups = acts, &backups{server: s}
 	found := storerespond.New(s.db)
 	known := &view.Known{Facts: s.facts, Ask: func(id nhi.ID) (nhi.Identity, error) { return inv.Identity(context.WithoutCancel(ctx), id) }}
@@ -360,7 +361,7 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *view.
 		Mind: mind, Dir: s.settings.Data, DB: s.db, Stream: s.stream, Decisions: s.journal, Inventory: inv,
 		Notices: respond.NoticesOf, Wake: s.router.Wake, Decided: decided, Counter: s.counter(),
 	}
-	s.log = logbook.New(decisionJournal{s.journal, func() {
+	s.log = logbook.New(scribe.Journal{To: s.journal, Wake: func() {
 		select {
 		case decided <- struct{}{}:
 		default:
@@ -370,7 +371,7 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *view.
 	return s.learner.Load(ctx)
 }
 
-func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *recorder, mind *learning.Mind) (*document.Documents, error) {
+func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *scribe.Recorder, mind *learning.Mind) (*document.Documents, error) {
 	docs := &document.Documents{DB: s.db, Inventory: inv, Acts: acts, Clean: s.scanner.RedactString}
 	policies, err := docs.Body(ctx, document.PolicyFile)
 	if err != nil {
@@ -414,7 +415,7 @@ func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *rec
 	return docs, nil
 }
 
-func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *recorder, docs *document.Documents, found *storerespond.Store, mind *learning.Mind) error {
+func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scribe.Recorder, docs *document.Documents, found *storerespond.Store, mind *learning.Mind) error {
 	var err error
 	if s.issuing, err = issuer.OpenKeys(ctx, storeissuer.New(s.db), s.keys); err != nil {
 		return err
@@ -434,7 +435,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *reco
 	}
 	verifier := attest.New(attest.Deps{Credentials: s.facts, Keys: s.issuing, Issuer: s.url}, builtin.Methods...)
 	tokens, err := issuer.New(issuer.Config{
-		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.Trust}, Decider: s.decider, Audit: issuerAudit{acts, &s.clock},
+		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.Trust}, Decider: s.decider, Audit: scribe.Issuer{Acts: acts, Clock: &s.clock},
 		Revocations: storeissuer.New(s.db), Status: s.facts, Points: points, Admin: s.admin, Log: slog.Default(),
 		Unproven: func(r *http.Request, code string) {
 			s.book.Refused(r, usage.Refusal{Kind: usage.FailedAuthentication, Reason: "the issuer refused: " + code})

@@ -21,6 +21,7 @@ import (
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/scribe"
 	"github.com/muster-id/muster/internal/server/view"
 	"github.com/muster-id/muster/internal/usage"
 )
@@ -82,7 +83,7 @@ func (s *Server) beginSignOn(w http.ResponseWriter, r *http.Request) {
 var onward = template.Must(template.New("").Parse(`<!doctype html><meta charset="utf-8"><title>Signed in</title><p>Signed in. <a href="{{.}}">Go on</a></p>`))
 
 // finishSignOn takes the provider's answer.
-func (s *Server) finishSignOn(w http.ResponseWriter, r *http.Request, acts *recorder) {
+func (s *Server) finishSignOn(w http.ResponseWriter, r *http.Request, acts *scribe.Recorder) {
 	signInHeaders(w)
 	on, err := s.access.FinishSignOn(r.Context(), r)
 	act := nhi.Act{At: time.Now(), Actor: "person:" + on.Person.ID, Act: "signin", Target: on.Person.ID, Reason: on.Person.Name, Outcome: "done"}
@@ -111,10 +112,10 @@ func (s *Server) finishSignOn(w http.ResponseWriter, r *http.Request, acts *reco
 
 // firstEnded tidies up after the first administrator token: an administrator
 // signed in.
-func (s *Server) firstEnded(ctx context.Context, acts *recorder, on access.SignOn) error {
+func (s *Server) firstEnded(ctx context.Context, acts *scribe.Recorder, on access.SignOn) error {
 	for _, t := range on.Ended {
 		id := nhi.FindingID("first-administrator-token", t.Identity, "", t.KeyID)
-		if _, err := s.respond.SetStatus(ctx, id, nhi.Resolved, "system", "an administrator signed in"); err != nil && !isNotFound(err) {
+		if _, err := s.respond.SetStatus(ctx, id, nhi.Resolved, "system", "an administrator signed in"); err != nil && !errors.Is(err, nhi.ErrNotFound) {
 			return err
 		}
 		if err := acts.Record(ctx, nhi.Act{At: time.Now(), Actor: "system", Act: "token.revoke", Target: t.KeyID, Reason: "an administrator signed in", Outcome: "done"}); err != nil {

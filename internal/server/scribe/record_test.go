@@ -1,4 +1,4 @@
-package server
+package scribe
 
 import (
 	"encoding/json"
@@ -20,18 +20,18 @@ import (
 	"github.com/muster-id/muster/internal/server/view"
 )
 
-func newRecorder(t *testing.T) (*recorder, func() []audit.Entry) {
+func newRecorder(t *testing.T) (*Recorder, func() []audit.Entry) {
 	t.Helper()
 	scanner, err := leak.NewScanner()
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := audit.Open(filepath.Join(t.TempDir(), "audit"), jose.GenerateES256(), audit.Settings{Clean: cleaner(scanner.RedactString)})
+	log, err := audit.Open(filepath.Join(t.TempDir(), "audit"), jose.GenerateES256(), audit.Settings{Clean: Cleaner(scanner.RedactString)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = log.Close() })
-	return &recorder{log}, func() []audit.Entry {
+	return &Recorder{log}, func() []audit.Entry {
 		t.Helper()
 		page, err := log.Page(t.Context(), 0, 100)
 		if err != nil {
@@ -50,7 +50,7 @@ func TestWhoActedIsOnRecordByKind(t *testing.T) {
 		}
 	}
 	for _, by := range []string{string(who), "operator:admin"} {
-		if err := (issuerAudit{r, &health.Clock{}}).Append(t.Context(), issuer.Act{Name: "token.revoke", Actor: by}); err != nil {
+		if err := (Issuer{r, &health.Clock{}}).Append(t.Context(), issuer.Act{Name: "token.revoke", Actor: by}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -119,7 +119,7 @@ func TestNoTokenIsIssuedWhileTheClockLiesBeforeTheRecord(t *testing.T) {
 		defer log.Close()
 		var clock health.Clock
 		clock.Watch(log.Latest)
-		acts := issuerAudit{&recorder{log}, &clock}
+		acts := Issuer{&Recorder{log}, &clock}
 		issue := func() error {
 			return acts.Append(t.Context(), issuer.Act{Name: issuer.ActIssue, Actor: "operator:admin"})
 		}

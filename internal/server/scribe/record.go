@@ -1,9 +1,11 @@
-package server
+// Package scribe puts the acts of every domain into the one audit log, and
+// decisions into their journal: who acted, as the log names actors, with secrets
+// taken out of what people typed.
+package scribe
 
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"strings"
 	"time"
 
@@ -15,13 +17,11 @@ import (
 	"github.com/muster-id/muster/internal/server/view"
 )
 
-func isNotFound(err error) bool { return errors.Is(err, nhi.ErrNotFound) }
-
-// A recorder puts the acts of every domain into the one audit log.
-type recorder struct{ log *audit.Log }
+// A Recorder puts the acts of every domain into the one audit log.
+type Recorder struct{ Log *audit.Log }
 
 // Record implements respond.Auditor.
-func (r *recorder) Record(ctx context.Context, a nhi.Act) error {
+func (r *Recorder) Record(ctx context.Context, a nhi.Act) error {
 	e := audit.Entry{
 		At: a.At, Actor: actor(a.Actor), Act: a.Act, Target: a.Target, Reason: a.Reason, Outcome: audit.Outcome(a.Outcome), Detail: a.Detail, Key: a.Key,
 	}
@@ -33,16 +33,16 @@ func (r *recorder) Record(ctx context.Context, a nhi.Act) error {
 		e.Outcome = audit.Failed // error, and whatever nobody knows
 	}
 	if a.Key == "" {
-		_, err := r.log.Append(ctx, e)
+		_, err := r.Log.Append(ctx, e)
 		return err
 	}
-	_, _, err := r.log.AppendOnce(ctx, a.Key, e)
+	_, _, err := r.Log.AppendOnce(ctx, a.Key, e)
 	return err
 }
 
-// cleaner takes secrets out of what is about to be recorded: names and reasons
+// Cleaner takes secrets out of what is about to be recorded: names and reasons
 // are what people typed, and they paste the wrong thing.
-func cleaner(clean func(string) string) func(*audit.Entry) {
+func Cleaner(clean func(string) string) func(*audit.Entry) {
 	return func(e *audit.Entry) {
 		for _, text := range []*string{&e.Actor.ID, &e.Actor.Name, &e.Target, &e.Reason} {
 			*text = clean(*text)
@@ -74,47 +74,49 @@ func actor(s string) audit.Actor {
 	return audit.Actor{Kind: audit.System, Name: s}
 }
 
-// decisionJournal is the journal as decisions use it.
-type decisionJournal struct {
-	j    *journal.Journal
-	wake func()
+// A Journal is a journal as decisions use it: whoever waits for records is woken.
+type Journal struct {
+	To   *journal.Journal
+	Wake func()
 }
 
-func (d decisionJournal) Append(record []byte) error {
-	_, err := d.j.Append(record)
-	d.wake()
+// Append implements logbook.Journal.
+func (d Journal) Append(record []byte) error {
+	_, err := d.To.Append(record)
+	d.Wake()
 	return err
 }
 
-func (d decisionJournal) AppendAsync(record []byte) error {
-	err := d.j.AppendAsync(record)
-	d.wake()
+// AppendAsync implements logbook.Journal.
+func (d Journal) AppendAsync(record []byte) error {
+	err := d.To.AppendAsync(record)
+	d.Wake()
 	return err
 }
 
-// issuerAudit records what the issuer does. While the clock lies before what is
+// An Issuer records what the issuer does. While the clock lies before what is
 // on record no issue is recorded, and so none is made: see [health.Clock].
-type issuerAudit struct {
-	acts  *recorder
-	clock *health.Clock
+type Issuer struct {
+	Acts  *Recorder
+	Clock *health.Clock
 }
 
 // Append implements issuer.Audit.
-func (i issuerAudit) Append(ctx context.Context, a issuer.Act) error {
+func (i Issuer) Append(ctx context.Context, a issuer.Act) error {
 	if a.Name == issuer.ActIssue {
-		if err := i.clock.Trusted(time.Now()); err != nil {
+		if err := i.Clock.Trusted(time.Now()); err != nil {
 			return err
 		}
 	}
-	return i.acts.record(ctx, a)
+	return i.Acts.record(ctx, a)
 }
 
-func (r *recorder) record(ctx context.Context, a issuer.Act) error {
+func (r *Recorder) record(ctx context.Context, a issuer.Act) error {
 	by := audit.Actor{Kind: audit.Identity, ID: a.Actor}
 	if !nhi.ID(a.Actor).Valid() { // an administrator
 		by = actor(a.Actor)
 	}
 	e := audit.Entry{Actor: by, Act: a.Name, Target: a.Target, Detail: view.Encode(a.Detail)}
-	_, err := r.log.Append(ctx, e)
+	_, err := r.Log.Append(ctx, e)
 	return err
 }
