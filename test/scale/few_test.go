@@ -2,5 +2,70 @@
 
 package scale
 
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/server"
+)
+
 // identities of the test of facts; three times as many credentials.
 const identities = 4_000
+
+// The small share of the load: calls a second, and what changes meanwhile.
+const (
+	loadTime        = 2 * time.Second
+	loadReload      = 300 * time.Millisecond
+	loadCredentials = 30
+	loadPolicies    = 60
+	loadBatches     = 10
+	loadForward     = 60
+	loadEnvoy       = 30
+)
+
+// newTarget starts a server in this process, where the race detector sees it.
+func newTarget(t *testing.T) *target {
+	t.Helper()
+	data := filepath.Join(t.TempDir(), "data")
+	c := config.Default()
+	c.Listen, c.OpsListen, c.ExtAuthzListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	srv, err := server.New(t.Context(), server.Settings{Data: data, Config: c, Version: "load"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		if err := srv.Run(ctx); err != nil {
+			t.Errorf("run: %v", err)
+		}
+	})
+	stop := func() {
+		cancel()
+		running.Wait()
+	}
+	t.Cleanup(stop)
+	token, err := os.ReadFile(filepath.Join(data, "admin.token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	api, err := client.New(srv.URL(), strings.TrimSpace(string(token)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &target{url: srv.URL(), ops: srv.OpsURL(), envoy: srv.ExtAuthz(), data: data, api: api, stop: stop}
+}
+
+func (l *load) measure(*testing.T) measurement { return measurement{} }
+
+func (l *load) report(t *testing.T, lasted time.Duration, _, _ measurement, _ float64, v *verdict) {
+	t.Helper()
+	t.Logf("%d questions in %v: %+v", v.records, lasted.Round(time.Millisecond), *v)
+}

@@ -56,6 +56,15 @@ var profiles = flag.String("profiles", "", "`folder` for a profile of each way t
 
 func newWired(t *testing.T) *wired {
 	t.Helper()
+	at := newTarget(t)
+	s := &wired{url: at.url, ops: at.ops, envoy: at.envoy, pid: at.pid, api: at.api}
+	s.furnish(t)
+	return s
+}
+
+// newTarget starts the real program in a process of its own.
+func newTarget(t *testing.T) *target {
+	t.Helper()
 	dir := t.TempDir()
 	program := filepath.Join(dir, "muster")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/muster").CombinedOutput(); err != nil {
@@ -65,22 +74,21 @@ func newWired(t *testing.T) *wired {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ops := "127.0.0.1:0"
-	if *profiles != "" {
-		ops = "127.0.0.1:8790"
-	}
-	cmd := exec.Command(program, "serve", "--data", filepath.Join(dir, "data"), "--listen", "127.0.0.1:0", "--ops-listen", ops, "--ext-authz-listen", "127.0.0.1:0")
+	defer words.Close()
+	s := &target{data: filepath.Join(dir, "data")}
+	cmd := exec.Command(program, "serve", "--data", s.data, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--ext-authz-listen", "127.0.0.1:0")
 	cmd.Stderr = words
 	cmd.Env = append(os.Environ(), "MUSTER_PPROF="+strconv.FormatBool(*profiles != ""))
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	s.stop = sync.OnceFunc(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait()
 	})
-	s := &wired{pid: cmd.Process.Pid, ops: ops}
-	for limit := time.Now().Add(time.Minute); s.envoy == ""; time.Sleep(20 * time.Millisecond) {
+	t.Cleanup(s.stop)
+	s.pid = cmd.Process.Pid
+	for limit := time.Now().Add(time.Minute); s.url == "" || s.ops == "" || s.envoy == ""; time.Sleep(20 * time.Millisecond) {
 		said, _ := os.ReadFile(words.Name())
 		for line := range strings.Lines(string(said)) {
 			if _, url, ok := strings.Cut(strings.TrimSpace(line), " serves "); ok {
@@ -89,19 +97,21 @@ func newWired(t *testing.T) *wired {
 			if at, ok := strings.CutPrefix(strings.TrimSpace(line), "Envoy asks at "); ok {
 				s.envoy = at
 			}
+			if at, ok := strings.CutPrefix(strings.TrimSpace(line), "health and metrics at "); ok {
+				s.ops = at
+			}
 		}
 		if time.Now().After(limit) {
 			t.Fatalf("the server does not start: %s", said)
 		}
 	}
-	token, err := os.ReadFile(filepath.Join(dir, "data", "admin.token"))
+	token, err := os.ReadFile(filepath.Join(s.data, "admin.token"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if s.api, err = client.New(s.url, strings.TrimSpace(string(token))); err != nil {
 		t.Fatal(err)
 	}
-	s.furnish(t)
 	return s
 }
 
@@ -239,7 +249,7 @@ func (s *wired) profile(t *testing.T, name string) func() {
 	}
 	var taking sync.WaitGroup
 	taking.Go(func() {
-		res, err := http.Get("http://" + s.ops + "/debug/pprof/profile?seconds=5")
+		res, err := http.Get(s.ops + "/debug/pprof/profile?seconds=5")
 		if err != nil {
 			t.Error(err)
 			return
