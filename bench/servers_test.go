@@ -186,7 +186,7 @@ func report(t *testing.T, p *programs, rows string) {
 	}
 	text := fmt.Sprintf(`# Servers side by side
 
-Made by `+"`make bench`"+` (the part of the servers alone: `+"`cd bench && go test -count=1 -run ServersSideBySide -timeout 1h -v . -args -results ../docs/results/peers.md`"+`)
+Made by `+"`make bench`"+` (the part of the servers alone: `+"`cd bench && go test -count=1 -run ServersSideBySide -timeout 2h -v . -args -results ../docs/results/peers.md`"+`)
 on %s, commit %s, %s, %d CPUs, load %s at the end.
 
 | server | version | asked by |
