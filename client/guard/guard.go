@@ -415,11 +415,12 @@ func (a *Asker) Check(r *http.Request) (Passed, error) {
 	var answer struct {
 		Decision bool `json:"decision"`
 		Context  struct {
-			ID string `json:"id"`
+			ID          string `json:"evaluation_id"`
+			WouldRefuse bool   `json:"would_refuse"`
 		} `json:"context"`
 	}
 	if json.Unmarshal(text, &answer) != nil || !answer.Decision {
 		return Passed{}, ErrDenied
 	}
-	return Passed{Identity: identity, Decision: answer.Context.ID}, nil
+	return Passed{Identity: identity, Decision: answer.Context.ID, WouldRefuse: answer.Context.WouldRefuse}, nil
 }

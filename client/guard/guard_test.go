@@ -276,13 +276,13 @@ func TestTheAskerAsksAndFailsClosed(t *testing.T) {
 	r.RemoteAddr = "192.0.2.7:1000"
 	r.Header.Set("X-Test-Caller", "nhi_robot")
 	r.Header.Set("User-Agent", "robot/1.0")
-	for text, want := range map[string]bool{`{"decision":true,"context":{"id":"dec-1"}}`: true, `{"decision":false}`: false, `{}`: false, ``: false, `true`: false, `{"decision":"true"}`: false} {
+	for text, want := range map[string]bool{`{"decision":true,"context":{"evaluation_id":"dec-1","would_refuse":true}}`: true, `{"decision":false}`: false, `{}`: false, ``: false, `true`: false, `{"decision":"true"}`: false} {
 		reply.Store(&text)
 		passed, err := a.Check(r)
 		if got := <-asked; got.Subject.ID != "nhi_robot" || got.Action.Name != "GET" || got.Resource.ID != "payments/api" || got.Context["ip"] != "192.0.2.7" || got.Context["user_agent"] != "robot/1.0" {
 			t.Errorf("asked %+v", got)
 		}
-		if (err == nil) != want || want && passed.Identity != "nhi_robot" || err != nil && !errors.Is(err, ErrDenied) {
+		if (err == nil) != want || want && passed != (Passed{Identity: "nhi_robot", Decision: "dec-1", WouldRefuse: true}) || err != nil && !errors.Is(err, ErrDenied) {
 			t.Errorf("%q: %+v, %v", text, passed, err)
 		}
 	}

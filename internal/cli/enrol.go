@@ -11,6 +11,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/cli/command"
+	"github.com/muster-id/muster/internal/cli/operate"
 	"github.com/muster-id/muster/internal/output"
 )
 
@@ -73,7 +74,7 @@ func (a *app) sourceList() *cobra.Command {
 func (a *app) point() *cobra.Command {
 	return a.Group("point", "Where decisions bite", `
 muster point enroll edge --dialect nginx --resource payments/api
-muster point set edge --mode enforce --percent 100`, a.pointEnroll(), a.pointSet(), a.pointList(), a.pointRun())
+muster point set edge --mode enforce --percent 100`, a.pointEnroll(), a.pointSet(), a.pointList(), operate.Probe(a.App), a.pointRun())
 }
 
 func (a *app) pointEnroll() *cobra.Command {

@@ -5,7 +5,9 @@
 // audience of all points or for the origin of the very URL that is asked for: a
 // token made for one service opens no other. It is bound to a key
 // (cnf.jkt) and then works only with a DPoP proof for this method, this URL and
-// this token, once (RFC 9449, section 7). A token without a key works only when
+// this token, once (RFC 9449, section 7). Or it is bound to a certificate
+// (cnf.x5t#S256) and works only on a connection that shows it (RFC 8705, section
+// 3), at points that see connections themselves. A token without a key works only when
 // the issuer wrote into it that its trust rule allowed that.
 //
 // The signature of a token is checked once and remembered by the hash of the
@@ -17,8 +19,10 @@
 package token
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -75,7 +79,9 @@ type verified struct {
 	audiences []string
 	kid       string
 	bound     bool
-	notBefore time.Time
+	// certificate is the thumbprint of the one that the token is bound to.
+	certificate string
+	notBefore   time.Time
 }
 
 // own are the claims that are ours alone.
@@ -109,8 +115,26 @@ func (v *verifier) check(_ context.Context, p attest.Presented, e nhi.Evidence) 
 		if err := v.prove(t, p.Value, e, now); err != nil {
 			return nhi.Attested{}, err
 		}
+	case t.certificate != "":
+		if err := shows(t.certificate, e); err != nil {
+			return nhi.Attested{}, err
+		}
 	}
 	return t.attested, nil
+}
+
+// shows checks that the sender's connection has the certificate that the token
+// is bound to (RFC 8705, section 3). A point that sees no certificates proves
+// none, whatever a header says.
+func shows(thumbprint string, e nhi.Evidence) error {
+	if e.Certificate == nil {
+		return fmt.Errorf("token is bound to a certificate and came on a connection without: %w", nhi.ErrDenied)
+	}
+	sum := sha256.Sum256(e.Certificate.Raw)
+	if base64.RawURLEncoding.EncodeToString(sum[:]) != thumbprint {
+		return fmt.Errorf("token is bound to another certificate than the connection's: %w", nhi.ErrDenied)
+	}
+	return nil
 }
 
 // prove checks that the sender holds the key of the token, in this request.
@@ -168,7 +192,7 @@ func (v *verifier) verifyOnce(token string, now time.Time) (*verified, error) {
 	switch {
 	case got.ID == "" || len(got.Claims.Audience) != 1:
 		return nil, fmt.Errorf("token has no jti or not one audience: %w", nhi.ErrDenied)
-	case got.Bound && got.JKT == "":
+	case got.Bound && (got.JKT == "") == (got.X5T == ""):
 		return nil, fmt.Errorf("token is bound in a way that points cannot check: %w", nhi.ErrDenied)
 	case !got.Bound && !o.Bearer:
 		return nil, fmt.Errorf("token is bound to no key and its rule does not allow that: %w", nhi.ErrDenied)
@@ -176,10 +200,10 @@ func (v *verifier) verifyOnce(token string, now time.Time) (*verified, error) {
 	return &verified{
 		attested: nhi.Attested{
 			Identity: o.ID, KeyID: got.ID, Method: "token", Assurance: assurance(got.Bound, o.Method), SenderBound: got.Bound,
-			Thumbprint: got.JKT, IssuedAt: got.IssuedAt, Expires: got.Expires,
+			Thumbprint: cmp.Or(got.JKT, got.X5T), IssuedAt: got.IssuedAt, Expires: got.Expires,
 			Purpose: o.Purpose, Attestation: o.Attestation,
 		},
-		audiences: got.Claims.Audience, kid: got.Header.Kid, bound: got.Bound, notBefore: got.NotBefore,
+		audiences: got.Claims.Audience, kid: got.Header.Kid, bound: got.JKT != "", certificate: got.X5T, notBefore: got.NotBefore,
 	}, nil
 }
 

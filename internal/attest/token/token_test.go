@@ -3,6 +3,8 @@ package token_test
 import (
 	"context"
 	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -303,3 +305,31 @@ func BenchmarkVerify(b *testing.B) {
 type switchable struct{ set *jose.KeySet }
 
 func (s *switchable) Key(kid, alg string) (crypto.PublicKey, bool) { return s.set.Key(kid, alg) }
+
+// Whoever steals a token that is bound to a certificate has not got its key, and
+// cannot make a connection with it (RFC 8705, section 3).
+func TestATokenBoundToACertificateNeedsItsConnection(t *testing.T) {
+	m := newMint(t)
+	mine, other := &x509.Certificate{Raw: []byte("mine")}, &x509.Certificate{Raw: []byte("another's")}
+	sum := sha256.Sum256(mine.Raw)
+	thumbprint := base64.RawURLEncoding.EncodeToString(sum[:])
+	tok := m.token(t, func(c claims) { c["cnf"] = claims{"x5t#S256": thumbprint} })
+	both := m.token(t, func(c claims) { c["cnf"] = claims{"x5t#S256": thumbprint, "jkt": m.prover.JKT()} })
+	v := attest.New(attest.Deps{Keys: m.keys, Issuer: issuer}, token.Method)
+	for _, tt := range []struct {
+		name, authorization string
+		certificate         *x509.Certificate
+		good                bool
+	}{
+		{"its own connection", "Bearer " + tok, mine, true},
+		{"another's connection", "Bearer " + tok, other, false},
+		{"a connection without a certificate", "Bearer " + tok, nil, false},
+		{"as if it were bound by DPoP", "DPoP " + tok, mine, false},
+		{"one that is bound twice", "Bearer " + both, mine, false},
+	} {
+		got, err := v.Verify(t.Context(), nhi.Evidence{Authorization: tt.authorization, Certificate: tt.certificate, Method: method, URL: url})
+		if (err == nil) != tt.good || tt.good && (got.Identity != robot || !got.SenderBound || got.Thumbprint != thumbprint || got.Assurance < nhi.AssuranceBound) || err != nil && !errors.Is(err, nhi.ErrDenied) {
+			t.Errorf("%s: %+v, %v", tt.name, got, err)
+		}
+	}
+}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/enforce/enforcetest"
+	"github.com/muster-id/muster/internal/jose"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -475,5 +476,35 @@ func BenchmarkCheck(b *testing.B) {
 		if response, err := bench.Check(c, r); err != nil || response.Status.Code != 0 {
 			b.Fatal(response, err)
 		}
+	}
+}
+
+func TestAPointThatAssertsGivesASignedDecisionOrNone(t *testing.T) {
+	b := newBench(func(p *nhi.Point) { p.Assert = true })
+	response, err := b.Check(ctx(t, b.key), request())
+	if err != nil || response.GetOkResponse() != nil || !strings.Contains(response.GetDeniedResponse().GetBody(), "assertion-unsigned") {
+		t.Errorf("without a key: %v, %v", response, err)
+	}
+	signer := jose.NewES256Signer(jose.GenerateES256(), enforce.AssertionType)
+	keys, err := jose.NewKeySet(signer.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.asserter = &enforce.Asserter{Issuer: "https://muster.example", Signer: func() *jose.Signer { return signer }}
+	response, err = b.Check(ctx(t, b.key), request())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var token string
+	for _, h := range response.GetOkResponse().GetHeaders() {
+		if h.GetHeader().GetKey() == "muster-decision" {
+			token = h.GetHeader().GetValue()
+		}
+	}
+	got, err := jose.Verify(token, keys, jose.Options{
+		Algs: []string{jose.ES256}, Types: []string{enforce.AssertionType}, Issuer: "https://muster.example", Audience: "envoy", MaxLife: enforce.AssertionLife,
+	})
+	if body, _ := got.Text("body"); err != nil || body != "unchecked" || got.Subject != string(enforcetest.Robot) {
+		t.Errorf("%v: %v", response, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/enforce/enforcetest"
+	"github.com/muster-id/muster/internal/jose"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -420,4 +421,39 @@ func (w *sink) Write(b []byte) (int, error) {
 		w.code = http.StatusOK
 	}
 	return len(b), nil
+}
+
+func TestAPointThatAssertsGivesASignedDecisionOrNone(t *testing.T) {
+	b := newBench(func(p *nhi.Point) { p.Assert = true })
+	if res := b.do(b.request(nhi.DialectNginx)); res.StatusCode != 403 || b.reasons(t, res)[0] != "assertion-unsigned" {
+		t.Errorf("without a key: %d", res.StatusCode)
+	}
+	signer := jose.NewES256Signer(jose.GenerateES256(), enforce.AssertionType)
+	keys, err := jose.NewKeySet(signer.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.c.Asserter = &enforce.Asserter{Issuer: "https://muster.example", Signer: func() *jose.Signer { return signer }}
+	res := b.do(b.request(nhi.DialectNginx))
+	got, err := jose.Verify(res.Header.Get("Muster-Decision"), keys, jose.Options{
+		Algs: []string{jose.ES256}, Types: []string{enforce.AssertionType}, Issuer: "https://muster.example", Audience: "nginx", MaxLife: enforce.AssertionLife,
+	})
+	if err != nil || got.Subject != string(robot) {
+		t.Fatalf("%d, %v: %v", res.StatusCode, res.Header, err)
+	}
+	for name, want := range map[string]string{"decision": "dec-1", "method": "GET", "host": "shop.example", "path": "/payments/17", "body": "unchecked"} {
+		if is, _ := got.Text(name); is != want {
+			t.Errorf("%s is %q, want %q", name, is, want)
+		}
+	}
+	b.decider.Answer = nhi.Decision{ID: "dec-2", Outcome: nhi.Deny}
+	if res := b.do(b.request(nhi.DialectNginx)); res.Header.Get("Muster-Decision") != "dec-2" {
+		t.Errorf("a refusal is asserted: %q", res.Header.Get("Muster-Decision"))
+	}
+	b.decider.Answer = nhi.Decision{ID: "dec-3", Outcome: nhi.Allow}
+	r := b.request(nhi.DialectNginx)
+	r.Header.Set("X-Original-URI", "/payments/"+strings.Repeat("x", 3000))
+	if res := b.do(r); res.StatusCode != 403 {
+		t.Errorf("a path that fits into no assertion: %d", res.StatusCode)
+	}
 }

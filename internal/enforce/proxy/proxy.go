@@ -95,8 +95,10 @@ func New(s Settings, c Config) (*Handler, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	h := &Handler{c: c, s: s, upstream: u}
+	// A reply of unknown length, as every stream has, is passed on as it comes
+	// without a FlushInterval, too; one of known length may fill a packet.
 	h.reverse = &httputil.ReverseProxy{
-		Rewrite: h.rewrite, Transport: u, ModifyResponse: clean, ErrorHandler: h.broken, FlushInterval: -1, BufferPool: &buffers,
+		Rewrite: h.rewrite, Transport: u, ModifyResponse: clean, ErrorHandler: h.broken, BufferPool: &buffers,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	return h, nil
