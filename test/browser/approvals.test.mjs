@@ -101,4 +101,41 @@ describe("approvals", () => {
     v.calm("denying");
     await v.close();
   });
+
+  it("are explained condition by condition, also where the policy has hostile words", async () => {
+    const refused = await ask("3");
+    const id = JSON.parse(refused.body).decision;
+    for (const theme of ["dark", "light"]) {
+      for (const viewport of [wide, narrow, narrowest]) {
+        const v = await visit(browser, { url: server.url, storageState, theme, viewport });
+        await v.go(`/activity?decision=${id}`, 'section[aria-label="forbid a-person"]');
+        const policy = v.page.locator('section[aria-label="forbid a-person"]');
+        const text = await policy.innerText();
+        assert.match(text, /applies/);
+        assert.match(text, /false\s+unless\s+context has approval/);
+        const unlock = await v.page.getByRole("list", { name: "What would have to be different" }).innerText();
+        assert.ok(unlock.length > 10, "it says what would unlock it");
+        await v.accessible(`why ${theme} ${viewport.width}`);
+        await v.fits(`why ${theme} ${viewport.width}`);
+        v.calm(`why ${theme} ${viewport.width}`);
+        await v.close();
+      }
+    }
+    const v = await visit(browser, { url: server.url, storageState, theme: "light" });
+    await v.go("/activity", "h1");
+    const hostile = '@id("hostile") @text("<b>no</b>\u202e") @stepup("approve")\nforbid (principal, action, resource) unless { context has approval || resource.service == "<img src=x onerror=alert(1)>" };\n';
+    await v.page.evaluate(
+      async (body) => {
+        const reply = await fetch("/v1/documents/policies.cedar", { method: "PUT", headers: { "Content-Type": "text/plain", "Muster-Csrf": "1" }, body });
+        if (!reply.ok) throw new Error(await reply.text());
+      },
+      hostile,
+    );
+    const other = JSON.parse((await ask("4")).body).decision;
+    await v.go(`/activity?decision=${other}`, "text=Condition by condition");
+    await v.page.getByText("<img src=x onerror=alert(1)>").first().waitFor();
+    assert.equal(await v.page.locator("aside img").count(), 0, "a name is text");
+    v.calm("hostile policy");
+    await v.close();
+  });
 });

@@ -11,6 +11,7 @@ import { Clock } from "../parts/Time";
 import { bits, count, duration, short } from "../text/format";
 import { quote } from "../text/hostile";
 import { assurances, countryName, obligations } from "../text/words";
+import { Conditions } from "./Conditions";
 import { sentence } from "./sentence";
 
 /** Why explains one decision beside the list it was chosen from. */
@@ -29,7 +30,7 @@ export function Why({
         <Explanation d={d} />
       ) : error ? (
         <p className="p-4 text-muted">
-          This decision is not in memory any more. Older ones are in the decision log in the data folder.
+          This decision is not on record, or not yours to see. Decisions are kept as long as the settings say.
         </p>
       ) : (
         <Skeleton />
@@ -63,6 +64,7 @@ function Explanation({ d }: { d: Decision }) {
       <Part title="Policies that decided">
         <Reasons d={d} />
       </Part>
+      <Conditions id={d.id} />
       <Part title={`Against its habits: ${bits(d.surprise)}`}>
         <Features features={d.features ?? []} />
       </Part>
@@ -72,6 +74,10 @@ function Explanation({ d }: { d: Decision }) {
       <Part title="Take it with you">
         <div className="flex flex-wrap gap-2">
           <Copy label="Copy as CLI" text={`muster decide show ${quote(d.id)} --server ${window.location.origin}`} />
+          <Copy
+            label="Copy explanation as CLI"
+            text={`muster decide explain ${quote(d.id)} --server ${window.location.origin}`}
+          />
           <Copy
             label="Copy as curl"
             text={`curl -H "Authorization: Bearer $MUSTER_TOKEN" ${quote(`${window.location.origin}/v1/decisions/${encodeURIComponent(d.id)}`)}`}

@@ -8,6 +8,7 @@ type Schemas = components["schemas"];
 export type Approval = Schemas["Approval"];
 export type Action = Schemas["Action"];
 export type Decision = Schemas["Decision"];
+export type Explanation = Schemas["Explanation"];
 export type Feature = Schemas["Feature"];
 export type Finding = Schemas["Finding"];
 export type Identity = Schemas["Identity"];

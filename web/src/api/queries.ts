@@ -55,6 +55,14 @@ export const decision = (id: string) =>
     staleTime: Number.POSITIVE_INFINITY,
   });
 
+/** explanation judges a decision again, by the policies in force. */
+export const explanation = (id: string) =>
+  queryOptions({
+    queryKey: ["explanation", id],
+    queryFn: () => answer(api.GET("/v1/decisions/{id}/explanation", { params: { path: { id } } })),
+    retry: (count, error) => !(error instanceof Problem) && count < 3,
+  });
+
 /** refusals are those who were not let in, the newest first. */
 export const refusals = (filter: string) =>
   infiniteQueryOptions({
