@@ -21,6 +21,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/rehearse"
 )
 
 // A server has a method for each route.
@@ -65,6 +66,7 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 	s.search(h)
 	s.views(h)
 	s.usage(h)
+	rehearse.Register(h, mux, s.Frame)
 	mux.HandleFunc("GET /v1/stream", s.stream)
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/inventory/imports/aws", s.importAWS)

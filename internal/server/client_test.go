@@ -293,6 +293,14 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 			}
 			return err
 		},
+		"simulate-policies": func() error {
+			return only(api.SimulatePolicies(ctx, client.SimulateRequest{Files: map[string]string{"x.cedar": `@id("x") forbid (principal, action, resource);`}}, nil))
+		},
+		"start-shadow": func() error {
+			return only(api.StartShadow(ctx, client.StartShadow{Files: map[string]string{"x.cedar": `@id("x") forbid (principal, action, resource);`}}))
+		},
+		"get-shadow":  func() error { return only(api.GetShadow(ctx, client.ShadowQuery{Limit: 1})) },
+		"stop-shadow": func() error { return only(api.StopShadow(ctx)) },
 		"make-backup": func() error {
 			id, err := age.GenerateX25519Identity()
 			if err != nil {

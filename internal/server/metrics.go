@@ -81,6 +81,7 @@ func (s *Server) metrics() *prometheus.Registry {
 		_, decisions := s.learner.Positions()
 		return float64(s.journal.Last().Seq) - float64(decisions)
 	})
+	s.shadowMetrics(r)
 	r.MustRegister(s.outcomes.latency, checks{s.health}, s.appends, s.refusals)
 	for _, o := range []string{"allow", "step_up", "deny", "would_refuse"} {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{

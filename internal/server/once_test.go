@@ -84,6 +84,8 @@ func (h *household) writes() []writing {
 			route: "POST /v1/inventory/imports/aws", kind: "multipart/form-data; boundary=one", body: form("one", details("settlement", "mailer")),
 			again: form("another", details("settlement", "mailer")), other: form("one", details("mailer")),
 		},
+		{route: "PUT /v1/policies/shadow", body: `{"files":{"x.cedar":""}}`, other: `{"files":{}}`},
+		{route: "DELETE /v1/policies/shadow", other: `{}`},
 		{route: "POST /v1/links", other: `{}`, shown: true},
 		{route: "DELETE /v1/sessions/{id}", path: "/v1/sessions/" + session, by: h.ada, other: `{}`},
 		{route: "PUT /v1/people/{id}", path: "/v1/people/" + other, body: `{"roles":[{"role":"viewer"}]}`, other: `{"roles":[]}`},

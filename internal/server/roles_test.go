@@ -57,6 +57,8 @@ var routes = map[string]string{
 	"POST /v1/inventory/imports/aws/preview": "administer whole",
 	"POST /v1/backup":                        "administer whole",
 	"POST /v1/channels/{name}/test":          "administer whole",
+	"POST /v1/policies/simulate":             "administer whole", "GET /v1/policies/shadow": "read whole",
+	"PUT /v1/policies/shadow": "administer whole", "DELETE /v1/policies/shadow": "administer whole",
 
 	"GET /v1/audit": "audit whole", "POST /v1/audit/checkpoint": "audit whole",
 

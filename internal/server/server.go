@@ -80,6 +80,7 @@ import (
 	"github.com/muster-id/muster/internal/server/panel"
 	"github.com/muster-id/muster/internal/server/proxies"
 	"github.com/muster-id/muster/internal/server/recall"
+	"github.com/muster-id/muster/internal/server/rehearsal"
 	"github.com/muster-id/muster/internal/server/reload"
 	"github.com/muster-id/muster/internal/server/scribe"
 	"github.com/muster-id/muster/internal/server/view"
@@ -145,6 +146,7 @@ type Server struct {
 	desk       *approval.Desk
 	approvals  *storeapproval.Store
 	voting     *panel.Panel
+	rehearsal  *rehearsal.Stage
 	outcomes   *outcomes
 	issuing    *issuer.Keys
 	asserting  *issuer.Keys
@@ -449,7 +451,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	decisions := view.Decisions{Log: s.log, Past: logbook.NewPast(filepath.Join(s.settings.Data, "decisions"))}
 	management, _, err := api.New(frame.Deps{
 		CutOff: func() { s.cutOff.Add(1) },
-		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(docs.Policies), Approvals: s.panel(inv), Findings: view.Findings{Store: found}, Known: s.facts,
+		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(docs.Policies), Rehearsal: s.rehearses(docs.Policies), Approvals: s.panel(inv), Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups, Channels: notice.Desk{Router: s.router},
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),
@@ -584,7 +586,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.router.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.rehearsal.Shadows.Run, s.router.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err

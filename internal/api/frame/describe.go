@@ -186,6 +186,12 @@ func (s *Frame) unframed(api *huma.OpenAPI) {
 			Responses: reply("application/octet-stream", "the backup, as an age file; its end is in it, so that a cut one is noticed", &huma.Schema{Type: huma.TypeString, Format: "binary"}),
 		},
 		{
+			Method: http.MethodPost, Path: "/v1/policies/simulate", OperationID: "simulate-policies", Tags: []string{"policies"}, Summary: "Say what policies would have changed about decisions that were made",
+			Description: "The answer is JSON Lines: objects with progress while it goes on, and at last one with the report, or with error when it broke off. Nothing is changed. It uses half a core at most, and ends when the reader goes away.",
+			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: api.Components.Schemas.Schema(reflect.TypeFor[client.SimulateRequest](), true, "SimulateRequest")}}},
+			Responses:   reply("application/jsonl", "how far it is, and the report", api.Components.Schemas.Schema(reflect.TypeFor[client.Simulation](), true, "Simulation")),
+		},
+		{
 			Method: http.MethodPost, Path: "/v1/inventory/imports/aws", OperationID: "import-aws", Tags: []string{"inventory"}, Summary: "Import IAM's export files as a whole",
 			RequestBody: takes("multipart/form-data", "parts authorization-details, and if at hand access-keys and credential-report"),
 			Responses:   reply("application/json", "what changed", object),

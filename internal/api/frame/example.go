@@ -24,6 +24,8 @@ var examples = map[string]any{
 	"add-source":            client.AddSource{Name: "trail", Format: "cloudtrail", Accounts: []string{"210987654321"}},
 	"create-token":          client.CreateToken{Name: "nightly report", Owner: "team:platform", ExpiresIn: 2592000, Rights: []string{"read"}},
 	"put-view":              client.PutView{Name: "nobody answers", Page: "identities", Query: "filter=-owner:*"},
+	"start-shadow":          client.StartShadow{Files: map[string]string{"policies.cedar": "@id(\"no-writes\") forbid (principal, action == Action::\"write\", resource);\n"}},
+	"simulate-policies":     client.SimulateRequest{Files: map[string]string{"policies.cedar": "@id(\"no-writes\") forbid (principal, action == Action::\"write\", resource);\n"}},
 	"make-backup":           client.BackupRequest{Recipients: []string{"age1..."}},
 	"apply-document":        "- {id: payments/api, environment: production, sensitivity: 3}\n",
 	"receive-text":          "the log said: token=...",

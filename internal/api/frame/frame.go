@@ -220,6 +220,7 @@ type Deps struct {
 	Lists Lists
 	// Approvals are what people are asked.
 	Approvals Approvals
+	Rehearsal Rehearsal
 	Usage     Usage
 	// Stale is how old a request of another process must be to count as dead;
 	// 0 when there is no other process.
@@ -346,6 +347,19 @@ type Backups interface {
 	// the first byte, with an error wrapping nhi.ErrInvalid, if one of them is
 	// none.
 	Backup(ctx context.Context, to io.Writer, recipients []string) error
+}
+
+// Rehearsal tries policies before they are in force.
+type Rehearsal interface {
+	// Simulate tries a candidate on decisions that were made. progress is told how
+	// far it is; its error ends the simulation. The error wraps nhi.ErrInvalid for
+	// a candidate that is wrong, and nhi.ErrBusy while another one runs.
+	Simulate(ctx context.Context, request client.SimulateRequest, progress func(client.Simulation) error) (client.Simulation, error)
+	// Shadow returns the one that was started last, and what the filter chooses of
+	// its differences.
+	Shadow(ctx context.Context, f nhi.ShadowFilter) (client.Shadow, error)
+	StartShadow(ctx context.Context, by string, files map[string]string) (client.Shadow, error)
+	StopShadow(ctx context.Context) (client.Shadow, error)
 }
 
 // Approvals are what people are asked to approve.

@@ -117,6 +117,11 @@ var rules = map[string]rule{
 
 	"POST /v1/backup": {right: access.Administer},
 
+	"POST /v1/policies/simulate": {right: access.Administer},
+	"GET /v1/policies/shadow":    {right: access.Read},
+	"PUT /v1/policies/shadow":    {right: access.Administer},
+	"DELETE /v1/policies/shadow": {right: access.Administer},
+
 	"GET /v1/audit":             {right: access.Audit},
 	"POST /v1/audit/checkpoint": {right: access.Audit},
 

@@ -124,3 +124,40 @@ func TestAFileThatIsNoCedarLeavesAllAsTheyAre(t *testing.T) {
 		t.Errorf("%d %s %v", code, errs, err)
 	}
 }
+
+func TestADiffSaysWhatIsWrittenAndWhatItDoes(t *testing.T) {
+	files := map[string]string{
+		"a.cedar": reports, "b.cedar": strings.Replace(reports, `Action::"read"`, `Action::"list"`, 1), "c.cedar": "// only the form\n" + strings.ReplaceAll(reports, "\n", " "),
+	}
+	code, out, errs, folder := run(t, files, "", "diff", "a.cedar", "b.cedar")
+	if code != command.Found || !strings.Contains(out, `now: unless action == Action::"list"`) || !strings.Contains(out, "newly-denied") || !strings.Contains(out, "nhi_reports") ||
+		!strings.Contains(errs, "1 policy differs; of ") {
+		t.Errorf("%d\n%s\n%s", code, out, errs)
+	}
+	if code, out, _ = again(t, folder, "", "diff", "a.cedar", "c.cedar"); code != command.Clean || out != "" {
+		t.Errorf("only the form: %d %s", code, out)
+	}
+	if code, out, _ = again(t, folder, "", "diff", "a.cedar", "b.cedar", "--jq", ".policies[0].access"); code != command.Found || out != "either\n" {
+		t.Errorf("%d %s", code, out)
+	}
+	if code, _, errs = again(t, folder, "", "diff", "a.cedar", "nowhere.cedar"); code != command.CouldNot || !strings.Contains(errs, "nowhere.cedar") {
+		t.Errorf("%d %s", code, errs)
+	}
+}
+
+func TestASimulationNeedsADataFolderOrAServer(t *testing.T) {
+	for _, tt := range []struct {
+		args []string
+		code int
+		want string
+	}{
+		{[]string{"a.cedar", "--data", "nowhere"}, command.CouldNot, "no data folder of a server"},
+		{[]string{"a.cedar", "--against", "a.cedar"}, command.WrongUse, "go with --data"},
+		{[]string{"a.cedar", "--since", "yesterday"}, command.WrongUse, "--since is"},
+	} {
+		code, out, errs, _ := run(t, map[string]string{"a.cedar": reports}, "", append([]string{"simulate"}, tt.args...)...)
+		if code != tt.code || out != "" || !strings.Contains(errs, tt.want) {
+			t.Errorf("%v: %d %s %s", tt.args, code, out, errs)
+		}
+	}
+}

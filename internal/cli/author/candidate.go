@@ -109,6 +109,26 @@ func (c *candidate) load(settings policy.Settings) (*policy.Set, error) {
 	return set, err
 }
 
+// A loaded candidate.
+type loaded struct {
+	set    *policy.Set
+	suites []*suite.Suite
+}
+
+// compared loads a candidate that may be empty.
+func (c *candidate) compared(settings policy.Settings) (*loaded, error) {
+	set, err := policy.Load(settings, c.policies)
+	var bad policy.Problems
+	if errors.As(err, &bad) {
+		return nil, wrong(bad)
+	}
+	if err != nil {
+		return nil, err
+	}
+	suites, err := c.suites()
+	return &loaded{set, suites}, err
+}
+
 // suites reads the tests of c, in the order of file names.
 func (c *candidate) suites() ([]*suite.Suite, error) {
 	var out []*suite.Suite

@@ -21,7 +21,7 @@ func Policy(a *command.App) *cobra.Command {
 	return a.Group("policy", "Who may do what, in Cedar", `
 muster policy check policies.cedar
 muster policy apply policies.cedar
-muster policy template list`, check(a), test(a), formats(a), apply(a), show(a), templates(a))
+muster policy template list`, check(a), test(a), formats(a), diff(a), simulate(a), shadows(a), apply(a), show(a), templates(a))
 }
 
 var problemColumns = output.Columns[policy.Problem]("file line column policy warning reason")

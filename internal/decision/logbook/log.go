@@ -35,6 +35,7 @@ type Log struct {
 	unlogged atomic.Int64
 	dropped  atomic.Int64
 	readers  atomic.Pointer[[]chan nhi.Decision]
+	tap      atomic.Pointer[func(*nhi.Decision)]
 	mu       sync.Mutex // serialises changes of readers
 	buffers  sync.Pool  // of *[]byte
 }
@@ -82,6 +83,9 @@ func (l *Log) remember(d *nhi.Decision) {
 	kept := *d
 	l.ring[(l.next.Add(1)-1)%uint64(len(l.ring))].Store(&kept)
 	l.count(&kept)
+	if tap := l.tap.Load(); tap != nil {
+		(*tap)(&kept)
+	}
 	readers := l.readers.Load()
 	if readers == nil {
 		return
@@ -93,6 +97,17 @@ func (l *Log) remember(d *nhi.Decision) {
 			l.dropped.Add(1)
 		}
 	}
+}
+
+// Tap has each decision given to f when it is on record; nil ends that. There is
+// one tap: another takes its place. f must neither wait nor change the decision,
+// which it may keep.
+func (l *Log) Tap(f func(*nhi.Decision)) {
+	if f == nil {
+		l.tap.Store(nil)
+		return
+	}
+	l.tap.Store(&f)
 }
 
 // Lost counts decisions that the journal took in line and could not write after

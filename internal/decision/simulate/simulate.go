@@ -11,6 +11,8 @@
 // What cannot be asked again is counted apart and never guessed: decisions of
 // which an earlier release did not record what policies read, or whose deciding
 // broke down. Nothing is changed, and nothing is asked of anybody.
+//
+// A [Shadow] does the same with decisions as they are made, after the answer.
 package simulate
 
 import (
@@ -73,8 +75,15 @@ const (
 )
 
 // Judge asks the candidate what it makes of d. errs is how many policies of the
-// candidate erred. d is not changed, and may be shared.
+// candidate erred. d is not changed, and may be shared. A panic of the engine is
+// one that erred, and the decision unanswered: what is only tried must harm
+// nothing.
 func (t *Trial) Judge(d *nhi.Decision) (out Difference, v Verdict, errs int) {
+	defer func() {
+		if recover() != nil {
+			out, v, errs = Difference{}, Unanswered, 1
+		}
+	}()
 	q, ok := d.Question()
 	if !ok {
 		return Difference{}, Unanswered, 0

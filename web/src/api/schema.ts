@@ -926,6 +926,56 @@ export interface paths {
         patch: operations["set-point"];
         trace?: never;
     };
+    "/v1/policies/shadow": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the policies in the shadow, and what they would change
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["get-shadow"];
+        /**
+         * Try policies on live decisions after the answer, instead of those in the shadow
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
+        put: operations["start-shadow"];
+        post?: never;
+        /**
+         * Stop trying policies on live decisions
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
+        delete: operations["stop-shadow"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/simulate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Say what policies would have changed about decisions that were made
+         * @description The answer is JSON Lines: objects with progress while it goes on, and at last one with the report, or with error when it broke off. Nothing is changed. It uses half a core at most, and ends when the reader goes away.
+         *
+         *     Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["simulate-policies"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/refusals": {
         parameters: {
             query?: never;
@@ -2437,6 +2487,71 @@ export interface components {
             resources?: string[];
             sources?: string[];
         };
+        Shadow: {
+            /** @description who started it */
+            author: string;
+            /** Format: int64 */
+            changed: number;
+            /** @description the newest that were asked for */
+            differences: components["schemas"]["ShadowDifference"][];
+            /** @description of the candidate with the guards */
+            digest: string;
+            /**
+             * Format: int64
+             * @description decisions that were not tried, because there were too many at once
+             */
+            dropped: number;
+            /**
+             * Format: int64
+             * @description policies of the candidate that erred
+             */
+            errors: number;
+            /** @description names of the candidate's files */
+            files: string[];
+            /**
+             * Format: int64
+             * @description decisions that were tried
+             */
+            judged: number;
+            /** Format: int64 */
+            newly_allowed: number;
+            /** Format: int64 */
+            newly_denied: number;
+            /** Format: int64 */
+            newly_step_up: number;
+            running: boolean;
+            /** Format: date-time */
+            started?: string;
+            /**
+             * Format: int64
+             * @description decisions of which it is not on record what policies read
+             */
+            unanswered: number;
+            /**
+             * Format: int64
+             * @description differences that were counted and are not listed, because there were too many at once
+             */
+            unkept: number;
+        };
+        ShadowDifference: {
+            action: string;
+            after: string;
+            /** Format: date-time */
+            at: string;
+            /** @description allow, deny, step-up(bind) */
+            before: string;
+            /** @description of the decision */
+            id: string;
+            identity: string;
+            /** @enum {string} */
+            kind: "newly-denied" | "newly-step-up" | "newly-allowed";
+            /** @description of the identity */
+            name: string;
+            /** @description that determined the new answer */
+            policies: string[];
+            reason: string;
+            resource: string;
+        };
         SightingReply: {
             action?: components["schemas"]["Action"];
             credential?: string;
@@ -2450,6 +2565,103 @@ export interface components {
             /** @description the token of the first administrator is alive: use muster login on the server itself */
             first_administrator: boolean;
             sso?: components["schemas"]["SingleSignOn"];
+        };
+        SimulateRequest: {
+            /** @description the candidate: Cedar by file name, instead of what is in force beside the guards */
+            files: {
+                [key: string]: string;
+            };
+            /**
+             * Format: date-time
+             * @description decisions from then on; without it all on record
+             */
+            since?: string;
+        };
+        Simulation: {
+            /** Format: int64 */
+            changed: number;
+            /** @description there are more groups than are shown */
+            cut: boolean;
+            /**
+             * Format: int64
+             * @description that were looked at
+             */
+            decisions: number;
+            /**
+             * Format: int64
+             * @description policies of the candidate that erred
+             */
+            errors: number;
+            /** @description the first of each kind */
+            examples: components["schemas"]["SimulationExample"][];
+            /**
+             * Format: date-time
+             * @description earliest decision
+             */
+            from?: string;
+            /** @description the most changed first */
+            identities: components["schemas"]["SimulationGroup"][];
+            /**
+             * Format: int64
+             * @description that could be asked again
+             */
+            judged: number;
+            /** Format: int64 */
+            newly_allowed: number;
+            /** Format: int64 */
+            newly_denied: number;
+            /** Format: int64 */
+            newly_step_up: number;
+            owners: components["schemas"]["SimulationGroup"][];
+            /** @description of the candidate, that gave the new answers */
+            policies: components["schemas"]["SimulationGroup"][];
+            resources: components["schemas"]["SimulationGroup"][];
+            /**
+             * Format: double
+             * @description it took
+             */
+            seconds: number;
+            /**
+             * Format: int64
+             * @description of which it is not on record what policies read
+             */
+            unanswered: number;
+            /**
+             * Format: date-time
+             * @description latest decision
+             */
+            until?: string;
+        };
+        SimulationExample: {
+            action: string;
+            after: string;
+            /** Format: date-time */
+            at: string;
+            /** @description allow, deny, step-up(bind) */
+            before: string;
+            /** @description of the decision */
+            id: string;
+            identity: string;
+            /** @enum {string} */
+            kind: "newly-denied" | "newly-step-up" | "newly-allowed";
+            /** @description that determined the new answer */
+            policies: string[];
+            reason: string;
+            resource: string;
+        };
+        SimulationGroup: {
+            /** @description ids of decisions */
+            examples: string[];
+            /** @description id of an identity, name of a resource, an owner, or id of a policy */
+            name: string;
+            /** Format: int64 */
+            newly_allowed: number;
+            /** Format: int64 */
+            newly_denied: number;
+            /** Format: int64 */
+            newly_step_up: number;
+            /** @description name of the identity */
+            title: string;
         };
         SingleSignOn: {
             /** @description what the button says */
@@ -2509,6 +2721,12 @@ export interface components {
              * @description records that were no events of the format; kept sealed
              */
             unparsable: number;
+        };
+        StartShadow: {
+            /** @description the candidate: Cedar by file name */
+            files: {
+                [key: string]: string;
+            };
         };
         StoredIn: {
             /** Format: date-time */
@@ -7615,6 +7833,419 @@ export interface operations {
             };
             /** @description it was changed since the caller read it (If-Match) */
             412: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-shadow": {
+        parameters: {
+            query?: {
+                /** @description only differences of this identity */
+                identity?: string;
+                /** @description only differences at this resource */
+                resource?: string;
+                kind?: "" | "newly-denied" | "newly-step-up" | "newly-allowed";
+                /** @description differences at most, the newest */
+                limit?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shadow"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "start-shadow": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "files": {
+                 *         "policies.cedar": "@id(\"no-writes\") forbid (principal, action == Action::\"write\", resource);\n"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["StartShadow"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shadow"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "stop-shadow": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shadow"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "simulate-policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "files": {
+                 *         "policies.cedar": "@id(\"no-writes\") forbid (principal, action == Action::\"write\", resource);\n"
+                 *       }
+                 *     }
+                 */
+                "application/json": components["schemas"]["SimulateRequest"];
+            };
+        };
+        responses: {
+            /** @description how far it is, and the report */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": components["schemas"]["Simulation"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
                 headers: {
                     [name: string]: unknown;
                 };
