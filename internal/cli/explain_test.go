@@ -1,6 +1,11 @@
 package cli
 
 import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -26,5 +31,40 @@ func TestAnExplanationIsATableOfPartsAndOneOfWays(t *testing.T) {
 	})
 	if diff := cmp.Diff([]way{{"fresh", "attest", "a; and not: b"}, {"", "", "c"}, {"dead", "nothing", ""}}, ways, cmp.AllowUnexported(way{})); diff != "" {
 		t.Errorf("ways (-want +got):\n%s", diff)
+	}
+}
+
+func TestDecisionsAreExportedPageByPage(t *testing.T) {
+	pages := map[string]string{
+		"":   `{"items":[{"id":"d3","outcome":"deny","resource":"=HYPERLINK(\"http://x\")"}],"next":"t1","total":3}`,
+		"t1": `{"items":[],"next":"t2","total":3}`,
+		"t2": `{"items":[{"id":"d2","outcome":"allow"},{"id":"d1","outcome":"allow"}],"total":3}`,
+	}
+	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
+		q := r.URL.Query()
+		if q.Get("since") != "2026-11-01T00:00:00Z" || q.Get("before") != "2026-11-08T00:00:00Z" || q.Get("filter") != "outcome:deny" {
+			t.Errorf("asked for %v", q)
+		}
+		_, _ = io.WriteString(w, pages[q.Get("page_token")])
+	})
+	week := []string{"decide", "export", "--since", "2026-11-01", "--until", "2026-11-08", "--filter", "outcome:deny"}
+	code, out, words := s.run(t, week...)
+	var ids []string
+	for line := range strings.Lines(out) {
+		var d client.Decision
+		if err := json.Unmarshal([]byte(line), &d); err != nil {
+			t.Fatalf("%q is no line of JSON: %v", line, err)
+		}
+		ids = append(ids, d.ID)
+	}
+	if code != 0 || !slices.Equal(ids, []string{"d3", "d2", "d1"}) || !strings.Contains(words, "3 decisions") {
+		t.Errorf("%d %v %s", code, ids, words)
+	}
+	code, out, _ = s.run(t, append(week, "-o", "csv")...)
+	if lines := strings.Split(strings.TrimSpace(out), "\n"); code != 0 || len(lines) != 4 || !strings.Contains(lines[1], "'=HYPERLINK") {
+		t.Errorf("%d, as CSV, with a formula in it:\n%s", code, out)
+	}
+	if code, _, words := s.run(t, "decide", "export", "--since", "1h", "--until", "2h"); code != 2 || !strings.Contains(words, "not before") {
+		t.Errorf("a time that ends before it begins: %d %s", code, words)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/cli/command"
+	"github.com/muster-id/muster/internal/cli/operate"
 	"github.com/muster-id/muster/internal/output"
 )
 
@@ -178,7 +179,8 @@ func (a *app) decide() *cobra.Command {
 muster decide list --outcome deny
 muster decide list --watch
 muster decide show 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11
-muster decide explain 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11`, a.decideList(), a.decideShow(), a.decideExplain())
+muster decide explain 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11
+muster decide export --since 7d`, a.decideList(), a.decideShow(), a.decideExplain(), operate.ExportDecisions(a.App, decisionColumns))
 }
 
 func (a *app) decideList() *cobra.Command {
