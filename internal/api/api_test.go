@@ -55,7 +55,7 @@ func TestTheWordsOfTheClientAreTheWordsOfTheHouse(t *testing.T) {
 		{"outcome", enum(t, client.Decision{}, "Outcome"), words(nhi.Allow, nhi.Deny, nhi.StepUp)},
 		{"step-up", enum(t, client.Obligation{}, "Kind"), words(nhi.StepReattest, nhi.StepBind, nhi.StepApprove, nhi.StepNarrow)},
 		{"mode", enum(t, client.Point{}, "Mode"), words(nhi.Observe, nhi.Enforce)},
-		{"dialect", enum(t, client.Point{}, "Dialect"), words(nhi.DialectAuthZEN, nhi.DialectNginx, nhi.DialectCaddy, nhi.DialectTraefik, nhi.DialectHAProxy, nhi.DialectEnvoy, nhi.DialectProxy)},
+		{"dialect", enum(t, client.Point{}, "Dialect"), words(nhi.DialectAuthZEN, nhi.DialectNginx, nhi.DialectCaddy, nhi.DialectTraefik, nhi.DialectHAProxy, nhi.DialectEnvoy, nhi.DialectProxy, nhi.DialectKubernetes)},
 		{"approval state", enum(t, client.Approval{}, "State"), words(nhi.ApprovalPending, nhi.ApprovalApproved, nhi.ApprovalDenied, nhi.ApprovalUsed, nhi.ApprovalCancelled, nhi.ApprovalExpired)},
 		{"verdict", enum(t, client.SightingReply{}, "Verdict"), words(nhi.Confirmed, nhi.Forged, nhi.Unproven, nhi.Unknown)},
 	} {
