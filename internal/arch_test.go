@@ -165,8 +165,8 @@ func locate(path string) (layer, string, string, bool) {
 	if path == module+"/client" {
 		return contract, "", "client", true
 	}
-	if path == module+"/client/guard" {
-		return contract, "", "client/guard", true
+	if rel, ok := strings.CutPrefix(path, module+"/client/"); ok {
+		return contract, "", "client/" + rel, true
 	}
 	if path == module+"/docs" {
 		return library, "", "docs", true // the documentation, as files

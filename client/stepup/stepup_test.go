@@ -1,4 +1,4 @@
-package client
+package stepup
 
 import (
 	"context"
@@ -51,7 +51,7 @@ func guarded(t *testing.T, challenge string, requests *atomic.Int32) *httptest.S
 func TestAnUnmodifiedProgramPassesAStepUp(t *testing.T) {
 	var requests atomic.Int32
 	server, p := guarded(t, steps, &requests), &proves{}
-	program := &http.Client{Transport: &StepUp{Prover: p}}
+	program := &http.Client{Transport: &Transport{Prover: p}}
 	for _, body := range []string{"", "17 euro"} {
 		res, err := program.Post(server.URL+"/payments", "text/plain", strings.NewReader(body))
 		if err != nil {
@@ -90,7 +90,7 @@ func TestARefusalStandsWhenNothingCanBeDone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			res, err := (&StepUp{Prover: p}).RoundTrip(r)
+			res, err := (&Transport{Prover: p}).RoundTrip(r)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -116,7 +116,7 @@ func TestAServiceThatAlwaysAsksForMoreIsAnsweredOnce(t *testing.T) {
 	}))
 	defer server.Close()
 	p := &proves{}
-	res, err := (&http.Client{Transport: &StepUp{Prover: p}}).Get(server.URL)
+	res, err := (&http.Client{Transport: &Transport{Prover: p}}).Get(server.URL)
 	if err != nil {
 		t.Fatal(err)
 	}

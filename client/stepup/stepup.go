@@ -1,4 +1,8 @@
-package client
+// Package stepup lets a program that knows nothing of step-ups pass them: a
+// [Transport] reads what a point says would unlock a request (RFC 9470), has a
+// [Prover] prove it, and sends the request once more. It needs nothing but the
+// standard library.
+package stepup
 
 import (
 	"bytes"
@@ -185,19 +189,19 @@ type Prover interface {
 	Prove(ctx context.Context, c Challenge, r *http.Request) error
 }
 
-// A StepUp is a transport for programs that know nothing of step-ups: when a
+// A Transport is a transport for programs that know nothing of step-ups: when a
 // point refuses a request and says what would unlock it, it has new evidence
 // made, and sends the request once more. It never sends one a third time. A
 // request whose body cannot be had again ([http.Request.GetBody]) is not
 // repeated, and neither is one that waits for people; then the refusal is the
 // answer, for [ChallengeOf]. It is safe for concurrent use.
-type StepUp struct {
+type Transport struct {
 	Prover Prover
 	Base   http.RoundTripper // nil means http.DefaultTransport
 }
 
 // RoundTrip implements http.RoundTripper. It does not change r.
-func (s *StepUp) RoundTrip(r *http.Request) (*http.Response, error) {
+func (s *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	base := s.Base
 	if base == nil {
 		base = http.DefaultTransport
