@@ -255,7 +255,7 @@ func TestARequestIsChecked(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if NewNonce() == NewNonce() {
+	if one, two := NewNonce(), NewNonce(); one == two {
 		t.Error("two questions have one nonce")
 	}
 }
