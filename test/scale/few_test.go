@@ -30,7 +30,7 @@ const (
 	loadEnvoy       = 30
 )
 
-// newTarget starts a server in this process, where the race detector sees it.
+// newTarget starts a server in this process, where the race detector can see it.
 func newTarget(t *testing.T) *target {
 	t.Helper()
 	data := filepath.Join(t.TempDir(), "data")
@@ -60,12 +60,17 @@ func newTarget(t *testing.T) *target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &target{url: srv.URL(), ops: srv.OpsURL(), envoy: srv.ExtAuthz(), data: data, api: api, stop: stop}
+	return &target{pid: os.Getpid(), url: srv.URL(), ops: srv.OpsURL(), envoy: srv.ExtAuthz(), data: data, api: api, stop: stop}
 }
 
-func (l *load) measure(*testing.T) measurement { return measurement{} }
-
-func (l *load) report(t *testing.T, lasted time.Duration, _, _ measurement, _ float64, v *verdict) {
+// measure measures this process: the callers' share is in it.
+func (l *load) measure(t *testing.T) measurement {
 	t.Helper()
-	t.Logf("%d questions in %v: %+v", v.records, lasted.Round(time.Millisecond), *v)
+	return measurement{cpu: cpu(), resident: float64(resident(t) >> 20), heap: float64(heap() >> 20)}
+}
+
+func (l *load) report(t *testing.T, lasted time.Duration, before, after measurement, behind float64, v *verdict) {
+	t.Helper()
+	t.Logf("%d questions in %v, %v of processor in process %d, %.0f to %.0f MB resident, %.0f to %.0f MB of heap, learning %.0f behind: %+v", v.records, lasted.Round(time.Millisecond),
+		after.cpu-before.cpu, l.pid, before.resident, after.resident, before.heap, after.heap, behind, *v)
 }
