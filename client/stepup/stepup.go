@@ -2,9 +2,6 @@
 // [Transport] reads what a point says would unlock a request (RFC 9470), has a
 // [Prover] prove it, and sends the request once more. It needs nothing but the
 // standard library.
-// Package stepup answers step-ups for programs that know nothing of them: a
-// [Transport] reads what a point says would unlock a request, has a [Prover] make
-// the evidence, and sends the request once more. It is the hook for a local proxy.
 package stepup
 
 import (
