@@ -83,6 +83,7 @@ var comments = map[string]string{
 	"github.com/muster-id/muster/internal/enforce/proxy.Settings.Limits":               "Limits bound what one proxy carries.",
 	"github.com/muster-id/muster/internal/enforce/proxy.Settings.Listen":               "Listen is where clients reach it. Without tls, this machine only.",
 	"github.com/muster-id/muster/internal/enforce/proxy.Settings.Point":                "Point is the name of the enrolled point that the proxy is, of the dialect proxy. Until it is enrolled, everything is refused.",
+	"github.com/muster-id/muster/internal/enforce/proxy.Settings.Protocol":             "Protocol says how requests are looked at: http decides about each as a whole, mcp about each call of the Model Context Protocol in it. Empty: http.",
 	"github.com/muster-id/muster/internal/enforce/proxy.Settings.TLS":                  "TLS is how clients connect.",
 	"github.com/muster-id/muster/internal/enforce/proxy.Settings.Timeouts":             "Timeouts bound how long it waits. There is none for a reply that has begun.",
 	"github.com/muster-id/muster/internal/enforce/proxy.Settings.Upstream":             "Upstream is the application.",

@@ -8,9 +8,13 @@ import (
 
 // Cleanse takes secrets out of what a caller can write freely, because a decision
 // is recorded and shown: the words of a question that only a point asserts, or
-// that fits no route. The words of a route are ours.
+// that fits no route, and the name of what a call is for. The words of a route are
+// ours.
 func Cleanse(q *nhi.Question, clean func(string) string) {
 	if !q.Subject.Asserted && q.Resource != "" {
+		if q.Spoken {
+			q.Operation = clean(q.Operation)
+		}
 		return
 	}
 	q.Resource, q.Subject.KeyID = clean(q.Resource), clean(q.Subject.KeyID)

@@ -14,6 +14,9 @@ import (
 // that carries several. Method and path are those by which routes are looked up.
 type Call struct {
 	Method, Path string
+	// Named says that the path ends in a name of the caller's, which the operation
+	// keeps: of several tools under one route, each is an operation.
+	Named bool
 	// Digest is of the call's arguments. An approval is for them alone.
 	Digest string
 	// Err says why the call cannot be looked up; nil when it can.
@@ -74,5 +77,8 @@ func (j *Judge) lookUp(a *Asking, call *Call, h *hearing) {
 	named := Asking{Point: a.Point, Original: a.Original}
 	named.Original.Method, named.Original.Target = call.Method, call.Path
 	j.match(&named, h)
+	if call.Named && h.refused == "" {
+		h.question.Operation, h.question.Spoken = call.Method+" "+call.Path, true
+	}
 	h.question.Target = call.Path + "?sha256=" + call.Digest
 }

@@ -84,6 +84,9 @@ type Question struct {
 	Subject   Attested
 	Action    ActionClass
 	Operation string // the caller's own word: GET /payments/{id}
+	// Spoken says that the operation holds words which the caller chose, and not
+	// those of a route alone.
+	Spoken bool
 	// Host and Target are the request as it came, target with its query. Only
 	// approvals look at them, and only at their digest: they are not kept.
 	Host, Target     string

@@ -15,10 +15,13 @@
 //	completion/complete         COMPLETE /mcp/completion
 //	any other a/b/c             C /mcp/a/b
 //
-// What no route knows is refused. The transport itself is POST, GET and DELETE
-// of /mcp: under POST goes what calls for nothing, initialize, ping,
-// notifications, and the replies of a client to its server; GET is the stream on
-// which the server speaks, and DELETE the end of a session.
+// What no route knows is refused. The operation on record, which policies read and
+// baselines learn, has the name of the tool, also where the route says {tool}.
+//
+// The transport itself is POST, GET and DELETE of /mcp: under POST goes what calls
+// for nothing, initialize, ping, notifications, and the replies of a client to its
+// server; GET is the stream on which the server speaks, and DELETE the end of a
+// session.
 //
 // An approval is for the call with its arguments, by their digest
 // ([enforce.Digest]): of all parameters but the progress token, which differs from

@@ -146,7 +146,7 @@ func TestOneToolPassesAndAnotherDoesNot(t *testing.T) {
 		t.Errorf("the server got %q", b.reached)
 	}
 	asked := b.judge.asked
-	want := []string{"CALL /mcp/tools/search", "CALL /mcp/tools/{tool}"}
+	want := []string{"CALL /mcp/tools/search", "CALL /mcp/tools/delete_file"}
 	if got := []string{asked[0].Operation, asked[1].Operation}; !slices.Equal(got, want) {
 		t.Errorf("asked about %q, want %q", got, want)
 	}

@@ -143,7 +143,7 @@ func named(endpoint, method string, params jsontext.Value) (call enforce.Call, n
 		if at := members[member]; at.Kind() != '"' || json.Unmarshal(at, &name) != nil || name == "" || len(name) > 256 {
 			return enforce.Call{}, "", errName
 		}
-		call.Path += "/" + name
+		call.Path, call.Named = call.Path+"/"+name, true
 	}
 	if call.Digest, err = digest(members); err != nil {
 		return enforce.Call{}, "", errJSON

@@ -18,8 +18,8 @@ const (
 	codeParse    = -32700
 	codeInvalid  = -32600
 	codeInternal = -32603
-	codeDenied   = -32003
-	codeStepUp   = -32004
+	codeDenied   = -32090
+	codeStepUp   = -32091
 )
 
 // data is what an error says besides.
@@ -54,7 +54,7 @@ func problem(id jsontext.Value, code int, text string, more *data) jsontext.Valu
 		Error   failure        `json:"error"`
 	}{"2.0", id, failure{code, text, more}})
 	if err != nil { // texts that are no UTF-8, which reasons are not
-		return jsontext.Value(`{"jsonrpc":"2.0","id":null,"error":{"code":-32003,"message":"muster: denied"}}`)
+		return jsontext.Value(`{"jsonrpc":"2.0","id":null,"error":{"code":-32090,"message":"muster: denied"}}`)
 	}
 	return out
 }

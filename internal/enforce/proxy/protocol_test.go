@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -45,6 +46,7 @@ func TestTheProxyLooksIntoCallsOfTools(t *testing.T) {
 		_, _ = io.WriteString(w, `[{"jsonrpc":"2.0","id":1,"result":{}}]`)
 	})
 	st := put(t, app, func(s *script) {
+		s.settings.Protocol = MCP
 		s.config.Protocol = mcp.New(mcp.Config{Judge: enforce.Judge{
 			Routes: enforce.NewRoutes(tools), Decider: byTool("tools/search"),
 			Verifier: &enforcetest.Verifier{Known: map[string]nhi.Attested{"Bearer good": {Identity: enforcetest.Robot}}},
@@ -87,5 +89,15 @@ func TestTheProxyLooksIntoCallsOfTools(t *testing.T) {
 	}
 	if asked := st.decider.Asked(); len(asked) != 0 {
 		t.Errorf("requests were decided about as a whole, too: %+v", asked)
+	}
+}
+
+func TestAProxyThatCannotLookIntoItsProtocolIsNotMade(t *testing.T) {
+	settings := Settings{Point: "edge", Listen: "127.0.0.1:0", Upstream: Upstream{URLs: []string{"http://127.0.0.1:1"}}}
+	for protocol, gate := range map[string]Protocol{MCP: nil, "grpc": nil, HTTP: mcp.New(mcp.Config{})} {
+		settings.Protocol = protocol
+		if _, err := New(settings, Config{Protocol: gate}); !errors.Is(err, nhi.ErrInvalid) {
+			t.Errorf("protocol %s: %v", protocol, err)
+		}
 	}
 }

@@ -63,7 +63,8 @@ type Config struct {
 	// Standing watches over what runs; nil: only expiry ends an upgraded
 	// connection.
 	Standing Standing
-	// Protocol looks into requests; nil: each is decided about as a whole.
+	// Protocol looks into requests; nil: each is decided about as a whole, which
+	// is for the protocol http of the settings alone.
 	Protocol Protocol
 	// Asserter signs what was decided; nil: a point that is to assert refuses.
 	Asserter *enforce.Asserter
@@ -86,6 +87,9 @@ func New(s Settings, c Config) (*Handler, error) {
 	s = s.WithDefaults()
 	if err := s.Check(); err != nil {
 		return nil, err
+	}
+	if whole := s.Protocol == "" || s.Protocol == HTTP; whole != (c.Protocol == nil) {
+		return nil, nhi.Invalidf("proxy %s: nothing looks into the protocol %q", s.Point, s.Protocol)
 	}
 	u, err := newUpstream(&s)
 	if err != nil {

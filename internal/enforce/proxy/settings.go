@@ -17,6 +17,9 @@ type Settings struct {
 	Point string `yaml:"point" example:"payments-proxy"`
 	// Listen is where clients reach it. Without tls, this machine only.
 	Listen string `yaml:"listen" unit:"host:port" example:"0.0.0.0:8443"`
+	// Protocol says how requests are looked at: http decides about each as a
+	// whole, mcp about each call of the Model Context Protocol in it. Empty: http.
+	Protocol string `yaml:"protocol" enum:"http,mcp" example:"mcp"`
 	// Upstream is the application.
 	Upstream Upstream `yaml:"upstream"`
 	// TLS is how clients connect.
@@ -154,6 +157,12 @@ func (s Settings) WithDefaults() Settings {
 	return s
 }
 
+// The protocols that are looked at.
+const (
+	HTTP = "http"
+	MCP  = "mcp"
+)
+
 // Whether a client must show a certificate.
 const (
 	Require  = "require"
@@ -168,6 +177,9 @@ func (s *Settings) Check() error {
 	}
 	if _, _, err := net.SplitHostPort(s.Listen); err != nil {
 		return nhi.Invalidf("listen: %q is not host:port", s.Listen)
+	}
+	if s.Protocol != "" && s.Protocol != HTTP && s.Protocol != MCP {
+		return nhi.Invalidf("protocol: want http or mcp")
 	}
 	if err := s.Upstream.check(); err != nil {
 		return err

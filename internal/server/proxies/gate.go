@@ -28,6 +28,7 @@ import (
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/decision/facts"
 	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/enforce/mcp"
 	"github.com/muster-id/muster/internal/enforce/proxy"
 	"github.com/muster-id/muster/internal/health"
 	"github.com/muster-id/muster/internal/nhi"
@@ -117,9 +118,13 @@ func (g *Gates) Open(ctx context.Context, d Deps) error {
 
 // build makes a proxy without starting it.
 func (g *Gates) build(s proxy.Settings) (*generation, error) {
-	handler, err := proxy.New(s, proxy.Config{
+	c := proxy.Config{
 		Judge: g.deps.Judge, Point: g.point(s.Point), Standing: standing{g.deps.Facts, g.deps.Changed}, Asserter: g.deps.Asserter, Log: g.deps.Log,
-	})
+	}
+	if s.Protocol == proxy.MCP {
+		c.Protocol = mcp.New(mcp.Config{Judge: g.deps.Judge, Log: g.deps.Log})
+	}
+	handler, err := proxy.New(s, c)
 	if err != nil {
 		return nil, err
 	}
