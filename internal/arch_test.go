@@ -47,7 +47,7 @@ var house = map[string]layer{
 	"nhi": library, "key": library, "jose": library, "seal": library, "fingerprint": library, "journal": library,
 	"geo": library, "useragent": library, "surprise": library, "jsonscan": library, "strictyaml": library, "health": library, "output": library,
 	"certs": library, "backup": library, "checkpoint": library, "sbom": library, "telemetry": library,
-	"filter": library, "clause": library, "awsops": library, "feed": library,
+	"filter": library, "clause": library, "awsops": library, "feed": library, "breakglass": library,
 	"connector": domain, "inventory": domain, "activity": domain, "baseline": domain, "detect": domain, "leak": domain,
 	"attest": domain, "policy": domain, "decision": domain, "enforce": domain, "issuer": domain, "respond": domain,
 	"notify": domain, "usage": domain, "audit": domain, "access": domain,

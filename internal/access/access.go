@@ -171,6 +171,7 @@ type Config struct {
 	PublicURL   string // as browsers write it; https makes cookies Secure
 	Directory   Directory
 	Enrollments Enrollments
+	Glasses     Glasses // nil: no point is opened without the server
 	Tokens      Tokens
 	Sessions    Sessions
 	People      People       // nil: nobody signs in with a provider

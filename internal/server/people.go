@@ -28,7 +28,7 @@ func (s *Server) people(ctx context.Context, acts *scribe.Recorder) error {
 	kept := storeaccess.New(s.db)
 	set := s.settings.Config.Access
 	c := access.Config{
-		PublicURL: s.url, Directory: s.facts, Enrollments: kept, Tokens: kept, Sessions: kept, People: kept, Mappings: set.Roles, Domains: set.SSO.AllowedDomains,
+		PublicURL: s.url, Directory: s.facts, Enrollments: kept, Glasses: kept, Tokens: kept, Sessions: kept, People: kept, Mappings: set.Roles, Domains: set.SSO.AllowedDomains,
 		Key: s.keys.Derive("sign-in", 32), Log: slog.Default(),
 	}
 	if set.SSO.Issuer != "" {

@@ -32,7 +32,7 @@ const maxListed = 10_000
 
 type scanner interface{ Scan(dest ...any) error }
 
-const pointColumns = `id, name, key_id, verifier, dialect, mode, percent, sources, resources, created, disabled, assert`
+const pointColumns = `id, name, key_id, verifier, dialect, mode, percent, sources, resources, created, disabled, assert, glass`
 
 // points is every point with when it last asked.
 const points = `
@@ -43,9 +43,9 @@ const points = `
 
 func scanPoint(s scanner) (nhi.Point, error) {
 	var p nhi.Point
-	var sources, resources string
+	var sources, resources, glass string
 	var created, called int64
-	err := s.Scan(&p.ID, &p.Name, &p.KeyID, &p.Verifier, &p.Dialect, &p.Mode, &p.Percent, &sources, &resources, &created, &p.Disabled, &p.Assert, &called)
+	err := s.Scan(&p.ID, &p.Name, &p.KeyID, &p.Verifier, &p.Dialect, &p.Mode, &p.Percent, &sources, &resources, &created, &p.Disabled, &p.Assert, &glass, &called)
 	if err != nil {
 		return nhi.Point{}, err
 	}
@@ -53,7 +53,7 @@ func scanPoint(s scanner) (nhi.Point, error) {
 	if called > 0 {
 		p.Called = store.Time(called)
 	}
-	return p, errors.Join(json.Unmarshal([]byte(sources), &p.Sources), json.Unmarshal([]byte(resources), &p.Resources))
+	return p, errors.Join(json.Unmarshal([]byte(sources), &p.Sources), json.Unmarshal([]byte(resources), &p.Resources), json.Unmarshal([]byte(glass), &p.Glass))
 }
 
 // Points implements access.Enrollments.
@@ -100,12 +100,17 @@ func (s *Store) UpdatePoint(ctx context.Context, name string, change func(*nhi.P
 func putPoint(ctx context.Context, tx *store.Tx, p nhi.Point) error {
 	const query = `
 		INSERT INTO point (` + pointColumns + `)
-		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		VALUES      ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 		ON CONFLICT (id) DO UPDATE
 		SET         key_id = excluded.key_id, verifier = excluded.verifier, dialect = excluded.dialect, mode = excluded.mode,
-		            percent = excluded.percent, sources = excluded.sources, resources = excluded.resources, disabled = excluded.disabled, assert = excluded.assert`
-	_, err := tx.Exec(ctx, query, string(p.ID), p.Name, p.KeyID, p.Verifier, string(p.Dialect), string(p.Mode), p.Percent,
-		texts(p.Sources), texts(p.Resources), store.Micros(p.Created), flag(p.Disabled), flag(p.Assert))
+		            percent = excluded.percent, sources = excluded.sources, resources = excluded.resources, disabled = excluded.disabled, assert = excluded.assert,
+		            glass = excluded.glass`
+	glass, err := json.Marshal(p.Glass)
+	if err != nil {
+		return fmt.Errorf("store point %s: %w", p.ID, err)
+	}
+	_, err = tx.Exec(ctx, query, string(p.ID), p.Name, p.KeyID, p.Verifier, string(p.Dialect), string(p.Mode), p.Percent,
+		texts(p.Sources), texts(p.Resources), store.Micros(p.Created), flag(p.Disabled), flag(p.Assert), string(glass))
 	if err != nil {
 		return fmt.Errorf("store point %s: %w", p.ID, err)
 	}
