@@ -376,7 +376,7 @@ type Source struct {
 // AddSource asks for a new source.
 type AddSource struct {
 	Name     string   `json:"name,omitempty" maxLength:"100"`
-	Format   string   `json:"format" enum:"cloudtrail,scanner,text"`
+	Format   string   `json:"format" enum:"cloudtrail,scanner,text,receiver"`
 	Accounts []string `json:"accounts,omitempty" maxItems:"1000"`
 }
 

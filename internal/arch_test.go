@@ -50,7 +50,7 @@ var house = map[string]layer{
 	"filter": library, "clause": library, "awsops": library, "feed": library, "breakglass": library,
 	"connector": domain, "inventory": domain, "activity": domain, "baseline": domain, "detect": domain, "leak": domain,
 	"attest": domain, "policy": domain, "decision": domain, "enforce": domain, "issuer": domain, "respond": domain,
-	"notify": domain, "usage": domain, "audit": domain, "access": domain,
+	"notify": domain, "signals": domain, "usage": domain, "audit": domain, "access": domain,
 	"store": state, "stream": state,
 	"builtin": list,
 	"config":  surface, "world": surface, "learning": surface, "api": surface, "console": surface, "manual": surface, "agent": surface,

@@ -132,7 +132,11 @@ func (s *Service) byKey(r *http.Request, header string, address netip.Addr, at t
 	case key.Source:
 		source, known := s.c.Directory.SourceByKeyID(parsed.ID)
 		if proves(source.Verifier, known, secret) && !source.Disabled {
-			return Caller{Kind: Source, Name: source.Name, Identity: source.ID, Source: &source, Permits: Permits{{Rights: []Right{Report}}}}, nil
+			caller := Caller{Kind: Source, Name: source.Name, Identity: source.ID, Source: &source}
+			if !source.Receives() { // a receiver has a surface of its own, and may nothing here
+				caller.Permits = Permits{{Rights: []Right{Report}}}
+			}
+			return caller, nil
 		}
 	case key.Point:
 		point, known := s.c.Directory.PointByKeyID(parsed.ID)

@@ -106,8 +106,8 @@ func (s *Service) Points(ctx context.Context) ([]nhi.Point, error) {
 // A NewSource says what to enroll as a source of logs or sightings.
 type NewSource struct {
 	Name     string
-	Format   string   // cloudtrail, scanner, text
-	Accounts []string // about which it may testify
+	Format   string   // cloudtrail, scanner, text, receiver
+	Accounts []string // about which it may testify, or hear
 	Owner    string
 }
 
@@ -122,7 +122,11 @@ func (s *Service) AddSource(ctx context.Context, n NewSource) (nhi.Source, key.M
 	if err := checkSource(&source); err != nil {
 		return nhi.Source{}, key.Minted{}, err
 	}
-	identity := own(nhi.KindSource, source.Name, n.Owner, "reports "+n.Format, source.Created)
+	purpose := "reports " + n.Format
+	if source.Receives() {
+		purpose = "receives shared signals"
+	}
+	identity := own(nhi.KindSource, source.Name, n.Owner, purpose, source.Created)
 	source.ID = identity.ID
 	if err := s.c.Enrollments.AddSource(ctx, source, identity); err != nil {
 		return nhi.Source{}, key.Minted{}, fmt.Errorf("add source %s: %w", source.Name, err)
@@ -239,7 +243,7 @@ func checkSource(s *nhi.Source) error {
 	case s.Format == "" || len(s.Format) > 32 || !plain(s.Format):
 		return nhi.Invalidf("source %s: format is missing or no plain word", s.Name)
 	case len(s.Accounts) == 0 && s.Format != "scanner" && s.Format != "text":
-		return nhi.Invalidf("source %s: declare the accounts that it may testify about", s.Name)
+		return nhi.Invalidf("source %s: declare the accounts that it may testify about, or hear about if it is a receiver", s.Name)
 	case len(s.Accounts) > maxList:
 		return nhi.Invalidf("source %s: more than %d accounts", s.Name, maxList)
 	}

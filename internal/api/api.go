@@ -53,6 +53,7 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 	s.minds(h)
 	s.health(h)
 	s.channels(h)
+	s.signals(h)
 	s.findings(h)
 	s.decisions(h)
 	s.explanation(h)

@@ -12,11 +12,12 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/cli/operate"
+	"github.com/muster-id/muster/internal/cli/people"
 	"github.com/muster-id/muster/internal/output"
 )
 
 var (
-	sourceFormats = []string{"cloudtrail", "scanner", "text"}
+	sourceFormats = []string{"cloudtrail", "scanner", "text", "receiver"}
 	dialects      = []string{"authzen", "nginx", "caddy", "traefik", "haproxy", "envoy", "proxy", "kubernetes"}
 	modes         = []string{"observe", "enforce"}
 )
@@ -28,20 +29,21 @@ var (
 )
 
 func (a *app) source() *cobra.Command {
-	return a.Group("source", "Who may report logs and leaks", `
+	return a.Group("source", "Who may report logs and leaks, and hear of signals", `
 muster source add cloudtrail --account 210987654321
-muster source list`, a.sourceAdd(), a.sourceList(), a.applyCommand("source", "trust.yaml", "trust"))
+muster source list`, a.sourceAdd(), a.sourceList(), people.SignalPeers(a.App), people.SignalStreams(a.App), a.applyCommand("source", "trust.yaml", "trust"))
 }
 
 func (a *app) sourceAdd() *cobra.Command {
 	var in client.AddSource
 	return a.Command(command.Verb{
 		Use: "add FORMAT", Short: "Add a source and show its key for the only time",
-		Long: "Add a source of logs (cloudtrail), of leaks that a scan found (scanner), or of chat and forum\ntext (text). It reports with its own key, and logs only about the accounts declared for it.",
+		Long: "Add a source of logs (cloudtrail), of leaks that a scan found (scanner), or of chat and forum\ntext (text). It reports with its own key, and logs only about the accounts declared for it. A receiver\nreports nothing: it hears shared signals about its accounts, each an account, environment:NAME, or *.",
 		Example: `
 muster source add cloudtrail --account 210987654321 -o json
 muster source add cloudtrail --account 210987654321 --account 109876543210 --name main-trail
-muster source add scanner --jq .key > scanner.key`,
+muster source add scanner --jq .key > scanner.key
+muster source add receiver --name siem --account environment:prod -o json`,
 		Args: cobra.ExactArgs(1), Complete: sourceFormats, Prints: output.Fields[client.Enrolled](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) {
 			c.Flags().StringSliceVar(&in.Accounts, "account", nil, "`account` that it may speak for; repeat for several")
@@ -51,6 +53,9 @@ muster source add scanner --jq .key > scanner.key`,
 			in.Format = args[0]
 			if err := command.OneOf("source", in.Format, sourceFormats); err != nil {
 				return err
+			}
+			if in.Format == "receiver" && len(in.Accounts) == 0 {
+				return command.Usagef("a receiver hears only about accounts declared for it: give --account ID, environment:NAME or '*', once for each")
 			}
 			if in.Format == "cloudtrail" && len(in.Accounts) == 0 {
 				return command.Usagef("a source of logs testifies only about accounts declared for it: give --account ID, once for each")

@@ -25,6 +25,7 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/seal/unlock"
+	"github.com/muster-id/muster/internal/signals/receive"
 	"github.com/muster-id/muster/internal/store/postgres"
 	"github.com/muster-id/muster/internal/stream/nats"
 	"github.com/muster-id/muster/internal/strictyaml"
@@ -89,6 +90,9 @@ type Config struct {
 	// Notify are the receivers of notices: each a webhook (url and secret_file),
 	// mail (email) or a channel of Slack (slack).
 	Notify []Receiver `yaml:"notify"`
+	// Signals are shared signals: the peers that Muster listens to, and where
+	// streams may be pushed.
+	Signals receive.Settings `yaml:"signals"`
 	// Access says how people sign in, and what they may do.
 	Access Access `yaml:"access"`
 
@@ -378,6 +382,9 @@ func (c *Config) Check() error {
 		return err
 	}
 	if err := c.Access.check(); err != nil {
+		return err
+	}
+	if err := c.Signals.Validate(); err != nil {
 		return err
 	}
 	return c.checkNotify()

@@ -256,6 +256,9 @@ func (s *Service) safely(serve func(http.ResponseWriter, *http.Request) error) h
 	}
 }
 
+// SPIFFE is how the tokens of this issuer name an identity.
+func (s *Service) SPIFFE(id nhi.ID) string { return s.spiffe(id) }
+
 // spiffe is the SPIFFE id of an identity in this trust domain.
 func (s *Service) spiffe(id nhi.ID) string {
 	return "spiffe://" + s.c.TrustDomain + "/nhi/" + string(id)

@@ -160,6 +160,9 @@ func (c *Claims) check(opts Options) error {
 	if now.IsZero() {
 		now = time.Now()
 	}
+	if opts.Statement {
+		return c.checkStatement(opts, now)
+	}
 	switch {
 	case c.Expires.IsZero():
 		return fmt.Errorf("%w: it has no exp", ErrExpired)
@@ -176,6 +179,23 @@ func (c *Claims) check(opts Options) error {
 	}
 	if opts.MaxLife > 0 && c.Expires.Sub(start) > opts.MaxLife {
 		return ErrLifetime
+	}
+	return nil
+}
+
+// checkStatement checks the times of a token that has no end.
+func (c *Claims) checkStatement(opts Options, now time.Time) error {
+	switch {
+	case !c.Expires.IsZero():
+		return fmt.Errorf("%w: a statement has no exp", ErrType)
+	case c.IssuedAt.IsZero():
+		return fmt.Errorf("%w: it has no iat", ErrExpired)
+	case c.IssuedAt.After(now.Add(opts.Leeway)):
+		return fmt.Errorf("%w: issued in the future", ErrNotYet)
+	case c.NotBefore.After(now.Add(opts.Leeway)):
+		return ErrNotYet
+	case !now.Before(c.IssuedAt.Add(opts.MaxLife + opts.Leeway)):
+		return fmt.Errorf("%w: the statement is too old", ErrExpired)
 	}
 	return nil
 }

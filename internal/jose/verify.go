@@ -39,6 +39,11 @@ type Options struct {
 	// MaxLife, if positive, is the longest time from iat (or, without iat,
 	// from now) to exp.
 	MaxLife time.Duration
+
+	// Statement demands a token that states what happened instead of granting
+	// something, such as a security event token: it has an iat and no exp (RFC
+	// 8417, section 2.2). MaxLife is then required, and bounds its age.
+	Statement bool
 }
 
 // Verified is a token that passed every check of Verify.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/muster-id/muster/internal/detect"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/signals"
 	"github.com/muster-id/muster/internal/store"
 	storeinventory "github.com/muster-id/muster/internal/store/inventory"
 	storerespond "github.com/muster-id/muster/internal/store/respond"
@@ -22,8 +23,11 @@ import (
 // leaks are findings, but no part of it. Whoever knows a public id can report
 // it; a proven leak is contained by state, which needs no risk.
 
-// behaviour reports whether a finding was made by the detector.
-func behaviour(f *nhi.Finding) bool { return strings.HasPrefix(f.Rule, "DET-") }
+// behaviour reports whether a finding was made by the detector, or by a peer
+// that sees a risk of its own subject.
+func behaviour(f *nhi.Finding) bool {
+	return strings.HasPrefix(f.Rule, "DET-") || f.Rule == signals.RuleRisk
+}
 
 // hold takes a finding as it is on record into the ledger, for its credential
 // or else for its identity.

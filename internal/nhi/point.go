@@ -76,8 +76,12 @@ type Source struct {
 	Disabled bool      `json:"disabled,omitempty"`
 }
 
-// MayTestify reports whether the source was declared for account.
+// MayTestify reports whether the source was declared for account. A receiver
+// testifies about none.
 func (s *Source) MayTestify(account string) bool {
+	if s.Receives() {
+		return false
+	}
 	for _, a := range s.Accounts {
 		if a == account {
 			return true
@@ -85,3 +89,10 @@ func (s *Source) MayTestify(account string) bool {
 	}
 	return false
 }
+
+// FormatReceiver is the format of a source that reports nothing: it receives
+// shared signals, and its accounts are those that it may hear about.
+const FormatReceiver = "receiver"
+
+// Receives reports whether the source receives signals instead of reporting.
+func (s *Source) Receives() bool { return s.Format == FormatReceiver }

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/muster-id/muster/internal/health"
+	"github.com/muster-id/muster/internal/server/measure"
 	"github.com/muster-id/muster/internal/stream"
 )
 
@@ -17,15 +18,6 @@ func truth(b bool) float64 {
 		return 1
 	}
 	return 0
-}
-
-// newLatency makes the histogram of how long decisions take. Observing costs no
-// allocation and no lock.
-func newLatency() prometheus.Histogram {
-	return prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: "muster_decision_seconds", Help: "How long decisions took, without the wait for the journal.",
-		Buckets: []float64{5e-6, 1e-5, 2e-5, 5e-5, 1e-4, 2e-4, 5e-4, 1e-3, 5e-3, 2e-2, 0.1, 1},
-	})
 }
 
 // checks shows the register of health checks: each as 0 ok, 1 degraded, 2 failed.
@@ -82,11 +74,12 @@ func (s *Server) metrics() *prometheus.Registry {
 		return float64(s.journal.Last().Seq) - float64(decisions)
 	})
 	s.shadowMetrics(r)
-	r.MustRegister(s.outcomes.latency, checks{s.health}, s.appends, s.refusals)
+	r.MustRegister(measure.Signals{Numbers: s.signals.Numbers})
+	r.MustRegister(s.outcomes.Latency, checks{s.health}, s.appends, s.refusals)
 	for _, o := range []string{"allow", "step_up", "deny", "would_refuse"} {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "muster_decisions_total", Help: "Decisions by outcome.", ConstLabels: prometheus.Labels{"outcome": o},
-		}, func() float64 { return float64(s.outcomes.get(o)) }))
+		}, func() float64 { return float64(s.outcomes.Get(o)) }))
 	}
 	return r
 }

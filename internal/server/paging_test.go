@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -15,6 +17,7 @@ import (
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify"
+	"github.com/muster-id/muster/internal/signals/receive"
 	"github.com/muster-id/muster/internal/store"
 	storeusage "github.com/muster-id/muster/internal/store/usage"
 	"github.com/muster-id/muster/internal/usage"
@@ -81,6 +84,9 @@ func (h *household) lists() []growing {
 		do(err)
 	}
 	var channels []notify.Route
+	var peers []receive.Peer
+	token := filepath.Join(t.TempDir(), "token")
+	do(os.WriteFile(token, []byte("a-token-of-some-length\n"), 0o600))
 	return []growing{
 		{route: "GET /v1/identities", path: "/v1/identities?filter=owner:team:paged", orders: []string{"-name", "-risk", "created", "last_used"}, drop: func(id string) {
 			h.sql(`DELETE FROM owner_evidence WHERE identity_id = $1`)(id)
@@ -143,6 +149,15 @@ func (h *household) lists() []growing {
 		{route: "GET /v1/sessions", by: h.ada, orders: []string{"created", "-used"}, drop: func(id string) { do(h.ada.EndSession(ctx, id)) }, add: browse},
 		{route: "GET /v1/views", orders: []string{"-name", "-updated"}, drop: func(id string) { do(h.api.DeleteView(ctx, id)) }, add: func(n int) {
 			do(only(h.api.PutView(ctx, name(n), client.PutView{Name: name(n % 5), Page: "identities"})))
+		}},
+		{route: "GET /v1/signals/streams", orders: []string{"-created"}, drop: h.sql(`DELETE FROM signal_stream WHERE id = $1`), add: func(n int) {
+			h.newStream(h.receiver(name(n), "*").Key, `{}`)
+		}},
+		{route: "GET /v1/signals/peers", orders: []string{"-name", "last_heard"}, add: func(n int) {
+			peers = append(peers, receive.Peer{Name: name(n), TokenFile: token})
+			commit, err := h.signals.Prepare(receive.Settings{Peers: slices.Clone(peers)})
+			do(err)
+			commit()
 		}},
 		{route: "GET /v1/channels", orders: []string{"-name", "last_sent"}, add: func(n int) {
 			channels = append(channels, notify.Route{Channel: silent(name(n)), Least: nhi.Critical})

@@ -16,6 +16,7 @@ import (
 	"github.com/muster-id/muster/internal/attest/oidc"
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/measure"
 	"github.com/muster-id/muster/internal/server/scribe"
 	"github.com/muster-id/muster/internal/server/view"
 	storeaccess "github.com/muster-id/muster/internal/store/access"
@@ -139,7 +140,7 @@ func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
 type enrolment struct {
 	service  *access.Service
 	acts     *scribe.Recorder
-	outcomes *outcomes
+	outcomes *measure.Outcomes
 	url      string
 	sso      string // name of the provider; empty: none
 	away     func(*client.Point)
@@ -190,7 +191,7 @@ func (e *enrolment) pointName(ctx context.Context, ref string) (string, error) {
 
 func (e *enrolment) Points(ctx context.Context) ([]nhi.Point, error) { return e.service.Points(ctx) }
 
-func (e *enrolment) WouldRefuse(point nhi.ID) uint64 { return e.outcomes.ofPoint(point) }
+func (e *enrolment) WouldRefuse(point nhi.ID) uint64 { return e.outcomes.OfPoint(point) }
 
 func (e *enrolment) Away(point *client.Point) { e.away(point) }
 

@@ -35,7 +35,7 @@ var routes = map[string]string{
 	"GET /v1/points": "read anywhere", "GET /v1/usage": "read anywhere", "GET /v1/refusals": "read anywhere", "GET /v1/views": "read anywhere",
 	"POST /v1/search": "read anywhere", "POST /v1/links": "read anywhere",
 
-	"GET /v1/sources": "read whole", "GET /v1/health": "read whole", "GET /v1/channels": "read whole", "GET /v1/documents/{name}": "read whole",
+	"GET /v1/sources": "read whole", "GET /v1/health": "read whole", "GET /v1/channels": "read whole", "GET /v1/signals/streams": "read whole", "GET /v1/signals/peers": "read whole", "GET /v1/documents/{name}": "read whole",
 
 	"GET /v1/identities/{id}": "read identity", "GET /v1/identities/{id}/normal": "read identity", "GET /v1/identities/{id}/risk": "read identity",
 	"GET /v1/identities/{id}/lineage": "read identity", "GET /v1/identities/{id}/changes": "read identity", "GET /v1/credentials/{id}": "read credential",

@@ -83,6 +83,7 @@ import (
 	"github.com/muster-id/muster/internal/server/rehearsal"
 	"github.com/muster-id/muster/internal/server/reload"
 	"github.com/muster-id/muster/internal/server/scribe"
+	"github.com/muster-id/muster/internal/server/signal"
 	"github.com/muster-id/muster/internal/server/view"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/activity"
@@ -147,7 +148,7 @@ type Server struct {
 	approvals  *storeapproval.Store
 	voting     *panel.Panel
 	rehearsal  *rehearsal.Stage
-	outcomes   *outcomes
+	outcomes   *measure.Outcomes
 	issuing    *issuer.Keys
 	asserting  *issuer.Keys
 	intake     *intake.Intake
@@ -164,6 +165,7 @@ type Server struct {
 	changed    *view.Wakeup
 	respond    *respond.Service
 	access     *access.Service
+	signals    *signal.Room
 	backups    *backups
 	acts       *scribe.Recorder
 	routes     *enforce.Routes
@@ -181,7 +183,7 @@ func New(ctx context.Context, s Settings) (_ *Server, err error) {
 	if err := s.Config.Check(); err != nil {
 		return nil, err
 	}
-	srv := &Server{settings: s, appends: measure.NewAppends(), refusals: measure.NewRefusals(), outcomes: &outcomes{latency: newLatency()}, changed: view.NewWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
+	srv := &Server{settings: s, appends: measure.NewAppends(), refusals: measure.NewRefusals(), outcomes: measure.NewOutcomes(), changed: view.NewWakeup(), health: &health.Register{}, reloader: newReloader(s.Config), facts: facts.New(), ending: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, srv.Close())
@@ -333,6 +335,7 @@ func (s *Server) follow(changes []nhi.Change) {
 		s.edge.Follow(changes)
 	}
 	s.changed.Ring()
+	s.signals.Wake()
 	for i := range changes {
 		if c := &changes[i]; s.router != nil && (c.Subject == nhi.SubjectFinding || c.Subject == nhi.SubjectAction || c.Subject == nhi.SubjectApproval) {
 			s.router.Wake() // where there is a finding or an act, there may be a notice
@@ -431,7 +434,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	points := enforce.NewPoints(s.facts)
 	if s.edge, err = edge.Compose(ctx, edge.Parts{
 		DB: s.db, Facts: s.facts, Points: points, Policies: docs.Policies, Keys: s.keys, Public: s.issuing.Public, URL: s.url, Data: s.settings.Data,
-		Settings: func() decision.Settings { return s.reloader.Current().Decisions }, Journal: s.journal, Log: s.log, Clean: s.decider.cleanse, Count: s.outcomes.count,
+		Settings: func() decision.Settings { return s.reloader.Current().Decisions }, Journal: s.journal, Log: s.log, Clean: s.decider.cleanse, Count: s.outcomes.Count,
 	}); err != nil {
 		return err
 	}
@@ -446,6 +449,9 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	if err != nil {
 		return err
 	}
+	if err := s.signalling(inv, docs, tokens.SPIFFE); err != nil {
+		return err
+	}
 	reported := view.NewReporters(s.intake)
 	s.book = view.NewDoorbook(s.db, s.scanner.RedactString)
 	decisions := view.Decisions{Log: s.log, Past: logbook.NewPast(filepath.Join(s.settings.Data, "decisions"))}
@@ -453,11 +459,11 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 		CutOff: func() { s.cutOff.Add(1) },
 		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(docs.Policies), Rehearsal: s.rehearses(docs.Policies), Approvals: s.panel(inv), Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
-		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups, Channels: notice.Desk{Router: s.router},
+		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups, Channels: notice.Desk{Router: s.router}, Signals: s.signals,
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),
 		State: &view.State{
 			DB: s.db, Inventory: inv, Findings: found, Acts: s.audit, Log: s.log, Intake: s.intake, Mind: mind, Table: s.table, Changed: s.changed,
-			Refused: s.outcomes.wouldRefuse.Load,
+			Refused: s.outcomes.WouldRefuse,
 		},
 	})
 	if err != nil {
@@ -483,6 +489,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	})
 	mux.Handle("/access/", zen)
 	mux.Handle(authzen.MetadataPath, zen)
+	s.serveSignals(mux)
 	mux.Handle("/edge/", s.edge.Handler())
 	oauth := s.edge.Settled(tokens.Handler())
 	management = s.edge.Settled(management)
@@ -586,7 +593,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.rehearsal.Shadows.Run, s.router.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.rehearsal.Shadows.Run, s.router.Run, s.signals.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err

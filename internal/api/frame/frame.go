@@ -205,6 +205,7 @@ type Deps struct {
 	Operations Operations
 	Backups    Backups
 	Channels   Channels
+	Signals    Signals
 	Known      Known
 	Inventory  *inventory.Service
 	Respond    *respond.Service
@@ -339,6 +340,12 @@ type Channels interface {
 	// Test sends a test by the channel of a name and waits for the receiver. It
 	// wraps nhi.ErrNotFound when there is none.
 	Test(ctx context.Context, by, name string) (client.ChannelTest, error)
+}
+
+// Signals are shared signals, told and heard.
+type Signals interface {
+	Streams(ctx context.Context) ([]client.SignalStream, error)
+	Peers(ctx context.Context) ([]client.SignalPeer, error)
 }
 
 // Backups writes the whole installation.

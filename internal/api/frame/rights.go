@@ -106,6 +106,8 @@ var rules = map[string]rule{
 	"PATCH /v1/points/{id}":          {right: access.Administer},
 	"GET /v1/sources":                {right: access.Read},
 	"POST /v1/sources":               {right: access.Administer},
+	"GET /v1/signals/streams":        {right: access.Read},
+	"GET /v1/signals/peers":          {right: access.Read},
 	"GET /v1/health":                 {right: access.Read},
 	"GET /v1/channels":               {right: access.Read},
 	"POST /v1/channels/{name}/test":  {right: access.Administer},

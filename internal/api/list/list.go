@@ -20,7 +20,7 @@ import (
 
 // Languages are those of all lists, in the order of the documentation.
 var Languages = slices.Concat(filter.Languages, []*filter.Language{
-	Decisions.Language, Actions.Language, Audit.Language, Refusals.Language, Points.Language, Sources.Language, Channels.Language, People.Language, Tokens.Language, Sessions.Language, Views.Language,
+	Decisions.Language, Actions.Language, Audit.Language, Refusals.Language, Points.Language, Sources.Language, Channels.Language, SignalStreams.Language, SignalPeers.Language, People.Language, Tokens.Language, Sessions.Language, Views.Language,
 })
 
 // Refusals are those who were not let in.
@@ -103,6 +103,29 @@ var Channels = frame.NewTable("channels", "name", "part of name, kind or error",
 	frame.Word("kind", "how it tells", []string{"webhook", "email", "slack"}, func(c *client.Channel) string { return c.Kind }),
 	frame.Flag("failing", "the last attempt failed", func(c *client.Channel) bool { return c.FailingSince != nil }),
 	frame.Time("last_sent", "when the receiver last took one", func(c *client.Channel) time.Time { return since(c.LastSent) }).Ordered(),
+)
+
+// SignalStreams are the streams of shared signals.
+var SignalStreams = frame.NewTable("signal streams", "created", "part of id, name, description, reason or error",
+	func(v *client.SignalStream) string { return v.ID },
+	func(v *client.SignalStream) []string { return []string{v.ID, v.Name, v.Description, v.Reason, v.Error} },
+	frame.Text("name", "of the source that receives", func(v *client.SignalStream) string { return v.Name }),
+	frame.Text("receiver", "identity of that source", func(v *client.SignalStream) string { return v.Receiver }),
+	frame.Word("status", "of the stream", []string{"enabled", "paused", "disabled"}, func(v *client.SignalStream) string { return v.Status }),
+	frame.Word("delivery", "how events are delivered", []string{"push", "poll"}, func(v *client.SignalStream) string { return v.Delivery }),
+	frame.Number("waiting", "events that are not acknowledged", func(v *client.SignalStream) int64 { return int64(v.Waiting) }),
+	frame.Time("created", "when its receiver made it", func(v *client.SignalStream) time.Time { return v.Created }).Ordered(),
+)
+
+// SignalPeers are the transmitters that Muster listens to.
+var SignalPeers = frame.NewTable("signal peers", "name", "part of name, issuer or error",
+	func(v *client.SignalPeer) string { return v.Name },
+	func(v *client.SignalPeer) []string { return []string{v.Name, v.Issuer, v.Error} },
+	frame.Text("name", "in the configuration", func(v *client.SignalPeer) string { return v.Name }).Ordered(),
+	frame.Text("issuer", "of its signals", func(v *client.SignalPeer) string { return v.Issuer }),
+	frame.Word("delivery", "how its signals come", []string{"push", "poll"}, func(v *client.SignalPeer) string { return v.Delivery }),
+	frame.Flag("failing", "it cannot be polled", func(v *client.SignalPeer) bool { return v.FailingSince != nil }),
+	frame.Time("last_heard", "when it last said something", func(v *client.SignalPeer) time.Time { return since(v.LastHeard) }).Ordered(),
 )
 
 // since is a time that may not be there.

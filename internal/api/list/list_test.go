@@ -86,8 +86,10 @@ func TestEveryFieldOfEveryListIsRead(t *testing.T) {
 	}, client.Token{})
 	every(t, Sessions, client.Session{ID: "a", Address: "b", Created: now, Used: now}, client.Session{})
 	every(t, Channels, client.Channel{Name: "a", Kind: "slack", FailingSince: &now, LastSent: &now}, client.Channel{})
+	every(t, SignalStreams, client.SignalStream{ID: "a", Name: "b", Receiver: "c", Status: "disabled", Delivery: "poll", Waiting: 1, Created: now}, client.SignalStream{})
+	every(t, SignalPeers, client.SignalPeer{Name: "a", Issuer: "b", Delivery: "poll", FailingSince: &now, LastHeard: &now}, client.SignalPeer{})
 	every(t, Views, desk.View{ID: "a", Name: "b", Page: "c", Updated: now}, desk.View{})
-	if want := len(filter.Languages) + 11; len(Languages) != want {
+	if want := len(filter.Languages) + 13; len(Languages) != want {
 		t.Errorf("%d lists, and this test knows %d", len(Languages), want)
 	}
 }

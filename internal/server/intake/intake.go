@@ -161,6 +161,9 @@ func (in *Intake) foreign(ctx context.Context, source nhi.Source) (map[string]bo
 	}
 	out := map[string]bool{}
 	for _, s := range all {
+		if s.Receives() {
+			continue
+		}
 		for _, account := range s.Accounts {
 			if !source.MayTestify(account) {
 				out[account] = true

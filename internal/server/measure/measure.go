@@ -34,7 +34,7 @@ type Refusals struct{ *prometheus.CounterVec }
 
 // surfaces are the roots that are told apart; the first that fits counts.
 var surfaces = []struct{ prefix, name string }{
-	{"/enforce/", "enforce"}, {"/access/", "authzen"}, {"/oauth2/", "issuer"}, {"/receive/", "receive"}, {"/v1/", "api"}, {"/signin", "signin"},
+	{"/enforce/", "enforce"}, {"/access/", "authzen"}, {"/ssf/", "signals"}, {"/oauth2/", "issuer"}, {"/receive/", "receive"}, {"/v1/", "api"}, {"/signin", "signin"},
 }
 
 // NewRefusals returns Refusals that have counted nothing.

@@ -482,8 +482,7 @@ func Behaving(ctx context.Context, db *store.DB, since time.Time, limit int) ([]
 		out, err = list[nhi.Finding](ctx, tx, `
 			SELECT   body
 			FROM     finding
-			WHERE    rule >= 'DET-'
-			AND      rule < 'DET.'
+			WHERE    (rule >= 'DET-' AND rule < 'DET.' OR rule = 'SIG-03')
 			AND      status IN ('open', 'acknowledged')
 			AND      detected >= $1
 			ORDER BY detected DESC, id

@@ -1076,6 +1076,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/signals/peers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the peers whose shared signals are heard, and how each does
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["list-signal-peers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/signals/streams": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the streams of shared signals and what waits in each
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["list-signal-streams"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/signin": {
         parameters: {
             query?: never;
@@ -1283,7 +1323,7 @@ export interface components {
         AddSource: {
             accounts?: string[];
             /** @enum {string} */
-            format: "cloudtrail" | "scanner" | "text";
+            format: "cloudtrail" | "scanner" | "text" | "receiver";
             name?: string;
         };
         Answer: {
@@ -2159,6 +2199,30 @@ export interface components {
              */
             total: number;
         };
+        PageSignalPeer: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["SignalPeer"][];
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
+        PageSignalStream: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["SignalStream"][];
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
         PageSource: {
             /** @description there are more than total */
             at_least?: boolean;
@@ -2565,6 +2629,82 @@ export interface components {
             /** @description the token of the first administrator is alive: use muster login on the server itself */
             first_administrator: boolean;
             sso?: components["schemas"]["SingleSignOn"];
+        };
+        SignalPeer: {
+            /**
+             * Format: int64
+             * @description signals that had their effect
+             */
+            applied: number;
+            /** @enum {string} */
+            delivery: "push" | "poll";
+            /** @description the last thing that failed or was refused */
+            error?: string;
+            /**
+             * Format: date-time
+             * @description since when it cannot be polled
+             */
+            failing_since?: string;
+            /**
+             * Format: int64
+             * @description events that are not understood, or about nobody here
+             */
+            ignored: number;
+            issuer: string;
+            /** Format: date-time */
+            last_heard?: string;
+            name: string;
+            /**
+             * Format: int64
+             * @description signals that were forged, foreign, malformed or not for us
+             */
+            refused: number;
+            /**
+             * Format: int64
+             * @description signals that had been heard before
+             */
+            repeated: number;
+            /** @description of the stream, as the peer told it last */
+            status?: string;
+            /** @description issuers, accounts and domains that it may speak about */
+            subjects: string[];
+        };
+        SignalStream: {
+            /** Format: date-time */
+            created: string;
+            /** @enum {string} */
+            delivery: "push" | "poll";
+            /** @description as the receiver wrote it */
+            description?: string;
+            /** @description where events are pushed to, or polled */
+            endpoint: string;
+            /** @description of the last push */
+            error?: string;
+            events: string[];
+            /**
+             * Format: date-time
+             * @description since when no push gets through
+             */
+            failing_since?: string;
+            id: string;
+            /**
+             * Format: int64
+             * @description events that were dropped because nobody took them
+             */
+            lost: number;
+            /** @description of that source */
+            name: string;
+            /** @description of the status */
+            reason?: string;
+            /** @description identity of the source that receives */
+            receiver: string;
+            /** @enum {string} */
+            status: "enabled" | "paused" | "disabled";
+            /**
+             * Format: int64
+             * @description events that the receiver has not acknowledged
+             */
+            waiting: number;
         };
         SimulateRequest: {
             /** @description the candidate: Cedar by file name, instead of what is in force beside the guards */
@@ -8773,6 +8913,172 @@ export interface operations {
             };
             /** @description the request is of another content type than the route takes */
             415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-signal-peers": {
+        parameters: {
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSignalPeer"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-signal-streams": {
+        parameters: {
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSignalStream"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
                 headers: {
                     [name: string]: unknown;
                 };
