@@ -21,6 +21,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/library"
 	"github.com/muster-id/muster/internal/api/rehearse"
 )
 
@@ -68,6 +69,7 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 	s.views(h)
 	s.usage(h)
 	rehearse.Register(h, mux, s.Frame)
+	library.Register(h, s.Frame)
 	mux.HandleFunc("GET /v1/stream", s.stream)
 	mux.HandleFunc("POST /v1/backup", s.backup)
 	mux.HandleFunc("POST /v1/inventory/imports/aws", s.importAWS)

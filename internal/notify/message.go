@@ -44,6 +44,7 @@ const (
 	TopicUndone = "action.undone"
 	TopicTest   = "channel.test"
 	TopicAsked  = "approval.asked"
+	TopicPolicy = "policy.waiting"
 )
 
 // body is the data of every topic; what a topic has not is empty.
@@ -169,7 +170,7 @@ func (b *body) why() string {
 
 func (b *body) done(topic string) string {
 	switch {
-	case b.Approval.ID != "":
+	case b.Approval.ID != "" || topic == TopicPolicy:
 		return "" // the sentence says it
 	case topic == TopicTest:
 		return "nothing: this is a test"

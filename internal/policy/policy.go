@@ -18,11 +18,9 @@
 // every forbid that matched is such a one, and a permit matches as well, the
 // answer is a step-up and not a denial.
 //
-// An index. Cedar evaluates every policy for every request. Policies are kept
-// by what their scope names (principal or any, resource or any) and by action,
-// so a request meets only those whose scope it can match. A scope that does
-// not match is false without an error, so leaving the policy out changes
-// neither the answer nor the diagnostics; a property test compares both ways.
+// An index. Cedar evaluates every policy for every request. Policies are kept by what their scope names
+// (principal or any, resource or any) and by action, so a request meets only those it can match. A scope that does
+// not match is false without an error: leaving the policy out changes nothing; a property test compares both ways.
 //
 // Few allocations. A request is built from the attributes that the loaded
 // policies really name, and the small records that result are remembered: many
@@ -135,6 +133,7 @@ type Policy struct {
 	Position string         `json:"position"` // file:line
 	Source   string         `json:"source"`   // Cedar text
 	Guard    bool           `json:"guard,omitempty"`
+	Unscoped bool           `json:"unscoped,omitempty"` // its head names neither principal nor resource
 }
 
 // Load renders the guards with settings, parses them together with files (a
@@ -187,7 +186,7 @@ func (s *Set) Policies() []Policy {
 	for _, r := range s.rules {
 		out = append(out, Policy{
 			ID: string(r.id), Text: r.reason.Text, Effect: effectOf(r), StepUp: r.stepUp,
-			Position: r.reason.Position, Source: string(r.policy.MarshalCedar()), Guard: r.guard,
+			Position: r.reason.Position, Source: string(r.policy.MarshalCedar()), Guard: r.guard, Unscoped: r.scope.unscoped(),
 		})
 	}
 	return out
@@ -247,6 +246,23 @@ func (h *Holder) Replace(files map[string]string) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.load(h.settings, files)
+}
+
+// Prepare loads files as Replace does, and changes nothing.
+func (h *Holder) Prepare(files map[string]string) (*Set, error) {
+	return load(h.Set(), h.Set().settings, files)
+}
+
+// Use puts a set in force that Prepare loaded from files.
+func (h *Holder) Use(set *Set, files map[string]string) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if set.settings != h.settings {
+		return h.load(h.settings, files)
+	}
+	h.files = files
+	h.set.Store(set)
+	return nil
 }
 
 // Configure puts the guards in force under other settings, or returns why it

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -240,8 +241,23 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 			}
 			return err
 		},
-		"list-sources":    func() error { return only(api.ListSources(ctx, list)) },
-		"add-source":      func() error { return only(api.AddSource(ctx, client.AddSource{Name: "more", Format: "text"})) },
+		"list-sources":        func() error { return only(api.ListSources(ctx, list)) },
+		"add-source":          func() error { return only(api.AddSource(ctx, client.AddSource{Name: "more", Format: "text"})) },
+		"list-snapshots":      func() error { return only(api.ListSnapshots(ctx, list)) },
+		"get-snapshot":        func() error { return only(api.GetSnapshot(ctx, h.inForce().Digest)) },
+		"get-snapshot-bundle": func() error { return api.GetSnapshotBundle(ctx, h.inForce().Digest, io.Discard) },
+		"list-policies":       func() error { return only(api.ListPolicies(ctx, list)) },
+		"get-policy-key":      func() error { return only(api.GetPolicyKey(ctx)) },
+		"put-snapshot": func() error {
+			return only(api.PutSnapshot(ctx, client.PutSnapshot{Files: []client.LibraryFile{{Name: "policies/a.cedar", Text: narrow("a")}}}))
+		},
+		"activate-snapshot": func() error { return only(api.ActivateSnapshot(ctx, h.pastSnapshot(), client.ActOn{})) },
+		"confirm-snapshot": func() error {
+			if _, err := api.ConfirmSnapshot(ctx, h.waitingSnapshot()); status(err) != http.StatusForbidden {
+				return fmt.Errorf("a token confirms: %w", err)
+			}
+			return nil
+		},
 		"get-document":    func() error { return only(api.GetDocument(ctx, "routes.yaml")) },
 		"apply-document":  func() error { return only(api.ApplyDocument(ctx, "routes.yaml", []byte(testRoutes))) },
 		"list-audit":      func() error { return only(api.ListAudit(ctx, client.AuditQuery{ListQuery: list})) },

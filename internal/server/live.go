@@ -26,7 +26,7 @@ func (s *Server) follows(docs *document.Documents, inv *inventory.Service, decid
 			if _, err := policy.Load(next, nil); err != nil {
 				return nil, fmt.Errorf("guards: %w", err)
 			}
-			return func() { s.told("guards", docs.Policies.Configure(next)) }, nil
+			return func() { s.told("guards", docs.Policies.Holder().Configure(next)) }, nil
 		}),
 		reload.Changed(r, func(c *config.Config) decision.Settings { return c.Decisions }, func(_ context.Context, next decision.Settings) (func(), error) {
 			return func() { s.told("decisions", decider.Configure(next)) }, next.Validate()

@@ -59,6 +59,7 @@ func (h *household) writes() []writing {
 		return func() string { _, text := h.raw("GET", path, ""); return text }
 	}
 	reported := func() string { return fmt.Sprint(len(h.findings("limit=500")), text("/v1/sources")()) }
+	past := h.pastSnapshot()
 	return []writing{
 		{route: "POST /v1/identities", body: `{"name":"once","environment":"production"}`, other: `{"name":"two","environment":"production"}`},
 		{route: "PUT /v1/identities/{id}/owner", path: "/v1/identities/" + id + "/owner", body: `{"owner":"team:a"}`, other: `{"owner":"team:b"}`},
@@ -91,6 +92,9 @@ func (h *household) writes() []writing {
 		{route: "PUT /v1/people/{id}", path: "/v1/people/" + other, body: `{"roles":[{"role":"viewer"}]}`, other: `{"roles":[]}`},
 		{route: "POST /v1/tokens", body: `{"name":"robot"}`, other: `{"name":"android"}`, shown: true},
 		{route: "DELETE /v1/tokens/{id}", path: "/v1/tokens/" + token.ID, other: `{}`},
+		{route: "POST /v1/snapshots/{digest}/confirm", path: "/v1/snapshots/" + h.waitingSnapshot() + "/confirm", by: h.browsing("mara"), other: `{}`},
+		{route: "POST /v1/snapshots/{digest}/activate", path: "/v1/snapshots/" + past + "/activate", body: `{"reason":"back"}`, other: `{"reason":"again"}`},
+		{route: "POST /v1/snapshots", body: `{"files":[{"name":"policies/once.cedar","text":"@id(\"once\") forbid (principal, action, resource == Resource::\"nowhere\");"}]}`, other: `{"files":[]}`},
 		{route: "POST /v1/channels/{name}/test", path: "/v1/channels/room/test", other: `{}`},
 		{route: "POST /v1/audit/checkpoint", other: `{}`, answer: true},
 		{

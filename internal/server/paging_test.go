@@ -19,6 +19,7 @@ import (
 	"github.com/muster-id/muster/internal/notify"
 	"github.com/muster-id/muster/internal/signals/receive"
 	"github.com/muster-id/muster/internal/store"
+	"github.com/muster-id/muster/internal/store/snapshot"
 	storeusage "github.com/muster-id/muster/internal/store/usage"
 	"github.com/muster-id/muster/internal/usage"
 )
@@ -64,6 +65,7 @@ func (s silent) Name() string { return "webhook:" + string(s) }
 func (s silent) Send(context.Context, nhi.Notice) error { return nil }
 
 func (h *household) lists() []growing {
+	var library []client.LibraryFile
 	t, ctx := h.t, h.t.Context()
 	do := func(err error) {
 		t.Helper()
@@ -147,6 +149,14 @@ func (h *household) lists() []growing {
 			do(only(h.api.CreateToken(ctx, client.CreateToken{Name: name(n), Rights: []string{"read"}})))
 		}},
 		{route: "GET /v1/sessions", by: h.ada, orders: []string{"created", "-used"}, drop: func(id string) { do(h.ada.EndSession(ctx, id)) }, add: browse},
+		{route: "GET /v1/snapshots", orders: []string{"sequence"}, add: func(n int) {
+			at := h.inForce()
+			do(only(snapshot.New(h.db).Add(ctx, snapshot.Entry{Snapshot: nhi.Snapshot{Digest: fmt.Sprintf("%064d", n%3), Parent: at.Digest, State: nhi.SnapshotOutdated, At: tied(n)}}, nil)))
+		}},
+		{route: "GET /v1/policies", orders: []string{"id", "-id"}, add: func(n int) {
+			library = append(library, client.LibraryFile{Name: "policies/" + name(n) + ".cedar", Text: narrow(name(n))})
+			do(only(h.api.PutSnapshot(ctx, client.PutSnapshot{Files: library})))
+		}},
 		{route: "GET /v1/views", orders: []string{"-name", "-updated"}, drop: func(id string) { do(h.api.DeleteView(ctx, id)) }, add: func(n int) {
 			do(only(h.api.PutView(ctx, name(n), client.PutView{Name: name(n % 5), Page: "identities"})))
 		}},

@@ -37,6 +37,10 @@ var routes = map[string]string{
 
 	"GET /v1/sources": "read whole", "GET /v1/health": "read whole", "GET /v1/channels": "read whole", "GET /v1/signals/streams": "read whole", "GET /v1/signals/peers": "read whole", "GET /v1/documents/{name}": "read whole",
 
+	"GET /v1/snapshots": "read whole", "GET /v1/snapshots/{digest}": "read whole", "GET /v1/snapshots/{digest}/bundle": "read whole",
+	"GET /v1/policies": "read whole", "GET /v1/policies/key": "read whole", "POST /v1/snapshots": "administer whole",
+	"POST /v1/snapshots/{digest}/activate": "administer whole", "POST /v1/snapshots/{digest}/confirm": "administer whole",
+
 	"GET /v1/identities/{id}": "read identity", "GET /v1/identities/{id}/normal": "read identity", "GET /v1/identities/{id}/risk": "read identity",
 	"GET /v1/identities/{id}/lineage": "read identity", "GET /v1/identities/{id}/changes": "read identity", "GET /v1/credentials/{id}": "read credential",
 	"GET /v1/findings/{id}": "read finding", "GET /v1/decisions/{id}": "read decision", "GET /v1/decisions/{id}/explanation": "read decision",
@@ -68,7 +72,7 @@ var routes = map[string]string{
 
 // personal are the routes that refuse every token, which all of the cast have: a
 // non-human identity must not approve another.
-var personal = []string{"POST /v1/approvals/{id}/approve", "POST /v1/approvals/{id}/deny"}
+var personal = []string{"POST /v1/approvals/{id}/approve", "POST /v1/approvals/{id}/deny", "POST /v1/snapshots/{digest}/confirm"}
 
 // A cast is everybody who may call, and what lies inside and outside of what
 // the scoped ones see: identities of the teams payments and zebra.
@@ -210,7 +214,7 @@ func (c *cast) path(route, need string, things map[string]string) string {
 			id = name
 		}
 	}
-	return strings.NewReplacer("{id}", id, "{name}", "routes.yaml", "{format}", "cloudtrail").Replace(path)
+	return strings.NewReplacer("{id}", id, "{name}", "routes.yaml", "{digest}", "00000000", "{format}", "cloudtrail").Replace(path)
 }
 
 func TestEveryRouteIsOpenToWhomItIsMeantFor(t *testing.T) {

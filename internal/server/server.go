@@ -75,6 +75,7 @@ import (
 	"github.com/muster-id/muster/internal/server/edge"
 	"github.com/muster-id/muster/internal/server/envoy"
 	"github.com/muster-id/muster/internal/server/intake"
+	"github.com/muster-id/muster/internal/server/library"
 	"github.com/muster-id/muster/internal/server/measure"
 	"github.com/muster-id/muster/internal/server/notice"
 	"github.com/muster-id/muster/internal/server/panel"
@@ -146,6 +147,7 @@ type Server struct {
 	decider    counting
 	desk       *approval.Desk
 	approvals  *storeapproval.Store
+	library    *library.Library
 	voting     *panel.Panel
 	rehearsal  *rehearsal.Stage
 	outcomes   *measure.Outcomes
@@ -378,15 +380,8 @@ func (s *Server) learning(ctx context.Context, mind *learning.Mind, known *view.
 
 func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *scribe.Recorder, mind *learning.Mind) (*document.Documents, error) {
 	docs := &document.Documents{DB: s.db, Inventory: inv, Acts: acts, Clean: s.scanner.RedactString}
-	policies, err := docs.Body(ctx, document.PolicyFile)
-	if err != nil {
-		return nil, err
-	}
-	files := map[string]string{}
-	if len(policies) > 0 {
-		files[document.PolicyFile] = string(policies)
-	}
-	if docs.Policies, err = policy.NewHolder(s.settings.Config.Guards, files); err != nil {
+	var err error
+	if docs.Policies, err = s.policies(ctx); err != nil {
 		return nil, err
 	}
 	trust, err := docs.Body(ctx, document.TrustFile)
@@ -409,7 +404,7 @@ func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *scr
 	}
 	service, err := decision.NewService(decision.Config{
 		Approvals: s.desk,
-		Facts:     s.facts, Policies: docs.Policies, InForce: inForce(docs.Policies), Log: s.log, Places: s.table, Pages: mind.Normal, Settings: s.settings.Config.Decisions,
+		Facts:     s.facts, Policies: s.library.Holder(), InForce: inForce(s.library.Holder()), Log: s.log, Places: s.table, Pages: mind.Normal, Settings: s.settings.Config.Decisions,
 		Behaviour: &decision.Scorer{Peers: mind.Normal.Prior, Names: mind.Normal},
 	})
 	if err != nil {
@@ -433,7 +428,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	}
 	points := enforce.NewPoints(s.facts)
 	if s.edge, err = edge.Compose(ctx, edge.Parts{
-		DB: s.db, Facts: s.facts, Points: points, Policies: docs.Policies, Keys: s.keys, Public: s.issuing.Public, URL: s.url, Data: s.settings.Data,
+		DB: s.db, Facts: s.facts, Points: points, Policies: s.library.Holder(), Keys: s.keys, Public: s.issuing.Public, URL: s.url, Data: s.settings.Data,
 		Settings: func() decision.Settings { return s.reloader.Current().Decisions }, Journal: s.journal, Log: s.log, Clean: s.decider.cleanse, Count: s.outcomes.Count,
 	}); err != nil {
 		return err
@@ -457,7 +452,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	decisions := view.Decisions{Log: s.log, Past: logbook.NewPast(filepath.Join(s.settings.Data, "decisions"))}
 	management, _, err := api.New(frame.Deps{
 		CutOff: func() { s.cutOff.Add(1) },
-		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(docs.Policies), Rehearsal: s.rehearses(docs.Policies), Approvals: s.panel(inv), Findings: view.Findings{Store: found}, Known: s.facts,
+		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(s.library.Holder()), Rehearsal: s.rehearses(s.library.Holder()), Approvals: s.panel(inv), Library: s.library, Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups, Channels: notice.Desk{Router: s.router}, Signals: s.signals,
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),
@@ -593,7 +588,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.rehearsal.Shadows.Run, s.router.Run, s.signals.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.library.Run, s.rehearsal.Shadows.Run, s.router.Run, s.signals.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err

@@ -28,8 +28,12 @@ var examples = map[string]any{
 	"simulate-policies":     client.SimulateRequest{Files: map[string]string{"policies.cedar": "@id(\"no-writes\") forbid (principal, action == Action::\"write\", resource);\n"}},
 	"make-backup":           client.BackupRequest{Recipients: []string{"age1..."}},
 	"apply-document":        "- {id: payments/api, environment: production, sensitivity: 3}\n",
-	"receive-text":          "the log said: token=...",
-	"receive-logs":          `{"Records":[{"eventVersion":"1.09","eventName":"GetObject"}]}`,
-	"import-aws":            map[string]string{"authorization-details": "output of aws iam get-account-authorization-details"},
-	"preview-aws":           map[string]string{"authorization-details": "output of aws iam get-account-authorization-details"},
+	"put-snapshot": client.PutSnapshot{Note: "reports only read", Files: []client.LibraryFile{{
+		Name: "policies/reports.cedar", Text: "@id(\"reports-only-read\") forbid (principal, action, resource == Resource::\"reports/api\") unless { action == Action::\"read\" };\n",
+	}}},
+	"activate-snapshot": client.ActOn{Reason: "the new ones stopped the till"},
+	"receive-text":      "the log said: token=...",
+	"receive-logs":      `{"Records":[{"eventVersion":"1.09","eventName":"GetObject"}]}`,
+	"import-aws":        map[string]string{"authorization-details": "output of aws iam get-account-authorization-details"},
+	"preview-aws":       map[string]string{"authorization-details": "output of aws iam get-account-authorization-details"},
 }

@@ -222,6 +222,7 @@ type Deps struct {
 	// Approvals are what people are asked.
 	Approvals Approvals
 	Rehearsal Rehearsal
+	Library   Library
 	Usage     Usage
 	// Stale is how old a request of another process must be to count as dead;
 	// 0 when there is no other process.
@@ -332,6 +333,32 @@ type Operations interface {
 	Health(ctx context.Context) client.Health
 	// SourceHealth returns what was heard of a source since the process started.
 	SourceHealth(id nhi.ID) client.SourceHealth
+}
+
+// Library is the policies, and their history.
+type Library interface {
+	// Snapshots returns the history, the newest first.
+	Snapshots(ctx context.Context) ([]nhi.Snapshot, error)
+	// Show maps an entry of the history.
+	Show(nhi.Snapshot) client.Snapshot
+	// Snapshot finds by a digest or its beginning. The error wraps nhi.ErrNotFound
+	// when nothing has it.
+	Snapshot(ctx context.Context, digest string) (client.SnapshotDetail, error)
+	// BundleOf signs a snapshot. The error wraps nhi.ErrConflict for one that was
+	// never in force.
+	BundleOf(ctx context.Context, digest string) ([]byte, error)
+	Policies(ctx context.Context) ([]client.Policy, error)
+	SigningKey() (client.SigningKey, error)
+	Librarian
+}
+
+// Librarian changes the policies.
+type Librarian interface {
+	// Put puts files into force, or has them wait for a second administrator.
+	Put(ctx context.Context, by Caller, p client.PutSnapshot) (client.Snapshot, error)
+	Activate(ctx context.Context, by Caller, digest, note string) (client.Snapshot, error)
+	// Confirm wraps nhi.ErrDenied when it is not the caller's to say.
+	Confirm(ctx context.Context, by Caller, digest string) (client.Snapshot, error)
 }
 
 // Channels are the ways by which people are told.

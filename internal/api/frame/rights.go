@@ -101,18 +101,28 @@ var rules = map[string]rule{
 
 	"GET /v1/decisions/{id}/explanation": {right: access.Read, reach: one, of: byDecision},
 
-	"GET /v1/points":                 {right: access.Read, reach: narrowed}, // the same for everybody: what is guarded, and how
-	"POST /v1/points":                {right: access.Administer},
-	"PATCH /v1/points/{id}":          {right: access.Administer},
-	"GET /v1/sources":                {right: access.Read},
-	"POST /v1/sources":               {right: access.Administer},
-	"GET /v1/signals/streams":        {right: access.Read},
-	"GET /v1/signals/peers":          {right: access.Read},
-	"GET /v1/health":                 {right: access.Read},
-	"GET /v1/channels":               {right: access.Read},
-	"POST /v1/channels/{name}/test":  {right: access.Administer},
-	"GET /v1/documents/{name}":       {right: access.Read},
-	"PUT /v1/documents/{name}":       {right: access.Administer},
+	"GET /v1/points":                {right: access.Read, reach: narrowed}, // the same for everybody: what is guarded, and how
+	"POST /v1/points":               {right: access.Administer},
+	"PATCH /v1/points/{id}":         {right: access.Administer},
+	"GET /v1/sources":               {right: access.Read},
+	"POST /v1/sources":              {right: access.Administer},
+	"GET /v1/signals/streams":       {right: access.Read},
+	"GET /v1/signals/peers":         {right: access.Read},
+	"GET /v1/health":                {right: access.Read},
+	"GET /v1/channels":              {right: access.Read},
+	"POST /v1/channels/{name}/test": {right: access.Administer},
+	"GET /v1/documents/{name}":      {right: access.Read},
+	"PUT /v1/documents/{name}":      {right: access.Administer},
+
+	"GET /v1/snapshots":                    {right: access.Read},
+	"POST /v1/snapshots":                   {right: access.Administer},
+	"GET /v1/snapshots/{digest}":           {right: access.Read},
+	"GET /v1/snapshots/{digest}/bundle":    {right: access.Read},
+	"POST /v1/snapshots/{digest}/activate": {right: access.Administer},
+	"POST /v1/snapshots/{digest}/confirm":  {right: access.Administer}, // and only people
+	"GET /v1/policies":                     {right: access.Read},
+	"GET /v1/policies/key":                 {right: access.Read},
+
 	"POST /v1/inventory/imports/aws": {right: access.Administer},
 
 	"POST /v1/inventory/imports/aws/preview": {right: access.Administer}, // other writes wait while it runs

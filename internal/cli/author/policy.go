@@ -21,7 +21,9 @@ func Policy(a *command.App) *cobra.Command {
 	return a.Group("policy", "Who may do what, in Cedar", `
 muster policy check policies.cedar
 muster policy apply policies.cedar
-muster policy template list`, check(a), test(a), formats(a), diff(a), simulate(a), shadows(a), apply(a), show(a), templates(a))
+muster policy push policies-repository
+muster policy history
+muster policy template list`, check(a), test(a), formats(a), diff(a), simulate(a), shadows(a), apply(a), push(a), pull(a), history(a), show(a), rollback(a), confirm(a), download(a), verify(a), templates(a))
 }
 
 var problemColumns = output.Columns[policy.Problem]("file line column policy warning reason")
@@ -115,9 +117,15 @@ muster policy apply policies.cedar --dry-run`,
 
 func show(a *command.App) *cobra.Command {
 	return a.Command(command.Verb{
-		Use: "show", Short: "Print the policies that are in force", Example: `muster policy show > policies.cedar`,
-		Prints: output.Fields[client.Document](), Talks: command.Reads,
-		Run: func(ctx context.Context, k *command.Call, _ []string) error {
+		Use: "show [DIGEST]", Short: "Print policies.cedar as it is in force, or a snapshot with all its files",
+		Example: `
+muster policy show > policies.cedar
+muster policy show 5f0c21aa90b4`,
+		Args: cobra.MaximumNArgs(1), Prints: output.Fields[client.SnapshotDetail](), Talks: command.Reads,
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			if len(args) == 1 {
+				return showSnapshot(ctx, k, args[0])
+			}
 			return k.Document(ctx, command.DocumentNames["policies"])
 		},
 	})

@@ -20,7 +20,7 @@ import (
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/server/library"
 	"github.com/muster-id/muster/internal/store"
 	"github.com/muster-id/muster/internal/strictyaml"
 )
@@ -30,7 +30,7 @@ const (
 	RoutesFile    = "routes.yaml"
 	ResourcesFile = "resources.yaml"
 	TrustFile     = "trust.yaml"
-	PolicyFile    = "policies.cedar"
+	PolicyFile    = library.File
 )
 
 var documentNames = []string{RoutesFile, ResourcesFile, TrustFile, PolicyFile}
@@ -44,7 +44,7 @@ type Acts interface {
 type Documents struct {
 	DB        *store.DB
 	Inventory *inventory.Service
-	Policies  *policy.Holder
+	Policies  *library.Library
 	Trust     *oidc.Trust
 	Acts      Acts
 	Clean     func(string) string // takes secrets out of text
@@ -68,7 +68,7 @@ func (d *Documents) Apply(ctx context.Context, by, name string, body []byte) err
 	case TrustFile:
 		err = d.applyTrust(ctx, body)
 	case PolicyFile:
-		err = d.applyPolicies(ctx, body)
+		err = d.Policies.PutDocument(ctx, by, body)
 	default:
 		return fmt.Errorf("there is no document %.60q, only %s: %w", name, strings.Join(documentNames, ", "), nhi.ErrNotFound)
 	}
@@ -240,21 +240,6 @@ func (d *Documents) applyTrust(ctx context.Context, body []byte) error {
 		return err
 	}
 	return d.Inventory.MarkAttestable(ctx, d.Trust.Identities())
-}
-
-func (d *Documents) applyPolicies(ctx context.Context, body []byte) error {
-	files := map[string]string{}
-	if len(body) > 0 {
-		files[PolicyFile] = string(body)
-	}
-	// Checked before it is stored, because what is stored must load.
-	if _, err := policy.Load(d.Policies.Set().Settings(), files); err != nil {
-		return err
-	}
-	if err := d.keep(ctx, PolicyFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectPolicy, PolicyFile, len(body)) }); err != nil {
-		return err
-	}
-	return d.Policies.Replace(files)
 }
 
 func (d *Documents) keep(ctx context.Context, name string, body []byte, and func(*store.Tx) error) error {

@@ -5,6 +5,7 @@ package vault
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/rand"
 	"errors"
 	"fmt"
 
@@ -71,6 +72,20 @@ func (v *Vault) Save(ctx context.Context, name string, plain []byte) error {
 		return fmt.Errorf("keep %s: %w", name, err)
 	}
 	return nil
+}
+
+// Random returns the n random bytes kept under name, making them the first time.
+func (v *Vault) Random(ctx context.Context, name string, n int) ([]byte, error) {
+	b, err := v.Load(ctx, name)
+	switch {
+	case errors.Is(err, nhi.ErrNotFound):
+		b = make([]byte, n)
+		_, _ = rand.Read(b) // never fails
+		return b, v.Save(ctx, name, b)
+	case err == nil && len(b) != n:
+		err = fmt.Errorf("%s has %d bytes, want %d", name, len(b), n)
+	}
+	return b, err
 }
 
 // Signer returns the P-256 key kept under name, making it the first time.

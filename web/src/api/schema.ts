@@ -926,6 +926,46 @@ export interface paths {
         patch: operations["set-point"];
         trace?: never;
     };
+    "/v1/policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List the policies in force, with where they stand and what is doubtful
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["list-policies"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the public key that bundles are signed with
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["get-policy-key"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/policies/shadow": {
         parameters: {
             query?: never;
@@ -1130,6 +1170,116 @@ export interface paths {
         get: operations["get-signin"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what was put into force, by whom and when, the newest first
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["list-snapshots"];
+        put?: never;
+        /**
+         * Put a folder of policies into force; what is wrong changes nothing
+         * @description The files are the whole library: what is not among them is taken out of force. A permit that names neither a principal nor a resource waits for a second administrator.
+         *
+         *     Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["put-snapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots/{digest}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show a snapshot with its files
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["get-snapshot"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots/{digest}/activate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Put an older snapshot into force again
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["activate-snapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots/{digest}/bundle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Download a snapshot as a signed bundle
+         * @description A tar that package policy/bundle and muster policy verify read. That of a snapshot which is no longer in force has ended; one that never was in force is refused.
+         *
+         *     Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["get-snapshot-bundle"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots/{digest}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm, as a second administrator, what waits
+         * @description Only people may: in a session of their own, or with a token that they made when they had signed in. Every other token is refused, the first administrator's too.
+         *
+         *     Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["confirm-snapshot"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1411,6 +1561,13 @@ export interface components {
             delivered: boolean;
             /** @description why it was not delivered */
             error?: string;
+        };
+        Confirmation: {
+            /** Format: date-time */
+            at: string;
+            name: string;
+            /** @description id of the person */
+            person: string;
         };
         Consumer: {
             /**
@@ -1898,6 +2055,13 @@ export interface components {
             share: number;
             value: string;
         };
+        LibraryFile: {
+            /** @description written by the server from grants/ */
+            generated?: boolean;
+            /** @description policies.cedar, policies/**\/*.cedar, grants/**\/*.yaml, tests/**\/*.yaml */
+            name: string;
+            text: string;
+        };
         Lineage: {
             /** @description who uses its credentials */
             consumers: components["schemas"]["Consumer"][];
@@ -2175,6 +2339,18 @@ export interface components {
              */
             total: number;
         };
+        PagePolicy: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["Policy"][];
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
         PageRefusal: {
             /** @description there are more than total */
             at_least?: boolean;
@@ -2215,6 +2391,18 @@ export interface components {
             /** @description there are more than total */
             at_least?: boolean;
             items: components["schemas"]["SignalStream"][];
+            /** @description page_token of the next page; absent on the last one */
+            next?: string;
+            /**
+             * Format: int64
+             * @description how many there are in all, as far as they were counted
+             */
+            total: number;
+        };
+        PageSnapshot: {
+            /** @description there are more than total */
+            at_least?: boolean;
+            items: components["schemas"]["Snapshot"][];
             /** @description page_token of the next page; absent on the last one */
             next?: string;
             /**
@@ -2355,6 +2543,25 @@ export interface components {
             /** Format: int64 */
             would_refuse: number;
         };
+        Policy: {
+            /** @enum {string} */
+            effect: "permit" | "forbid";
+            file: string;
+            /** @description built in */
+            guard: boolean;
+            id: string;
+            /** Format: int64 */
+            line: number;
+            /** @description in Cedar */
+            source: string;
+            /** @description what would unlock it */
+            step_up?: string;
+            /** @description the sentence that people read when it decided */
+            text: string;
+            /** @description its head names neither a principal nor a resource */
+            unscoped: boolean;
+            warnings: string[];
+        };
         PolicyPart: {
             /** @enum {string} */
             clause: "scope" | "when" | "unless";
@@ -2371,6 +2578,29 @@ export interface components {
             truth: "true" | "false" | "not reached" | "error";
             /** @description what it read */
             values: components["schemas"]["Input"][];
+        };
+        PolicyProblem: {
+            /** Format: int64 */
+            column: number;
+            file: string;
+            /**
+             * Format: int64
+             * @description from 1; 0 when the whole file is meant
+             */
+            line: number;
+            /** @description its @id */
+            policy?: string;
+            reason: string;
+        };
+        PutSnapshot: {
+            /** @description check everything and change nothing */
+            dry_run?: boolean;
+            /** @description all files: what is not among them is taken out of force */
+            files: components["schemas"]["LibraryFile"][];
+            /** @description what the change is for, one line */
+            note?: string;
+            /** @description digest, or the beginning of it, of what this is a change of; refused with 409 when something else is in force */
+            parent?: string;
         };
         PutView: {
             name: string;
@@ -2706,6 +2936,12 @@ export interface components {
              */
             waiting: number;
         };
+        SigningKey: {
+            /** @description SHA-256 of the key, in hex */
+            id: string;
+            /** @description Ed25519, as openssl reads it (RFC 8410) */
+            pem: string;
+        };
         SimulateRequest: {
             /** @description the candidate: Cedar by file name, instead of what is in force beside the guards */
             files: {
@@ -2808,6 +3044,99 @@ export interface components {
             name: string;
             /** @description where signing in begins; takes ?next=/path */
             url: string;
+        };
+        Snapshot: {
+            /** Format: date-time */
+            activated?: string;
+            /** Format: date-time */
+            at: string;
+            author: string;
+            confirmed: components["schemas"]["Confirmation"][];
+            /** @description names the files by their content */
+            digest: string;
+            /** @description digest of policies and guards together, as decisions record it */
+            effective: string;
+            /**
+             * Format: date-time
+             * @description when it ceased to be in force, or to wait
+             */
+            ended?: string;
+            /**
+             * Format: date-time
+             * @description until when it waits
+             */
+            expires?: string;
+            /** Format: int64 */
+            files: number;
+            note?: string;
+            /** @description digest of what it replaces */
+            parent?: string;
+            /**
+             * Format: int64
+             * @description without the built-in guards
+             */
+            policies: number;
+            /**
+             * Format: int64
+             * @description number of the entry, from 1; 0 of a dry run
+             */
+            sequence: number;
+            /**
+             * @description outdated waited, and something else was put into force
+             * @enum {string}
+             */
+            state: "active" | "waiting" | "past" | "outdated" | "expired";
+            /** @description what is doubtful; only in the reply to a new snapshot */
+            warnings: components["schemas"]["PolicyProblem"][];
+            /** @description why a second administrator is asked, a line each */
+            why: string[];
+        };
+        SnapshotDetail: {
+            /** Format: date-time */
+            activated?: string;
+            /** Format: date-time */
+            at: string;
+            author: string;
+            confirmed: components["schemas"]["Confirmation"][];
+            contents: components["schemas"]["LibraryFile"][];
+            /** @description names the files by their content */
+            digest: string;
+            /** @description digest of policies and guards together, as decisions record it */
+            effective: string;
+            /**
+             * Format: date-time
+             * @description when it ceased to be in force, or to wait
+             */
+            ended?: string;
+            /**
+             * Format: date-time
+             * @description until when it waits
+             */
+            expires?: string;
+            /** Format: int64 */
+            files: number;
+            note?: string;
+            /** @description digest of what it replaces */
+            parent?: string;
+            /**
+             * Format: int64
+             * @description without the built-in guards
+             */
+            policies: number;
+            /**
+             * Format: int64
+             * @description number of the entry, from 1; 0 of a dry run
+             */
+            sequence: number;
+            /**
+             * @description outdated waited, and something else was put into force
+             * @enum {string}
+             */
+            state: "active" | "waiting" | "past" | "outdated" | "expired";
+            /** @description what is doubtful; only in the reply to a new snapshot */
+            warnings: components["schemas"]["PolicyProblem"][];
+            /** @description why a second administrator is asked, a line each */
+            why: string[];
         };
         Source: {
             accounts: string[];
@@ -8036,6 +8365,163 @@ export interface operations {
             };
         };
     };
+    "list-policies": {
+        parameters: {
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PagePolicy"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-policy-key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SigningKey"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "get-shadow": {
         parameters: {
             query?: {
@@ -9140,6 +9626,623 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["SignIn"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "list-snapshots": {
+        parameters: {
+            query?: {
+                /** @description terms that must all hold, such as kind:iam-user -owner:* risk>=50; see /docs/reference/filter */
+                filter?: string;
+                /** @description a field of the list; - before it for the largest or newest first */
+                order?: string;
+                /** @description rows of a page */
+                limit?: number;
+                /** @description next of the page before, with the same filter and order */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PageSnapshot"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "put-snapshot": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "files": [
+                 *         {
+                 *           "name": "policies/reports.cedar",
+                 *           "text": "@id(\"reports-only-read\") forbid (principal, action, resource == Resource::\"reports/api\") unless { action == Action::\"read\" };\n"
+                 *         }
+                 *       ],
+                 *       "note": "reports only read"
+                 *     }
+                 */
+                "application/json": components["schemas"]["PutSnapshot"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-snapshot": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description digest of the snapshot, or at least 8 characters of it */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SnapshotDetail"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "activate-snapshot": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description digest of the snapshot, or at least 8 characters of it */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reason": "the new ones stopped the till"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActOn"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-snapshot-bundle": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description digest of the snapshot, or at least 8 characters of it */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description the bundle */
+            200: {
+                headers: {
+                    "Content-Disposition"?: string;
+                    "Content-Type"?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/x-tar": string;
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "confirm-snapshot": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description digest of the snapshot, or at least 8 characters of it */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
                 };
             };
             /** @description the request is not valid; errors say where */

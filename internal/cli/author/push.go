@@ -1,0 +1,128 @@
+package author
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/cli/command"
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/output"
+	"github.com/muster-id/muster/internal/server/library"
+)
+
+func push(a *command.App) *cobra.Command {
+	var in client.PutSnapshot
+	return a.Command(command.Verb{
+		Use: "push DIR", Short: "Put a folder of policies into force, as a whole",
+		Long: `Put a folder into force in place of all policies that are: policies.cedar, policies/**/*.cedar,
+grants/**/*.yaml and tests/**/*.yaml, as it may lie in git. It is checked here and again by the server,
+which also runs its tests; what is wrong is refused with file and line, and nothing changes. A permit that
+names neither a principal nor a resource waits for a second administrator, who confirms it with muster policy confirm.`,
+		Example: `
+muster policy push policies-repository --note "reports only read"
+muster policy push policies-repository --check
+muster policy push policies-repository --onto 5f0c21aa90b4`,
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Snapshot](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) {
+			c.Flags().StringVar(&in.Note, "note", "", "what the change is for, in a `line`")
+			c.Flags().StringVar(&in.Parent, "onto", "", "`digest` of what this is a change of; refused when something else is in force")
+			c.Flags().BoolVar(&in.DryRun, "check", false, "have the server check everything, and change nothing")
+		},
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			files, err := folder(a, args[0])
+			if err != nil {
+				return err
+			}
+			in.Files = nil
+			for _, name := range slices.Sorted(maps.Keys(files)) {
+				in.Files = append(in.Files, client.LibraryFile{Name: name, Text: files[name]})
+			}
+			return command.Change(ctx, k, http.MethodPost, "/v1/snapshots", in, snapshotColumns, func(n client.Snapshot) { pushed(a, &n, in.DryRun) })
+		},
+	})
+}
+
+// folder reads a library, says what is doubtful about it and fails if something is
+// wrong, as a server would.
+func folder(a *command.App, dir string) (map[string]string, error) {
+	files, err := library.Folder(dir)
+	if err != nil {
+		if errors.Is(err, nhi.ErrInvalid) {
+			return nil, command.DocumentError{Err: err}
+		}
+		return nil, err
+	}
+	read, problems := library.Read(files)
+	for _, p := range problems {
+		text := p.String()
+		if p.Warning {
+			text += " (warning)"
+		}
+		a.Say("%s", output.Visible(text))
+	}
+	if read == nil {
+		return nil, wrong(problems)
+	}
+	return files, nil
+}
+
+// pushed says what became of a push.
+func pushed(a *command.App, n *client.Snapshot, check bool) {
+	switch {
+	case check && n.State == "waiting":
+		a.Say("nothing to object to; it would wait for a second administrator")
+	case check:
+		a.Say("nothing to object to; nothing was changed")
+	case n.State == "waiting":
+		a.Say("it is NOT in force: it waits until %s for a second administrator: muster policy confirm %s", n.Expires.Format("2006-01-02 15:04 MST"), n.Digest[:12])
+	default:
+		a.Say("%s is in force", n.Digest[:12])
+	}
+	for _, why := range n.Why {
+		a.Say("%s", output.Visible(why))
+	}
+}
+
+func pull(a *command.App) *cobra.Command {
+	var digest string
+	return a.Command(command.Verb{
+		Use: "pull DIR", Short: "Write the policies in force into a folder",
+		Long: "Write the library that is in force, or the one with a digest, into a folder: files that differ are\nwritten, and policies, grants and tests that it does not have are removed. Everything else in the folder stays.",
+		Example: `
+muster policy pull policies-repository
+muster policy pull /tmp/before --snapshot 5f0c21aa90b4`,
+		Args: cobra.ExactArgs(1), Talks: command.Reads,
+		Flags: func(c *cobra.Command) {
+			c.Flags().StringVar(&digest, "snapshot", "", "`digest` of another snapshot than the one in force")
+		},
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			detail, err := snapshotOf(ctx, k, digest)
+			if err != nil {
+				return err
+			}
+			files := map[string]string{}
+			for _, f := range detail.Contents {
+				files[f.Name] = f.Text
+			}
+			written, removed, err := library.Write(args[0], files)
+			if err != nil {
+				return fmt.Errorf("pull: %w", err)
+			}
+			for _, name := range written {
+				a.Say("wrote %s", output.Visible(name))
+			}
+			for _, name := range removed {
+				a.Say("removed %s", output.Visible(name))
+			}
+			a.Say("%s has snapshot %s (%d)", output.Visible(args[0]), detail.Digest[:min(12, len(detail.Digest))], detail.Sequence)
+			return nil
+		},
+	})
+}

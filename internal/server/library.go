@@ -1,0 +1,25 @@
+package server
+
+import (
+	"context"
+	"crypto/ed25519"
+
+	"github.com/muster-id/muster/internal/access"
+	"github.com/muster-id/muster/internal/server/library"
+	storeaccess "github.com/muster-id/muster/internal/store/access"
+	"github.com/muster-id/muster/internal/store/snapshot"
+	"github.com/muster-id/muster/internal/store/vault"
+)
+
+// policies opens the library of policies, with the key that it signs by.
+func (s *Server) policies(ctx context.Context) (*library.Library, error) {
+	seed, err := vault.New(s.db, s.keys).Random(ctx, "policy bundles", ed25519.SeedSize)
+	if err != nil {
+		return nil, err
+	}
+	s.library, err = library.Open(ctx, library.Config{
+		DB: s.db, Store: snapshot.New(s.db), Guards: s.settings.Config.Guards, Key: ed25519.NewKeyFromSeed(seed),
+		People: storeaccess.New(s.db).People, Grants: func(p access.Person) []access.Grant { return s.access.GrantsOf(p) }, Record: s.respond.Reconcile, Clean: s.scanner.RedactString,
+	})
+	return s.library, err
+}
