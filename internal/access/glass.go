@@ -70,7 +70,7 @@ type Glasses interface {
 // Bounds on codes.
 const (
 	glassLasts = 180 * 24 * time.Hour
-	glassMost  = 10 // of a point that are not over
+	glassMost  = 10 // of a point that are ready
 )
 
 // TakeHalf gives a person a half of a code that opens a point, which exists
@@ -81,16 +81,14 @@ func (s *Service) TakeHalf(ctx context.Context, point, person, name string) (hal
 	half, verifier := breakglass.Mint()
 	at := now()
 	g, err = s.c.Glasses.ChangeGlass(ctx, point, func(p *nhi.Point, codes []Glass) (*Glass, error) {
-		alive := 0
+		ready := 0
 		for i := range codes {
 			c := &codes[i]
-			switch c.StateAt(at) {
-			case GlassReady:
-				alive++
-				continue
-			case GlassHalf:
-				alive++
-			default:
+			state := c.StateAt(at)
+			if state == GlassReady {
+				ready++
+			}
+			if state != GlassHalf {
 				continue
 			}
 			if c.Holders[0].Person == person {
@@ -101,8 +99,8 @@ func (s *Service) TakeHalf(ctx context.Context, point, person, name string) (hal
 			c.Expires = at.Add(glassLasts)
 			return c, nil
 		}
-		if alive >= glassMost {
-			return nil, fmt.Errorf("point %s has %d codes already: withdraw one: %w", p.Name, alive, nhi.ErrConflict)
+		if ready >= glassMost {
+			return nil, fmt.Errorf("point %s has %d codes already: withdraw one: %w", p.Name, ready, nhi.ErrConflict)
 		}
 		serial, err := uuid.NewV7()
 		if err != nil {
