@@ -201,10 +201,12 @@ func TestWritesAreTheOnesWithADryRun(t *testing.T) {
 		"create": true, "set-owner": true, "register": true, "pin": true, "unpin": true, "apply": true, "add": true, "enroll": true, "set": true,
 		"ack": true, "resolve": true, "dismiss": true, "undo": true, "approve": true, "checkpoint": true, "login": true, "aws": true, "scan": true, "replay": true,
 		"set-role": true, "disable": true, "enable": true, "revoke": true, "test": true, "deny": true, "cancel": true,
+		"confirm": true, "push": true, "rollback": true, "start": true, "stop": true,
 	}
+	offline := map[string]bool{"muster policy test": true} // that are called like a verb that writes
 	var walk func(c *cobra.Command)
 	walk = func(c *cobra.Command) {
-		if !c.HasSubCommands() && (c.Flags().Lookup("dry-run") != nil) != writing[c.Name()] {
+		if !c.HasSubCommands() && (c.Flags().Lookup("dry-run") != nil) != (writing[c.Name()] && !offline[c.CommandPath()]) {
 			t.Errorf("%s: dry-run is there: %v", c.CommandPath(), c.Flags().Lookup("dry-run") != nil)
 		}
 		for _, sub := range c.Commands() {
