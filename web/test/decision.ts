@@ -7,6 +7,7 @@ export function decision(change: Partial<Decision> = {}): Decision {
     at: "2026-03-12T09:14:07Z",
     outcome: "allow",
     consumer: false,
+    reported: false,
     would_refuse: false,
     obligations: [],
     reasons: [],

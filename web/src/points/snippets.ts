@@ -3,7 +3,16 @@ import type { Point } from "../api/client";
 export type Dialect = Point["dialect"];
 
 /** The dialects that a point may speak, the commonest first. */
-export const dialects: readonly Dialect[] = ["nginx", "caddy", "traefik", "haproxy", "envoy", "proxy", "kubernetes", "authzen"];
+export const dialects: readonly Dialect[] = [
+  "nginx",
+  "caddy",
+  "traefik",
+  "haproxy",
+  "envoy",
+  "proxy",
+  "kubernetes",
+  "authzen",
+];
 
 const key = "THE_KEY_OF_THE_POINT";
 
