@@ -328,7 +328,8 @@ func (p *page) shell(at, script string, status int) string {
 func (p *page) command(ctx context.Context, script string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "bash", "-c", script)
 	cmd.Dir = p.folder
-	cmd.Env = append(os.Environ(), "ROOT="+p.root, "PATH="+filepath.Join(p.folder, ".bin")+":"+os.Getenv("PATH"), "HOME="+p.folder, "NO_COLOR=1", "MUSTER_SERVER=http://"+p.listen)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "MUSTER_") }) // the tests' own, no reader's
+	cmd.Env = append(cmd.Env, "ROOT="+p.root, "PATH="+filepath.Join(p.folder, ".bin")+":"+os.Getenv("PATH"), "HOME="+p.folder, "NO_COLOR=1", "MUSTER_SERVER=http://"+p.listen)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	return cmd
