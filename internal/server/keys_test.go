@@ -57,6 +57,7 @@ func (r *running) line(name string) health.State {
 }
 
 func TestASealedServerStartsWithItsPassphraseOnly(t *testing.T) {
+	t.Parallel()
 	data, secrets := t.TempDir(), t.TempDir()
 	right := write(t, filepath.Join(secrets, "right"), "six random words are enough here\n")
 	wrong := write(t, filepath.Join(secrets, "wrong"), "six other words are not the same\n")
@@ -98,6 +99,7 @@ func TestAKeyFileInClearIsToldWhenItShouldBeSealed(t *testing.T) {
 }
 
 func TestASwappedOrLostKeyFileIsNotReplacedByANewOne(t *testing.T) {
+	t.Parallel()
 	mine, other := t.TempDir(), t.TempDir()
 	start(t, mine).halt()
 	start(t, other).halt()

@@ -79,6 +79,7 @@ func authorization(user, verb, resource, name string) string {
 const accountSettler = "system:serviceaccount:pay:settler"
 
 func TestAClusterIsAnsweredByTheSameRulesAsEverybody(t *testing.T) {
+	t.Parallel()
 	r, point, identity := guarding(t)
 	const path = "/enforce/kubernetes/authorize"
 	reads, secrets := authorization(accountSettler, "get", "configmaps", "a"), authorization(accountSettler, "get", "secrets", "a")
@@ -122,6 +123,7 @@ func TestAClusterIsAnsweredByTheSameRulesAsEverybody(t *testing.T) {
 }
 
 func TestADryRunAsksNobodyAndARealRequestIsApprovedForItsObject(t *testing.T) {
+	t.Parallel()
 	r, point, _ := guarding(t)
 	r.enforces("cluster-1")
 	admission := func(value string, dry bool) string {
@@ -162,6 +164,7 @@ func TestADryRunAsksNobodyAndARealRequestIsApprovedForItsObject(t *testing.T) {
 }
 
 func TestAQuarantinedServiceAccountIsDeniedWhereThePointObserves(t *testing.T) {
+	t.Parallel()
 	r, point, identity := guarding(t)
 	i, ok := r.facts.Identity(nhi.ID(identity))
 	if !ok {

@@ -114,6 +114,7 @@ func (s session) RoundTrip(r *http.Request) (*http.Response, error) {
 const noPayments = `@id("no-payments") forbid (principal, action, resource == Resource::"payments/api");` + "\n"
 
 func TestWhatIsPushedDecidesAndCanBeTakenBack(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	r := start(t, data)
 	point, key := r.furnish()
@@ -164,6 +165,7 @@ func TestWhatIsPushedDecidesAndCanBeTakenBack(t *testing.T) {
 }
 
 func TestWhatIsWrongIsRefusedWithFileAndLine(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	before := r.push("policies/a.cedar", narrow("a"))
 	for _, tt := range []struct {
@@ -200,6 +202,7 @@ func TestWhatIsWrongIsRefusedWithFileAndLine(t *testing.T) {
 }
 
 func TestADryRunChangesNothing(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	before := r.inForce()
 	n, err := r.api.PutSnapshot(t.Context(), client.PutSnapshot{DryRun: true, Files: files("policies/a.cedar", narrow("a"), "policies/b.cedar", strings.Replace(narrow("b"), "@id", "// doubtful: the same again\n@id", 1))})
@@ -215,6 +218,7 @@ func TestADryRunChangesNothing(t *testing.T) {
 }
 
 func TestTwoWhoChangeTheSameAreTold(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	base := r.push("policies/a.cedar", narrow("a"))
 	put := func(id string) error {
@@ -232,6 +236,7 @@ func TestTwoWhoChangeTheSameAreTold(t *testing.T) {
 }
 
 func TestADocumentIsOneFileOfTheLibrary(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	r := start(t, data)
 	r.push("policies/a.cedar", narrow("a"))
@@ -271,6 +276,7 @@ func TestADocumentIsOneFileOfTheLibrary(t *testing.T) {
 }
 
 func TestOneAdministratorAloneDoesNotOpenEverything(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	put := func(c *client.Client, text string) (client.Snapshot, error) {
 		return c.PutSnapshot(t.Context(), client.PutSnapshot{Files: files("policies/open.cedar", text)})
@@ -350,6 +356,7 @@ func TestOneAdministratorAloneDoesNotOpenEverything(t *testing.T) {
 }
 
 func TestATokenThatSeveralHoldIsNobodysFirstYes(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	r.administrator("ada")
 	r.administrator("mara")
@@ -373,6 +380,7 @@ func TestATokenThatSeveralHoldIsNobodysFirstYes(t *testing.T) {
 }
 
 func TestTakingBackDoesNotBringBackWhatNobodyConfirms(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	digest := r.waitingSnapshot()
 	if _, err := r.browsing("mara").ConfirmSnapshot(t.Context(), digest); err != nil {
@@ -386,6 +394,7 @@ func TestTakingBackDoesNotBringBackWhatNobodyConfirms(t *testing.T) {
 }
 
 func TestWhatWaitsTooLongIsClosed(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	digest := r.waitingSnapshot()
 	kept := snapshot.New(r.db)
@@ -411,6 +420,7 @@ func TestWhatWaitsTooLongIsClosed(t *testing.T) {
 }
 
 func TestTheBundleIsWhatIsInForce(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir(), func(c *config.Config) { c.Guards.RiskDeny = 70 })
 	was := r.push("policies/a.cedar", narrow("a"), "grants/g.yaml", "grants:\n  - id: ledger\n    template: grant\n    with: {principal: 'environment:production', resource: ledger}\n")
 	key, err := r.api.GetPolicyKey(t.Context())
@@ -469,6 +479,7 @@ func TestTheBundleIsWhatIsInForce(t *testing.T) {
 }
 
 func TestASnapshotIsFoundByItsBeginning(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	n := r.push("policies/a.cedar", narrow("a"))
 	for _, digest := range []string{n.Digest, n.Digest[:8]} {

@@ -116,6 +116,7 @@ func TestABadFileKeepsTheOldConfigurationAndIsVisible(t *testing.T) {
 }
 
 func TestAChangedFileIsNoticedWithoutASignal(t *testing.T) {
+	t.Parallel()
 	r, _ := configurable(t, "")
 	if err := os.WriteFile(r.settings.ConfigFile, []byte("guards: {risk_deny: 44}\n"), 0o600); err != nil {
 		t.Fatal(err)

@@ -51,6 +51,7 @@ func (r *running) calls(point, key, tool, arguments string) (code int, task stri
 }
 
 func TestAPersonApprovesACallOfAToolWithItsArguments(t *testing.T) {
+	t.Parallel()
 	var ran atomic.Int64
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		ran.Add(1)

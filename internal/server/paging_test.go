@@ -239,6 +239,7 @@ func (g *growing) page(t *testing.T, h *household, order, token string, limit in
 // is taken away, which is the place from where the next one goes on. A new list
 // with pages fails here until it is in the table.
 func TestNoRowIsMissedOrGivenTwice(t *testing.T) {
+	t.Parallel()
 	h := newHousehold(t)
 	paged := map[string]bool{}
 	for route, o := range h.operations() {

@@ -29,6 +29,7 @@ func (r *running) shadowed(what string, want func(client.Shadow) bool) client.Sh
 }
 
 func TestAShadowChangesNoAnswerAndSurvivesARestart(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	r := start(t, data)
 	point, key := r.furnish()
@@ -68,6 +69,7 @@ func TestAShadowChangesNoAnswerAndSurvivesARestart(t *testing.T) {
 }
 
 func TestASimulationSaysWhatWouldHaveChanged(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	point, key := r.furnish()
 	if got := r.ask(point, "Bearer "+key.Key, "GET", "/payments/1", "203.0.113.7"); got != http.StatusOK {

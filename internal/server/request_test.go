@@ -109,6 +109,7 @@ func (p zenPoint) approve(denied zenAnswer) {
 }
 
 func TestAnAccessRequestIsFollowedToItsEnd(t *testing.T) {
+	t.Parallel()
 	r, point, key := asking(t, t.TempDir())
 	p := zenPoint{r, point}
 	var found struct {
@@ -145,6 +146,7 @@ func TestAnAccessRequestIsFollowedToItsEnd(t *testing.T) {
 }
 
 func TestWhatPeopleSettledAtOnceNeedsNoPolling(t *testing.T) {
+	t.Parallel()
 	r, point, key := asking(t, t.TempDir())
 	p := zenPoint{r, point}
 	denied := p.evaluate(key.Identity, "read", "")
@@ -178,6 +180,7 @@ func TestWhatPeopleSettledAtOnceNeedsNoPolling(t *testing.T) {
 }
 
 func TestAnIdempotencyKeyStandsForOneRequest(t *testing.T) {
+	t.Parallel()
 	r, point, key := asking(t, t.TempDir())
 	p := zenPoint{r, point}
 	denied := p.evaluate(key.Identity, "read", "")
@@ -200,6 +203,7 @@ func TestAnIdempotencyKeyStandsForOneRequest(t *testing.T) {
 }
 
 func TestAPointCancelsWhatStillWaits(t *testing.T) {
+	t.Parallel()
 	r, point, key := asking(t, t.TempDir())
 	p := zenPoint{r, point}
 	denied := p.evaluate(key.Identity, "read", "")
@@ -225,6 +229,7 @@ func TestAPointCancelsWhatStillWaits(t *testing.T) {
 
 // Each of these presents what belongs to something else.
 func TestAnApprovalOpensNothingButItsOwnQuestion(t *testing.T) {
+	t.Parallel()
 	r, point, key := asking(t, t.TempDir())
 	p := zenPoint{r, point}
 	var enrolled client.Enrolled
@@ -290,6 +295,7 @@ func TestAnApprovalOpensNothingButItsOwnQuestion(t *testing.T) {
 }
 
 func TestAnExpiredDenialCannotBeRequested(t *testing.T) {
+	t.Parallel()
 	r, point, key := asking(t, t.TempDir())
 	p := zenPoint{r, point}
 	denied := p.evaluate(key.Identity, "read", "")
@@ -303,6 +309,7 @@ func TestAnExpiredDenialCannotBeRequested(t *testing.T) {
 }
 
 func TestADenialThatNobodyCanLiftIsNotRequestable(t *testing.T) {
+	t.Parallel()
 	r, point, key := asking(t, t.TempDir())
 	p := zenPoint{r, point}
 	r.put("policies.cedar", "@id(\"never\")\nforbid (principal, action, resource);\n")
@@ -320,6 +327,7 @@ func TestADenialThatNobodyCanLiftIsNotRequestable(t *testing.T) {
 }
 
 func TestAStepUpThatAPointCannotMakeIsAPlainDenial(t *testing.T) {
+	t.Parallel()
 	r, point, key := asking(t, t.TempDir())
 	p := zenPoint{r, point}
 	for context, plain := range map[string]bool{

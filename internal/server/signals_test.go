@@ -140,6 +140,7 @@ func paired(t *testing.T, delivery string) *pair {
 }
 
 func TestWhatIsRevokedThereIsRefusedHere(t *testing.T) {
+	t.Parallel()
 	for _, delivery := range []string{receive.DeliveryPoll, receive.DeliveryPush} {
 		t.Run(delivery, func(t *testing.T) {
 			p := paired(t, delivery)
@@ -189,6 +190,7 @@ func (p *pair) waiting(t *testing.T) int {
 }
 
 func TestARiskThatAPeerTellsCountsUntilSomebodySaysNo(t *testing.T) {
+	t.Parallel()
 	p := paired(t, receive.DeliveryPush)
 	told := signals.Event{Type: signals.RiskLevelChange, At: time.Now(), Level: signals.High}
 	p.tell(t, http.StatusAccepted, p.set(told, nil))
@@ -247,6 +249,7 @@ func (p *pair) tell(t *testing.T, want int, set string) {
 }
 
 func TestAPeerCannotSpeakAboutSubjectsOfOthers(t *testing.T) {
+	t.Parallel()
 	p := paired(t, receive.DeliveryPush)
 	token := p.robot.token(t, p.here)
 	revoked := signals.Event{Type: signals.SessionRevoked, At: time.Now()}
@@ -279,6 +282,7 @@ func TestAPeerCannotSpeakAboutSubjectsOfOthers(t *testing.T) {
 }
 
 func TestAReceiverMayDoNothingButReceive(t *testing.T) {
+	t.Parallel()
 	r := start(t, t.TempDir())
 	one, other := r.receiver("one", "*"), r.receiver("other", "*")
 	id := r.newStream(one.Key, `{}`)

@@ -372,6 +372,7 @@ func newReceiver(t *testing.T, fail int) *receiver {
 const hookSecret = "only a test, thirty-two bytes!!!"
 
 func TestAContainmentIsToldOnceAlsoWhenTheReceiverFailsTwice(t *testing.T) {
+	t.Parallel()
 	rc := newReceiver(t, 2)
 	secret := filepath.Join(t.TempDir(), "hook")
 	if err := os.WriteFile(secret, []byte("whsec_b25seSBhIHRlc3QsIHRoaXJ0eS10d28gYnl0ZXMhISE="), 0o600); err != nil {
