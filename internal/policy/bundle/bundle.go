@@ -48,7 +48,7 @@ const Format = 1
 // Limits on what is built and opened.
 const (
 	MaxFiles  = 2000
-	MaxFile   = 1 << 20 // bytes of one file
+	MaxFile   = 4 << 20 // bytes of one file, as the loader of policies has it
 	MaxTotal  = 8 << 20 // bytes of all files
 	MaxBundle = 16 << 20
 	MaxLife   = 31 * 24 * time.Hour // from Created to Expires

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
 )
@@ -459,4 +460,10 @@ func FuzzParseKeys(f *testing.F) {
 			t.Errorf("%d keys", len(keys))
 		}
 	})
+}
+
+func TestAFileThatLoadsFitsIntoABundle(t *testing.T) {
+	if MaxFile < clause.MaxFile || MaxTotal < MaxFile {
+		t.Errorf("a file may have %d bytes where policies are loaded, %d here and %d with all others", clause.MaxFile, MaxFile, MaxTotal)
+	}
 }
