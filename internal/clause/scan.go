@@ -30,9 +30,9 @@ func Scan(text string) (Position, string) {
 		n := 1
 		switch text[i] {
 		case '"':
-			n = stringLength(text[i:])
+			n = LiteralLength(text[i:])
 		case '/':
-			n = commentLength(text[i:])
+			n = CommentLength(text[i:])
 		case '(', '[', '{':
 			if depth++; depth > MaxNesting {
 				return at, fmt.Sprintf("brackets are nested deeper than %d", MaxNesting)
@@ -48,9 +48,9 @@ func Scan(text string) (Position, string) {
 	return at, ""
 }
 
-// stringLength is the length of the literal that s begins with, to the end of
+// LiteralLength is the length of the literal that s begins with, to the end of
 // s if it is not closed.
-func stringLength(s string) int {
+func LiteralLength(s string) int {
 	for i := 1; i < len(s); i++ {
 		switch s[i] {
 		case '\\':
@@ -62,9 +62,9 @@ func stringLength(s string) int {
 	return len(s)
 }
 
-// commentLength is the length of the comment that s begins with, 1 if it is
+// CommentLength is the length of the comment that s begins with, 1 if it is
 // none.
-func commentLength(s string) int {
+func CommentLength(s string) int {
 	if len(s) < 2 {
 		return 1
 	}

@@ -1,6 +1,10 @@
 package format
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/muster-id/muster/internal/clause"
+)
 
 // A token is a piece of Cedar, with the comments around it.
 type token struct {
@@ -35,7 +39,7 @@ func scan(text string) []token {
 			i++
 			continue
 		case c == '/' && i+1 < len(text) && (text[i+1] == '/' || text[i+1] == '*'):
-			n = commentLength(text[i:])
+			n = clause.CommentLength(text[i:])
 			remark := strings.TrimRight(text[i:i+n], " \t\r")
 			if lines == 0 && len(next.before) == 0 && len(out) > 0 {
 				out[len(out)-1].after = append(out[len(out)-1].after, remark)
@@ -46,7 +50,7 @@ func scan(text string) []token {
 			lines = 0
 			continue
 		case c == '"':
-			n = stringLength(text[i:])
+			n = clause.LiteralLength(text[i:])
 		case isWord(c):
 			for i+n < len(text) && isWord(text[i+n]) {
 				n++
@@ -89,32 +93,4 @@ func isKeyword(s string) bool {
 // one.
 func endsOperand(t *token) bool {
 	return isClosing(t.text) || t.text[0] == '"' || isWord(t.text[0]) && !isKeyword(t.text)
-}
-
-// stringLength is the length of the literal that s begins with.
-func stringLength(s string) int {
-	for i := 1; i < len(s); i++ {
-		switch s[i] {
-		case '\\':
-			i++
-		case '"':
-			return i + 1
-		}
-	}
-	return len(s)
-}
-
-// commentLength is the length of the comment that s begins with, without the
-// end of its line.
-func commentLength(s string) int {
-	if s[1] == '/' {
-		if i := strings.IndexByte(s, '\n'); i >= 0 {
-			return i
-		}
-		return len(s)
-	}
-	if i := strings.Index(s[2:], "*/"); i >= 0 {
-		return i + 4
-	}
-	return len(s)
 }
