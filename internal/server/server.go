@@ -465,6 +465,15 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 		return fmt.Errorf("describe the management interface: %w", err)
 	}
 	mux := http.NewServeMux()
+	if err := s.enforcing(ctx, mux, points, verifier, docs, acts, decisions); err != nil {
+		return err
+	}
+	s.serveSignals(mux)
+	return s.mount(mux, management, tokens.Handler(), acts)
+}
+
+// enforcing puts up what enforcement points ask.
+func (s *Server) enforcing(ctx context.Context, mux *http.ServeMux, points *enforce.Points, verifier *attest.Verifier, docs *document.Documents, acts *scribe.Recorder, decisions view.Decisions) error {
 	s.routes = enforce.NewRoutes(s.facts)
 	asserter, err := s.proxies(ctx, mux, verifier)
 	if err != nil {
@@ -484,10 +493,14 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	})
 	mux.Handle("/access/", zen)
 	mux.Handle(authzen.MetadataPath, zen)
-	s.serveSignals(mux)
 	mux.Handle("/edge/", s.edge.Handler())
-	oauth := s.edge.Settled(tokens.Handler())
-	management = s.edge.Settled(management)
+	return nil
+}
+
+// mount puts up what people and programs ask. Who is told of a change is told
+// when the points away from here have it.
+func (s *Server) mount(mux *http.ServeMux, management, oauth http.Handler, acts *scribe.Recorder) error {
+	oauth, management = s.edge.Settled(oauth), s.edge.Settled(management)
 	for _, path := range []string{"/oauth2/", issuer.DiscoveryPath, issuer.MetadataPath} {
 		mux.Handle(path, oauth)
 	}
