@@ -150,7 +150,9 @@ func (s *server) listDecisions(ctx context.Context, in *DecisionList) (*pageOf[c
 		q.Shorts(list.Decisions.Language, map[string]string{"outcome": in.Outcome, "identity": in.Identity, "point": in.Point})
 		f.Outcome, f.Identity, f.Point = "", "", ""
 	}
-	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, list.Decisions, func(ctx context.Context, p frame.Place) ([]nhi.Decision, error) {
+	// A point may have reported what is older than its record.
+	older := list.Decisions.Narrowed(func(d *nhi.Decision) bool { return in.Before.IsZero() || d.At.Before(in.Before) })
+	return frame.Serve(ctx, q, err, frame.Scanned(s.Frame, older, func(ctx context.Context, p frame.Place) ([]nhi.Decision, error) {
 		rows := behind(s.Decisions.Recent(f, everyDecision), p)
 		if in.Since.IsZero() {
 			return rows, nil

@@ -48,11 +48,54 @@ type block struct {
 	seq         uint64 // of the first
 	offset      int64
 	n           int
-	first, last time.Time // earliest and latest record
+	first, last time.Time    // earliest and latest record
+	made        [2]time.Time // earliest and latest decision, by their ids; zero: none has one
 }
 
+// holds reports whether a decision that was made at a time may be in the block.
+func (b *block) holds(made time.Time) bool {
+	return !b.made[0].IsZero() && !made.Before(b.made[0]) && !made.After(b.made[1])
+}
+
+// later reports whether everything in the block was made, and not only recorded,
+// after a time.
+func (b *block) later(at time.Time) bool {
+	return b.first.After(at) && (b.made[0].IsZero() || b.made[0].After(at))
+}
+
+// add takes a record in.
+func (b *block) add(rec *journal.Record) {
+	b.n++
+	if rec.At.Before(b.first) {
+		b.first = rec.At
+	}
+	if rec.At.After(b.last) {
+		b.last = rec.At
+	}
+	if !bytes.HasPrefix(rec.Payload, opens) || len(rec.Payload) < len(opens)+idLength {
+		return
+	}
+	made, ok := madeAt(string(rec.Payload[len(opens) : len(opens)+idLength]))
+	if !ok {
+		return
+	}
+	if b.made[0].IsZero() || made.Before(b.made[0]) {
+		b.made[0] = made
+	}
+	if made.After(b.made[1]) {
+		b.made[1] = made
+	}
+}
+
+// idLength is that of an id, and opens is what stands before it in a record.
+const idLength = 36
+
+var opens = []byte(`{"id":"`)
+
 // Get returns a decision by its id, which says when it was made: one place is
-// read. The error wraps nhi.ErrNotFound when it is not there.
+// read, or several of one that a point reported later, because it is looked for
+// from when it was made up to now. The error wraps nhi.ErrNotFound when it is not
+// there.
 func (p *Past) Get(ctx context.Context, id string) (nhi.Decision, error) {
 	rec, err := p.find(ctx, id)
 	if err != nil {
@@ -63,8 +106,8 @@ func (p *Past) Get(ctx context.Context, id string) (nhi.Decision, error) {
 
 // Before returns up to some hundred decisions that were recorded before the one
 // with this id, the newest first, and none older than since. If that one is
-// not on record, or id is empty, those made before at are meant. No decisions
-// mean that there are none.
+// not on record, or id is empty, those made before at are meant, also when they
+// were reported after that. No decisions mean that there are none.
 func (p *Past) Before(ctx context.Context, id string, at, since time.Time) ([]nhi.Decision, error) {
 	before := uint64(1<<64 - 1)
 	if rec, err := p.find(ctx, id); err == nil {
@@ -77,7 +120,7 @@ func (p *Past) Before(ctx context.Context, id string, at, since time.Time) ([]nh
 		return nil, fmt.Errorf("look for decisions: %w", err)
 	}
 	for i := len(spans) - 1; i >= 0; i-- {
-		if spans[i].First >= before || !at.IsZero() && spans[i].Began.After(at.Add(early)) {
+		if spans[i].First >= before {
 			continue
 		}
 		blocks, err := p.index(ctx, spans[i].First, i == len(spans)-1)
@@ -89,7 +132,7 @@ func (p *Past) Before(ctx context.Context, id string, at, since time.Time) ([]nh
 		}
 		for j := len(blocks) - 1; j >= 0; j-- {
 			b := &blocks[j]
-			if b.seq >= before || !at.IsZero() && b.first.After(at.Add(early)) {
+			if b.seq >= before || !at.IsZero() && b.later(at.Add(early)) {
 				continue
 			}
 			if !since.IsZero() && b.last.Before(since) {
@@ -153,23 +196,20 @@ func (p *Past) find(ctx context.Context, id string) (journal.Record, error) {
 		return journal.Record{}, fmt.Errorf("look for a decision: %w", err)
 	}
 	begins := []byte(`{"id":"` + id + `"`)
-	for i := len(spans) - 1; i >= 0; i-- {
-		if spans[i].Began.After(made.Add(early)) {
-			continue
-		}
+	for i := range spans {
 		if i+1 < len(spans) && spans[i+1].Began.Before(made.Add(-early)) {
-			break // it was over when the decision was made, and so were those before
+			continue // it was over when the decision was made
 		}
 		blocks, err := p.index(ctx, spans[i].First, i == len(spans)-1)
 		if errors.Is(err, journal.ErrPruned) {
-			break
+			continue
 		}
 		if err != nil {
 			return journal.Record{}, err
 		}
 		for j := range blocks {
 			b := &blocks[j]
-			if b.first.After(made.Add(early)) || b.last.Before(made.Add(-early)) {
+			if !b.holds(made) {
 				continue
 			}
 			for rec, err := range p.records(ctx, spans[i].First, b) {
@@ -212,14 +252,7 @@ func (p *Past) index(ctx context.Context, segment uint64, newest bool) ([]block,
 		if len(blocks) == 0 || blocks[len(blocks)-1].n == blockSize {
 			blocks = append(blocks, block{seq: rec.Seq, offset: rec.Offset, first: rec.At, last: rec.At})
 		}
-		b := &blocks[len(blocks)-1]
-		b.n++
-		if rec.At.Before(b.first) {
-			b.first = rec.At
-		}
-		if rec.At.After(b.last) {
-			b.last = rec.At
-		}
+		blocks[len(blocks)-1].add(&rec)
 	}
 	p.segments[segment] = &indexed{blocks: blocks, whole: !newest}
 	p.forget()
@@ -242,7 +275,7 @@ func (p *Past) forget() {
 
 // madeAt returns when a decision was made, by its id (RFC 9562, section 5.7).
 func madeAt(id string) (time.Time, bool) {
-	if len(id) != 36 || id[8] != '-' || id[13] != '-' || id[14] != '7' {
+	if len(id) != idLength || id[8] != '-' || id[13] != '-' || id[14] != '7' {
 		return time.Time{}, false
 	}
 	raw, err := hex.DecodeString(strings.ReplaceAll(id[:13], "-", ""))

@@ -121,3 +121,44 @@ func TestDecisionsThatWereForgottenAreNotFound(t *testing.T) {
 		t.Errorf("a decision that was forgotten: %v", err)
 	}
 }
+
+func TestADecisionThatAPointReportsHoursLaterIsFoundByItsID(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "decisions")
+	j, err := journal.Open(dir, journal.Settings{SegmentSize: 100 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Close()
+	decided(t, j, 0, 1500)
+	made := time.Now().Add(-3 * time.Hour)
+	ms := fmt.Sprintf("%012x", made.UnixMilli())
+	late := nhi.Decision{ID: ms[:8] + "-" + ms[8:] + "-7000-8000-00000000abcd", At: made, Outcome: nhi.Deny, Resource: "late", Reported: true}
+	if _, err := j.Append(Append(nil, &late)); err != nil {
+		t.Fatal(err)
+	}
+	p := NewPast(dir)
+	find := func(when string) {
+		t.Helper()
+		if d, err := p.Get(t.Context(), late.ID); err != nil || d.Resource != "late" {
+			t.Errorf("%s: %+v, %v", when, d, err)
+		}
+		if ds, err := p.Before(t.Context(), "", time.Now().Add(-time.Hour), time.Time{}); err != nil || len(ds) != 1 || ds[0].Resource != "late" {
+			t.Errorf("%s: %d were made over an hour ago, want the late one; %v", when, len(ds), err)
+		}
+		if ds, err := p.Before(t.Context(), "", time.Now().Add(-time.Hour), time.Now().Add(-2*time.Hour)); err != nil || len(ds) != 0 {
+			t.Errorf("%s: %d were made between two hours and one ago, %v", when, len(ds), err)
+		}
+	}
+	find("in the newest segment")
+	decided(t, j, 1500, 1500)
+	if spans, err := journal.Spans(dir); err != nil || len(spans) < 3 {
+		t.Fatalf("%d segments, %v", len(spans), err)
+	}
+	find("when others have begun")
+	p = NewPast(dir)
+	find("after a restart")
+	// An id of then that is not on record is looked for up to now, and not found.
+	if _, err := p.Get(t.Context(), late.ID[:24]+"ffffffffffff"); !errors.Is(err, nhi.ErrNotFound) {
+		t.Errorf("one of the same moment: %v", err)
+	}
+}
