@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -33,13 +34,20 @@ var ErrNoRoute = errors.New("no route")
 // without the method denies, it does not fall back to a vaguer one.
 type Table struct{ hosts map[string]*node }
 
+// errHostDot is why a host with a dot at its end is refused: it is the same name
+// to us, and another site, or none, to many applications.
+var errHostDot = errors.New("host ends in a dot")
+
 // A node is one position in the tree. Leaf and rest hold the methods of the
 // routes that end here and that swallow everything from here on.
 type node struct {
 	literal map[string]*node
+	folded  map[string]*node // literal by what is left when capitals do not count
 	any     *node
 	leaf    methods
 	rest    methods
+
+	capitals bool // of a host: there are some in its literals
 }
 
 type methods map[string]Match
@@ -84,6 +92,7 @@ func (t *Table) add(route *nhi.Route) error {
 		root = &node{}
 		t.hosts[host] = root
 	}
+	root.capitals = root.capitals || fold(route.Path) != route.Path
 	return root.end(segments).put(route)
 }
 
@@ -136,10 +145,11 @@ func (n *node) end(segments []string) ending {
 			n = n.any
 		default:
 			if n.literal == nil {
-				n.literal = make(map[string]*node)
+				n.literal, n.folded = make(map[string]*node), make(map[string]*node)
 			}
 			if n.literal[segment] == nil {
 				n.literal[segment] = &node{}
+				n.folded[fold(segment)] = n.literal[segment]
 			}
 			n = n.literal[segment]
 		}
@@ -182,12 +192,14 @@ func isMethod(s string) bool {
 	return true
 }
 
-// Match translates a request. Host may have a port and any case; target is
-// the path as the client sent it, still encoded, its query ignored. A slash at
-// the end that no route has leads around none: many programs pass over it, so
-// where the path without it has a route of its own, it is ambiguous. The error
-// is ErrNoRoute, or says what makes the path ambiguous; it holds no part of
-// the request. HEAD is GET unless the route gives it.
+// Match translates a request. Host may have a port and any case, and no dot at
+// its end; target is the path as the client sent it, still encoded, its query
+// ignored. A slash at the end that no route has leads around none: many programs
+// pass over it, so where the path without it has a route of its own, it is
+// ambiguous. So is a path that would have another route if capitals did not
+// count: to many applications they do not. The error is ErrNoRoute, or says what
+// makes the path ambiguous; it holds no part of the request. HEAD is GET unless
+// the route gives it.
 func (t *Table) Match(method, host, target string) (Match, error) {
 	path, err := cleanPath(target)
 	if err != nil {
@@ -197,20 +209,34 @@ func (t *Table) Match(method, host, target string) (Match, error) {
 	if root == nil {
 		return Match{}, ErrNoRoute
 	}
+	if name, _, _ := strings.Cut(host, ":"); strings.HasSuffix(name, ".") {
+		return Match{}, errHostDot
+	}
 	found, exact := root.find(path[1:])
 	if without, slash := strings.CutSuffix(path[1:], "/"); slash && !exact {
 		if _, twin := root.find(without); twin {
 			return Match{}, errPathAmbiguous
 		}
 	}
-	match, ok := found[method]
-	if !ok && method == "HEAD" {
-		match, ok = found["GET"]
-	}
+	match, ok := found.by(method)
 	if !ok {
 		return Match{}, ErrNoRoute
 	}
+	if root.capitals || fold(path) != path {
+		if other, ok := root.findFolded(path[1:]).by(method); !ok || other != match {
+			return Match{}, errPathAmbiguous
+		}
+	}
 	return match, nil
+}
+
+// by returns what a method means; HEAD is GET unless it is given.
+func (m methods) by(method string) (Match, bool) {
+	match, ok := m[method]
+	if !ok && method == "HEAD" {
+		match, ok = m["GET"]
+	}
+	return match, ok
 }
 
 // find returns the methods of the most specific route for the remaining path,
@@ -231,6 +257,40 @@ func (n *node) find(path string) (_ methods, exact bool) {
 		}
 	}
 	return n.rest, false
+}
+
+// findFolded is find as an application has it to which capitals do not count. Of
+// two routes that differ in capitals alone the one that is written so is meant.
+func (n *node) findFolded(path string) methods {
+	segment, remaining, more := strings.Cut(path, "/")
+	literal := n.literal[segment]
+	if literal == nil && len(n.folded) > 0 {
+		literal = n.folded[fold(segment)]
+	}
+	for _, next := range [2]*node{literal, n.any} {
+		if next == nil || segment == "" && next == n.any {
+			continue
+		}
+		if more {
+			if found := next.findFolded(remaining); found != nil {
+				return found
+			}
+		} else if next.leaf != nil {
+			return next.leaf
+		}
+	}
+	return n.rest
+}
+
+// fold is what is left of a segment when capitals do not count, by either way of
+// forgetting them: of some letters only one leads to the plain one.
+func fold(segment string) string {
+	for i := range len(segment) {
+		if c := segment[i]; c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf {
+			return strings.ToLower(strings.ToUpper(segment))
+		}
+	}
+	return segment
 }
 
 // A RouteSource holds the current routes and the number of the change that

@@ -50,7 +50,7 @@ func TestTheMostSpecificRouteWinsWhateverTheOrder(t *testing.T) {
 		{"GET", "shop.example", "/payments/17/lines/2", Match{"payments/lines", nhi.Read, "GET /payments/{id}/lines/{line}", 0, ""}},
 		{"GET", "shop.example", "/payments/17/lines", Match{"payments/deep", nhi.Read, "GET /payments/{id}/{rest...}", 0, ""}},
 		{"GET", "shop.example", "/payments/export/x/y", Match{"payments/deep", nhi.Read, "GET /payments/{id}/{rest...}", 0, ""}},
-		{"GET", "SHOP.example.:8443", "/caf%C3%A9", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
+		{"GET", "SHOP.example:8443", "/caf%C3%A9", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
 		{"GET", "shop.example", "/", Match{"shop/web", nhi.Read, "GET /{rest...}", 0, ""}},
 		{"GET", "10.0.0.1:80", "/", Match{"root", nhi.Read, "GET /", 0, ""}},
 	}
@@ -161,6 +161,41 @@ func TestBadRoutesAreRefusedByNumber(t *testing.T) {
 				t.Errorf("Compile: %v", err)
 			}
 		})
+	}
+}
+
+// Applications that pass over capitals, as many frameworks do by default, would
+// serve under the vague route what the precise one protects.
+func TestCapitalsDoNotLeadAroundARoute(t *testing.T) {
+	table := compiled(t, append([]nhi.Route{
+		{Host: "shop.example", Path: "/files/Exact", Methods: map[string]nhi.ActionClass{"GET": nhi.Admin}, Resource: "files/exact"},
+		{Host: "shop.example", Path: "/files/exact", Methods: map[string]nhi.ActionClass{"GET": nhi.Read}, Resource: "files/plain"},
+		{Host: "shop.example", Path: "/maße", Methods: map[string]nhi.ActionClass{"GET": nhi.Admin}, Resource: "files/size"},
+		{Host: "shop.example", Path: "/keys", Methods: map[string]nhi.ActionClass{"GET": nhi.Admin}, Resource: "files/keys"},
+	}, shop...))
+	for _, target := range []string{
+		"/payments/EXPORT", "/Payments/export", "/payments/exPort?x", "/payments/%45xport", "/PAYMENTS/17", "/Payments", "/files/eXact",
+		"/MA%C3%9FE", "/key%C5%BF", "/%E2%84%AAeys", "/Payments/EXPORT/",
+	} {
+		if match, err := table.Match("GET", "shop.example", target); err == nil {
+			t.Errorf("%s is %v", target, match)
+		}
+	}
+	for target, want := range map[string]string{"/files/Exact": "files/exact", "/files/exact": "files/plain", "/payments/AbC": "payments/api", "/Elsewhere/X": "shop/web"} {
+		if match, err := table.Match("GET", "shop.example", target); err != nil || match.Resource != want {
+			t.Errorf("%s is %v, %v; want %s", target, match, err, want)
+		}
+	}
+}
+
+// To applications that choose a site by its name, one with a dot at the end is
+// another one, often the first that they have.
+func TestADotAtTheEndOfAHostIsRefused(t *testing.T) {
+	table := compiled(t, shop)
+	for _, host := range []string{"shop.example.", "shop.example.:443", "SHOP.EXAMPLE.", "shop.example.."} {
+		if match, err := table.Match("GET", host, "/payments"); err == nil {
+			t.Errorf("%s is %v", host, match)
+		}
 	}
 }
 
