@@ -365,6 +365,8 @@ func TestWhatTwoProgramsReadDifferentlyReachesNobody(t *testing.T) {
 		"no version":                     with(`"jsonrpc":"2.0",`, ""),
 		"a method without a slash":       with("tools/call", "toolscall"),
 		"a method that is a path":        with("tools/call", "tools/call/../list"),
+		"a method known in capitals":     with("tools/call", "tools/CALL"),
+		"a method known with one":        with("tools/call", "Tools/call"),
 		"a tool without a name":          with(`"name":"search",`, ""),
 		"a tool whose name is a number":  with(`"search"`, `7`),
 		"parameters in a list":           whole(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":["search",{}]}`),

@@ -128,10 +128,21 @@ func rides(method string) bool {
 // naming are the methods whose calls have a name, and the member it is in.
 var naming = map[string]string{"tools/call": "name", "prompts/get": "name"}
 
+// disguised reports whether a method is one that is known here, but for capitals
+// that do not count to every server: its name would go unread.
+func disguised(method string) bool {
+	for _, known := range [...]string{"tools/call", "prompts/get", "resources/read", "tools/list", "initialize", "ping"} {
+		if method != known && strings.EqualFold(method, known) {
+			return true
+		}
+	}
+	return false
+}
+
 // named returns what a call is looked up by, and its name.
 func named(endpoint, method string, params jsontext.Value) (call enforce.Call, name string, err error) {
 	about, verb, ok := cutLast(method)
-	if !ok || !word(verb) || strings.ContainsFunc(about, func(r rune) bool { return r != '/' && r != '_' && r != '-' && !word(string(r)) }) {
+	if !ok || disguised(method) || !word(verb) || strings.ContainsFunc(about, func(r rune) bool { return r != '/' && r != '_' && r != '-' && !word(string(r)) }) {
 		return enforce.Call{}, "", errName
 	}
 	members, err := object(params)
