@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -218,6 +219,28 @@ func TestAPushEndpointLeadsToNoAddressOfOurOwn(t *testing.T) {
 	}
 	if _, err := client.Get("http://127.0.0.1:1/"); err == nil || !strings.Contains(err.Error(), "address is one of this host") {
 		t.Errorf("a connection to this host: %v", err)
+	}
+}
+
+// Addresses that lead into the inner network in other words, and metadata
+// services that do not live on link-local addresses.
+func TestNoPushGoesInsideByAnotherSpelling(t *testing.T) {
+	vouched := signals.Reach{Hosts: []string{"::ffff:10.0.0.8", "64:ff9b::a9fe:a9fe", "192.0.0.192", "168.63.129.16", "100.100.100.200", "240.0.0.1", "0.1.2.3", "fd00:ec2::254"}}
+	for _, host := range []string{
+		"[64:ff9b::a9fe:a9fe]", "[64:ff9b::7f00:1]", "[64:ff9b::10.0.0.8]", "[64:ff9b:1::a00:8]", "[2002:a9fe:a9fe::1]", "[2002:7f00:1::1]", "[::127.0.0.1]", "[::10.0.0.8]",
+		"[::ffff:127.0.0.1]", "[::ffff:169.254.169.254]", "192.0.0.192", "168.63.129.16", "100.100.100.200", "198.18.0.1", "240.0.0.1", "255.255.255.255", "0.1.2.3", "[fec0::1]", "[fd00:ec2::254]", "[fd20:ce::254]",
+	} {
+		if err := (signals.Reach{}).Check("https://" + host + "/x"); err == nil {
+			t.Errorf("%s may be asked", host)
+		}
+		if name := strings.Trim(host, "[]"); slices.Contains(vouched.Hosts, name) && vouched.Check("https://"+host+"/x") == nil {
+			t.Errorf("somebody can vouch for %s", host)
+		}
+	}
+	for _, host := range []string{"[64:ff9b::808:808]", "[2001:4860:4860::8888]", "8.8.8.8", "[2002:808:808::1]"} {
+		if err := (signals.Reach{}).Check("https://" + host + "/x"); err != nil {
+			t.Errorf("%s: %v", host, err)
+		}
 	}
 }
 

@@ -59,26 +59,57 @@ var errLocal = errors.New("the address is one of this host, or of its network on
 // allow says whether a connection to a host that resolved to an address may be
 // made.
 func (r Reach) allow(host string, a netip.Addr) error {
-	a = a.Unmap()
+	a = embedded(a.Unmap())
 	switch {
 	case a.IsLoopback():
 		if !r.Loopback {
 			return errLocal
 		}
-	case a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified(), !a.IsValid():
+	case a.IsLinkLocalUnicast(), a.IsMulticast(), a.IsUnspecified(), !a.IsValid(), within(a, never):
 		return errLocal // metadata services live here; nobody can vouch for them
-	case a.IsPrivate(), shared.Contains(a), metadata.Contains(a):
-		if metadata.Contains(a) || !slices.Contains(r.Hosts, strings.ToLower(host)) {
+	case a.IsPrivate(), within(a, inner):
+		if !slices.Contains(r.Hosts, strings.ToLower(host)) {
 			return errLocal
 		}
 	}
 	return nil
 }
 
+// Networks that are no part of the internet (RFC 6890). In those of never there
+// are metadata services of clouds, or nothing that could be meant.
 var (
-	shared   = netip.MustParsePrefix("100.64.0.0/10")     // RFC 6598
-	metadata = netip.MustParsePrefix("fd00:ec2::254/128") // of a cloud, by IPv6
+	inner = prefixes("100.64.0.0/10", "198.18.0.0/15", "fec0::/10")
+	never = prefixes("0.0.0.0/8", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.0/24", "240.0.0.0/4", "fd00:ec2::254/128", "fd20:ce::254/128")
+	wraps = map[netip.Prefix]int{ // where an IPv6 address of this network has the IPv4 address that it leads to
+		netip.MustParsePrefix("64:ff9b::/96"): 12, netip.MustParsePrefix("64:ff9b:1::/96"): 12, netip.MustParsePrefix("::/96"): 12, netip.MustParsePrefix("2002::/16"): 2,
+	}
 )
+
+func prefixes(of ...string) (out []netip.Prefix) {
+	for _, s := range of {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+func within(a netip.Addr, networks []netip.Prefix) bool {
+	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(a) })
+}
+
+// embedded is the IPv4 address that a translator (RFC 6052), a 6to4 relay (RFC
+// 3056) or an old stack makes of an IPv6 address; any other stays as it is.
+func embedded(a netip.Addr) netip.Addr {
+	if !a.Is6() || a.IsLoopback() || a.IsUnspecified() {
+		return a
+	}
+	for network, at := range wraps {
+		if network.Contains(a) {
+			b := a.As16()
+			return netip.AddrFrom4([4]byte(b[at : at+4]))
+		}
+	}
+	return a
+}
 
 func loopback(host string) bool {
 	a, err := netip.ParseAddr(host)
