@@ -5,11 +5,15 @@
 // cluster and whose claims the account meets. Where no rule is about it, the
 // inventory may know it by what the cluster calls it: provider kubernetes, the
 // cluster as account, and the object's uid as the native id; for users without an
-// object the name. Whom neither knows is nobody.
+// object the name. Whom neither knows is nobody. Only a service account is one:
+// a user whose name or uid is that of a service account, as whoever signs
+// certificates for users can make them, is nobody either.
 package cluster
 
 import (
 	"net/http"
+
+	"github.com/google/uuid"
 
 	"github.com/muster-id/muster/internal/attest/oidc"
 	"github.com/muster-id/muster/internal/enforce/kubernetes"
@@ -57,14 +61,14 @@ func (s Subjects) Subject(cluster string, user *kubernetes.User) nhi.ID {
 		}
 	}
 	native := user.UID
-	if native == "" && !account {
+	if native == "" && !account && uuid.Validate(user.Name) != nil {
 		native = user.Name
 	}
 	if native == "" {
 		return ""
 	}
 	id := nhi.IdentityID(Provider, cluster, native)
-	if _, known := s.Identity(id); !known {
+	if found, known := s.Identity(id); !known || found.Kind == nhi.KindServiceAccount && !account {
 		return ""
 	}
 	return id

@@ -17,8 +17,11 @@ func TestAUserIsWhomARuleNamesElseWhomTheInventoryKnows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	const uid = "0b1f8a52-5b0c-4a3e-9d6e-1f2a3b4c5d6e"
 	known := map[nhi.ID]nhi.Identity{
 		nhi.IdentityID(Provider, "c1", "u-1"):                                 {},
+		nhi.IdentityID(Provider, "c1", uid):                                   {Kind: nhi.KindServiceAccount},
+		nhi.IdentityID(Provider, "c1", "7f0f8a52-5b0c-4a3e-9d6e-1f2a3b4c5d6e"): {Kind: nhi.KindWorkload},
 		nhi.IdentityID(Provider, "c1", "robot"):                               {},
 		nhi.IdentityID(Provider, "c1", "system:serviceaccount:payments:made"): {},
 	}
@@ -37,6 +40,11 @@ func TestAUserIsWhomARuleNamesElseWhomTheInventoryKnows(t *testing.T) {
 		{"a service account without a uid", "c1", kubernetes.User{Name: "system:serviceaccount:payments:made"}, ""},
 		{"a user with a certificate", "c1", kubernetes.User{Name: "robot"}, nhi.IdentityID(Provider, "c1", "robot")},
 		{"a user with a uid that is not known", "c1", kubernetes.User{Name: "robot", UID: "u-9"}, ""},
+		{"a service account whose kind is known", "c1", kubernetes.User{Name: "system:serviceaccount:payments:report", UID: uid}, nhi.IdentityID(Provider, "c1", uid)},
+		{"a user with the uid of a service account", "c1", kubernetes.User{Name: "mallory", UID: uid}, ""},
+		{"a user named by the uid of a service account", "c1", kubernetes.User{Name: uid}, ""},
+		{"a user named by the uid of an object", "c1", kubernetes.User{Name: "7f0f8a52-5b0c-4a3e-9d6e-1f2a3b4c5d6e"}, ""},
+		{"a service account by half", "c1", kubernetes.User{Name: "system:serviceaccount:payments", UID: uid}, ""},
 		{"nobody", "c1", kubernetes.User{}, ""},
 	} {
 		if got := s.Subject(tt.cluster, &tt.user); got != tt.want {
