@@ -241,6 +241,7 @@ type Decision struct {
 	At          time.Time    `json:"at"`
 	Outcome     string       `json:"outcome" enum:"allow,deny,step-up"`
 	WouldRefuse bool         `json:"would_refuse"`
+	Glass       string       `json:"glass,omitempty" doc:"serial of the break-glass code that let pass what would otherwise have been refused"`
 	Obligations []Obligation `json:"obligations"`
 	Reasons     []Reason     `json:"reasons"`
 	Generation  uint64       `json:"generation"`

@@ -43,9 +43,14 @@ func (s *server) explain(d *nhi.Decision) client.Explanation {
 	if d.WouldRefuse {
 		then = "refused, and let pass by a point that only observes"
 	}
+	if d.Glass != "" {
+		then = "refused, and let pass because the point was open by break-glass code " + d.Glass
+	}
 	switch {
 	case !out.SamePolicies:
 		out.Note = fmt.Sprintf("Judged again by today's policies, which are not those that decided: then %s, now %s.", then, out.Outcome)
+	case d.Glass != "":
+		out.Note = fmt.Sprintf("The policies say %s; the point was open by break-glass code %s, so it was let pass.", out.Outcome, d.Glass)
 	case !d.WouldRefuse && out.Outcome != string(d.Outcome):
 		out.Note = fmt.Sprintf("The policies say %s; the decision was %s for a reason that is not theirs, see its reasons.", out.Outcome, then)
 	case d.WouldRefuse:

@@ -40,11 +40,14 @@ type Opening struct {
 	Reason string        `json:"reason"`
 	Opened time.Time     `json:"opened"`
 	For    time.Duration `json:"for"`  // nanoseconds
-	Told   bool          `json:"told"` // the server knows of it
+	Told   bool          `json:"told"` // the server knows all of it
 	// Spent is how much of For was over when that was last written down: a clock
 	// that is set back does not give it back.
 	Spent  time.Duration `json:"spent"`
 	Closed time.Time     `json:"closed,omitzero"` // when it was over, or ended early
+	// Allowed is how many requests it let pass, at least: those of the last
+	// seconds before a crash are not in it.
+	Allowed int64 `json:"allowed"`
 }
 
 // Until is when it ends by the clock.
@@ -56,6 +59,10 @@ type Box struct {
 	path string
 
 	open atomic.Pointer[running]
+	seen atomic.Int64 // the latest time that somebody else vouched for, Unix seconds
+
+	counting sync.Mutex // guards what follows; taken last
+	allowed  map[string]int64
 
 	mu    sync.Mutex // guards what follows, and the file
 	used  []Opening
@@ -81,7 +88,7 @@ type saved struct {
 // empty. A file that cannot be read is an error: it may hold a code that was
 // used.
 func Load(path string) (*Box, error) {
-	b := &Box{path: path}
+	b := &Box{path: path, allowed: map[string]int64{}}
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
@@ -100,6 +107,7 @@ func Load(path string) (*Box, error) {
 	}
 	b.used = s.Used
 	for _, o := range s.Used {
+		b.allowed[o.Serial] = o.Allowed
 		if o.Closed.IsZero() {
 			b.open.Store(&running{Opening: o, since: time.Now()})
 		}
@@ -133,7 +141,7 @@ func (b *Box) Open(codes []nhi.GlassCode, halves [2]string, d time.Duration, rea
 		}
 	}
 	code, ok := find(codes, verifiers)
-	if !ok || !now.Before(code.Expires) {
+	if !ok || !b.latest(now).Before(code.Expires) {
 		b.tries = append(b.tries, now)
 		return Opening{}, ErrWrong
 	}
@@ -151,6 +159,51 @@ func (b *Box) Open(codes []nhi.GlassCode, halves [2]string, d time.Duration, rea
 	b.used = append(used, o)
 	b.open.Store(&running{Opening: o, since: now})
 	return o, nil
+}
+
+// Seen says that it was at least this late once, by the word of somebody whose
+// clock is not this machine's: setting that back does not bring back a code that
+// has expired.
+func (b *Box) Seen(at time.Time) {
+	for {
+		before := b.seen.Load()
+		if at.Unix() <= before || b.seen.CompareAndSwap(before, at.Unix()) {
+			return
+		}
+	}
+}
+
+// latest is the latest time that is known of. It needs mu.
+func (b *Box) latest(now time.Time) time.Time {
+	for i := range b.used {
+		for _, at := range [...]time.Time{b.used[i].Opened, b.used[i].Closed} {
+			if at.After(now) {
+				now = at
+			}
+		}
+	}
+	if at := time.Unix(b.seen.Load(), 0); at.After(now) {
+		return at
+	}
+	return now
+}
+
+// Passed counts a request that a code let pass.
+func (b *Box) Passed(serial string) {
+	b.counting.Lock()
+	defer b.counting.Unlock()
+	b.allowed[serial]++
+}
+
+// count returns the openings with what each has let pass.
+func (b *Box) count(used []Opening) []Opening {
+	b.counting.Lock()
+	defer b.counting.Unlock()
+	out := append([]Opening(nil), used...)
+	for i := range out {
+		out[i].Allowed = b.allowed[out[i].Serial]
+	}
+	return out
 }
 
 // find returns the code whose halves have these verifiers. It looks at all of
@@ -174,14 +227,35 @@ func (b *Box) exhausted(now time.Time) bool {
 	return len(b.tries) >= triesMost
 }
 
-// Now returns the opening that is on, false when the point is not open. It does
-// not block.
+// Now returns the opening that is on, false when the point is not open.
 func (b *Box) Now(now time.Time) (Opening, bool) {
-	r := b.open.Load()
-	if r == nil || r.left(now) <= 0 || now.Before(r.Opened.Add(-time.Minute)) {
+	r := b.running(now)
+	if r == nil {
 		return Opening{}, false
 	}
-	return r.Opening, true
+	o := r.Opening
+	b.counting.Lock()
+	defer b.counting.Unlock()
+	o.Allowed = b.allowed[o.Serial]
+	return o, true
+}
+
+// Serial returns the serial of the code that the point is open by, empty when it
+// is not open. Decisions ask it: it takes no lock.
+func (b *Box) Serial(now time.Time) string {
+	if r := b.running(now); r != nil {
+		return r.Serial
+	}
+	return ""
+}
+
+// running returns what is on, nil when nothing is.
+func (b *Box) running(now time.Time) *running {
+	r := b.open.Load()
+	if r == nil || r.left(now) <= 0 || now.Before(r.Opened.Add(-time.Minute)) {
+		return nil
+	}
+	return r
 }
 
 // Note writes down how much of an opening is over, and that it is when it is.
@@ -249,12 +323,12 @@ func (b *Box) with(o Opening) []Opening {
 	return out
 }
 
-// Untold returns the openings that the server does not know of yet.
+// Untold returns the openings that the server does not know all of yet.
 func (b *Box) Untold() []Opening {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var out []Opening
-	for _, o := range b.used {
+	for _, o := range b.count(b.used) {
 		if !o.Told {
 			out = append(out, o)
 		}
@@ -262,7 +336,7 @@ func (b *Box) Untold() []Opening {
 	return out
 }
 
-// Told writes down that the server knows of a code's use.
+// Told writes down that the server knows all of a code's use, its end with it.
 func (b *Box) Told(serial string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -284,7 +358,7 @@ func (b *Box) save(used []Opening) (err error) {
 			err = fmt.Errorf("write down which codes were used: %w", err)
 		}
 	}()
-	text, err := json.Marshal(saved{Version: version, Used: used})
+	text, err := json.Marshal(saved{Version: version, Used: b.count(used)})
 	if err != nil {
 		return err
 	}

@@ -242,3 +242,52 @@ func TestAFileThatCannotBeReadIsNotTakenForAnEmptyOne(t *testing.T) {
 		}
 	}
 }
+
+func TestAClockThatIsSetBackBringsNoExpiredCodeBack(t *testing.T) {
+	for name, tell := range map[string]func(*Box, time.Time){
+		"the server said how late it is": func(b *Box, at time.Time) { b.Seen(at); b.Seen(at.Add(-time.Hour)) },
+		"another code was used since": func(b *Box, at time.Time) {
+			b.used = []Opening{{Serial: "0", Opened: at, Closed: at}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := mustLoad(t, filepath.Join(t.TempDir(), "glass"))
+			code, halves := minted("1") // good until tomorrow, by a clock that is wrong
+			tell(b, code.Expires.Add(time.Second))
+			if _, err := b.Open([]nhi.GlassCode{code}, halves, time.Minute, "r"); !errors.Is(err, ErrWrong) {
+				t.Errorf("an expired code: %v", err)
+			}
+		})
+	}
+}
+
+func TestWhatWasLetPassIsCountedAcrossARestart(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "glass")
+	b := mustLoad(t, path)
+	code, halves := minted("1")
+	if _, err := b.Open([]nhi.GlassCode{code}, halves, time.Hour, "r"); err != nil {
+		t.Fatal(err)
+	}
+	if b.Serial(time.Now()) != "1" {
+		t.Error("not open by its code")
+	}
+	b.Passed("1")
+	b.Passed("1")
+	if err := b.Note(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	again := mustLoad(t, path)
+	again.Passed("1")
+	if o, open := again.Now(time.Now()); !open || o.Allowed != 3 {
+		t.Errorf("open %v, %d let pass, want 3", open, o.Allowed)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if untold := mustLoad(t, path).Untold(); len(untold) != 1 || untold[0].Allowed != 3 || untold[0].Closed.IsZero() {
+		t.Errorf("to be told: %+v", untold)
+	}
+	if again.Serial(time.Now()) != "" {
+		t.Error("open after it was closed")
+	}
+}

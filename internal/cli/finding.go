@@ -171,7 +171,7 @@ var decisionColumns = slices.Concat(
 		}
 		return strings.Join(names, ",")
 	}}},
-	output.Columns[client.Decision]("would_refuse id | identity_id=identity point=point_name key_id assurance risk surprise network agent generation microseconds=micros"),
+	output.Columns[client.Decision]("would_refuse id | glass identity_id=identity point=point_name key_id assurance risk surprise network agent generation microseconds=micros"),
 )
 
 func (a *app) decide() *cobra.Command {

@@ -43,16 +43,18 @@ func Judge(policies Policies, q *nhi.Question, maxFactsAge time.Duration) nhi.Ru
 // Recorded says what [Judge] had said when d was decided, as far as d tells.
 // What was denied afterwards, because it could not be put on record or its
 // approval could not be used up, had been allowed. Of what a point that only
-// observes let pass, d tells that it would have been refused and not whether by
+// observes let pass, or one that was open by a break-glass code, d tells that it would have been refused and not whether by
 // a denial or a step-up: then it is Deny and not exact.
 func Recorded(d *nhi.Decision) (outcome nhi.Outcome, kinds []nhi.StepUpKind, exact bool) {
-	if d.WouldRefuse {
+	if d.WouldRefuse || d.Glass != "" {
 		return nhi.Deny, nil, false
 	}
 	for i := range d.Reasons {
 		switch d.Reasons[i].Policy {
 		case logUnavailable, approvalUnavailable:
 			return nhi.Allow, nil, true
+		case glassUnrecorded:
+			return nhi.Deny, nil, false
 		case approvalUnasked:
 			return nhi.StepUp, []nhi.StepUpKind{nhi.StepApprove}, true
 		}
@@ -71,4 +73,5 @@ const (
 	logUnavailable      = "log-unavailable"
 	approvalUnavailable = "approval-unavailable"
 	approvalUnasked     = "approval-unasked"
+	glassUnrecorded     = "break-glass-unrecorded"
 )

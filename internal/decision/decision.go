@@ -18,6 +18,12 @@
 // except what is dead: a suspended, revoked or expired credential, a revoked
 // token, a quarantined identity.
 //
+// A point that two people opened by a break-glass code lets pass what policy
+// refuses, for at most an hour, to callers who proved that they are alive:
+// [Config] says where it is asked, and breakGlass in this package what stays
+// refused. Each such allow waits until it is on record, and carries the serial
+// of the code.
+//
 // Because one snapshot serves a whole question, and because Apply returns only
 // when every later snapshot has its changes, no allow ever carries a
 // generation below a revocation that was acknowledged before it was asked.

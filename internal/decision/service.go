@@ -21,6 +21,9 @@ type Config struct {
 	// Approvals has people asked. Nil means that nobody can be: a step-up that
 	// wants a person's approval stays one.
 	Approvals Approvals
+	// Glass returns the serial of the break-glass code that a point is open by at
+	// a time, empty when it is not open. It must not block. Nil: none ever is.
+	Glass func(point nhi.ID, now time.Time) string
 	// Places, Pages and Behaviour add what they know; nil knows nothing.
 	Places    Places
 	Pages     Pages
@@ -219,9 +222,13 @@ func (s *Service) record(ctx context.Context, d *nhi.Decision) {
 	if ctx.Err() == nil && s.c.Log.AddDurably(d) == nil {
 		return
 	}
-	if d.WouldRefuse { // the point only observes: it is told, not stopped
+	switch {
+	case d.WouldRefuse: // the point only observes: it is told, not stopped
 		d.Reasons = append(d.Reasons, reason(logUnavailable, "The decision could not be put on record."))
-	} else {
+	case d.Glass != "":
+		d.Outcome, d.Glass = nhi.Deny, ""
+		d.Reasons = append(d.Reasons, reason(glassUnrecorded, "The point is open by a break-glass code, but what it lets pass must be on record first and could not be, so it is denied."))
+	default:
 		d.Outcome = nhi.Deny
 		d.Reasons = append(d.Reasons, reason(logUnavailable, "The decision could not be put on record first, so it is denied."))
 	}
@@ -238,5 +245,5 @@ func (s *Service) spend(ctx context.Context, d *nhi.Decision) error {
 
 // logFirst reports whether an allow must be durable before it is given.
 func (s *Service) logFirst(d *nhi.Decision) bool {
-	return d.Approval != "" || d.Sensitivity >= s.settings.Load().LogFirst || d.Action == nhi.Issue || d.Action == nhi.Exchange || d.Action == nhi.Assume
+	return d.Approval != "" || d.Glass != "" || d.Sensitivity >= s.settings.Load().LogFirst || d.Action == nhi.Issue || d.Action == nhi.Exchange || d.Action == nhi.Assume
 }

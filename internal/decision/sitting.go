@@ -91,6 +91,7 @@ func (t *sitting) decide(q *nhi.Question, d *nhi.Decision) {
 	d.ID, d.At = newDecisionID(t.now), t.now
 	if ok {
 		applyMode(&stands, q, d)
+		t.breakGlass(&stands, q, d)
 		t.ask(q, d)
 	}
 }

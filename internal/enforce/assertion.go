@@ -67,6 +67,7 @@ type assertion struct {
 	Body     string `json:"body"`             // none, digest or unchecked
 	Digest   string `json:"digest,omitempty"` // as in Content-Digest (RFC 9530): sha-256=:…:
 	Observed bool   `json:"observed,omitempty"`
+	Glass    string `json:"break_glass,omitempty"` // serial of the code that let it pass
 }
 
 // Unasserted is the verdict on a request that would pass, and whose decision
@@ -93,7 +94,7 @@ func (a *Asserter) Tell(point *nhi.Point, o *Original, v *Verdict, body Body) (s
 	now := time.Now()
 	claims := assertion{
 		Issuer: a.Issuer, Audience: point.Name, Subject: v.Caller(), IssuedAt: now.Unix(), Expires: now.Add(AssertionLife).Unix(), ID: rand.Text(),
-		Decision: v.Decision, Method: o.Method, Host: strings.ToLower(o.Host), Path: path, Body: "unchecked", Observed: v.WouldRefuse,
+		Decision: v.Decision, Method: o.Method, Host: strings.ToLower(o.Host), Path: path, Body: "unchecked", Observed: v.WouldRefuse, Glass: v.Glass,
 	}
 	if asked {
 		sum := sha256.Sum256([]byte(query))

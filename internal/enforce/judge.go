@@ -32,9 +32,12 @@ type Verdict struct {
 	Subject *nhi.Attested
 	// WouldRefuse says that only the mode of the point lets the request pass.
 	WouldRefuse bool
-	Reasons     []string // ids: why it is refused, or would be
-	Challenge   string   // value of WWW-Authenticate (RFC 9470); empty when nothing would unlock it
-	Task        string   // id of the approval that people were asked for; the same request passes once they said yes
+	// Glass is the serial of the break-glass code that alone lets the request
+	// pass; empty when none does.
+	Glass     string
+	Reasons   []string // ids: why it is refused, or would be
+	Challenge string   // value of WWW-Authenticate (RFC 9470); empty when nothing would unlock it
+	Task      string   // id of the approval that people were asked for; the same request passes once they said yes
 }
 
 // Unenrolled is the verdict on a question of nobody who is enrolled.
@@ -202,10 +205,13 @@ func (h *hearing) verdict(d *nhi.Decision) Verdict {
 		v.Outcome = nhi.Deny
 	}
 	v.WouldRefuse = d.WouldRefuse && v.Outcome == nhi.Allow
+	if v.Outcome == nhi.Allow {
+		v.Glass = d.Glass
+	}
 	if h.proven {
 		v.Identity, v.Subject = h.question.Subject.Identity, &h.question.Subject
 	}
-	if v.Outcome == nhi.Allow && !v.WouldRefuse {
+	if v.Outcome == nhi.Allow && !v.WouldRefuse && v.Glass == "" {
 		return v
 	}
 	if h.refused != "" {

@@ -223,7 +223,7 @@ func (s *Service) decide(ctx context.Context, x *exchange) error {
 	}
 	d := s.c.Decider.Decide(ctx, &q)
 	x.decision = d.ID
-	if d.Outcome != nhi.Allow || d.WouldRefuse {
+	if d.Outcome != nhi.Allow || d.WouldRefuse || d.Glass != "" {
 		return refuse("invalid_request", "policy does not allow it now (decision %s)", d.ID)
 	}
 	identity, known := s.c.Status.Identity(q.Subject.Identity)

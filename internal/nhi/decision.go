@@ -197,7 +197,10 @@ type Decision struct {
 	Outcome Outcome   `json:"outcome"`
 	// WouldRefuse is set at a point in observe mode that allowed what it would
 	// otherwise have refused.
-	WouldRefuse bool         `json:"would_refuse,omitempty"`
+	WouldRefuse bool `json:"would_refuse,omitempty"`
+	// Glass is the serial of the break-glass code that let pass what would
+	// otherwise have been refused; empty when none did.
+	Glass       string       `json:"glass,omitempty"`
 	Obligations []Obligation `json:"obligations,omitempty"`
 	Reasons     []Reason     `json:"reasons"`
 	Generation  Generation   `json:"generation"`

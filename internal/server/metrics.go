@@ -76,7 +76,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	s.shadowMetrics(r)
 	r.MustRegister(measure.Signals{Numbers: s.signals.Numbers})
 	r.MustRegister(s.outcomes.Latency, checks{s.health}, s.appends, s.refusals)
-	for _, o := range []string{"allow", "step_up", "deny", "would_refuse"} {
+	for _, o := range []string{"allow", "step_up", "deny", "would_refuse", "break_glass"} {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
 			Name: "muster_decisions_total", Help: "Decisions by outcome.", ConstLabels: prometheus.Labels{"outcome": o},
 		}, func() float64 { return float64(s.outcomes.Get(o)) }))

@@ -71,7 +71,7 @@ func every[R any](t *testing.T, table *frame.Table[R], full, empty R) {
 func TestEveryFieldOfEveryListIsRead(t *testing.T) {
 	now, roles := time.Now(), []client.Role{{Role: "viewer", Team: "payments"}}
 	every(t, Decisions, nhi.Decision{
-		ID: "a", At: now, Outcome: nhi.StepUp, WouldRefuse: true, Reasons: []nhi.Reason{{Policy: "b"}}, Point: "c", Identity: "d", Credential: "e",
+		ID: "a", At: now, Outcome: nhi.StepUp, WouldRefuse: true, Glass: "n", Reasons: []nhi.Reason{{Policy: "b"}}, Point: "c", Identity: "d", Credential: "e",
 		KeyID: "f", Method: "g", Assurance: 1, Action: "h", Operation: "i", Resource: "j", Sensitivity: 2, Address: netip.MustParseAddr("192.0.2.1"),
 		Country: "k", ASN: 3, Network: "l", Agent: "m", Risk: 4, Surprise: 50,
 	}, nhi.Decision{})

@@ -17,7 +17,7 @@ import (
 // full is a decision with every field set.
 func full() nhi.Decision {
 	return nhi.Decision{
-		ID: "01900000-0000-7000-8000-000000000001", At: time.Date(2026, 5, 4, 3, 2, 1, 123456789, time.UTC), Outcome: nhi.StepUp, WouldRefuse: true,
+		ID: "01900000-0000-7000-8000-000000000001", At: time.Date(2026, 5, 4, 3, 2, 1, 123456789, time.UTC), Outcome: nhi.StepUp, WouldRefuse: true, Glass: "01900000-0000-7000-8000-000000000009",
 		Obligations: []nhi.Obligation{{Kind: nhi.StepBind}, {Kind: nhi.StepApprove, Value: "x"}},
 		Reasons:     []nhi.Reason{{Policy: "p", Position: "f:1", Text: "t", Effect: "forbid"}, {Policy: "q", Effect: "error"}},
 		Generation:  1 << 60, Policy: "digest", Point: "nhi_p", Identity: "nhi_i", Credential: "crd_c", KeyID: "k", Method: "api-key",
@@ -117,7 +117,7 @@ func outlined(d nhi.Decision) nhi.Decision {
 		reasons = append(reasons, nhi.Reason{Policy: r.Policy})
 	}
 	return nhi.Decision{
-		ID: d.ID, At: d.At, Outcome: d.Outcome, WouldRefuse: d.WouldRefuse, Reasons: reasons, Point: d.Point, Identity: d.Identity, Credential: d.Credential,
+		ID: d.ID, At: d.At, Outcome: d.Outcome, WouldRefuse: d.WouldRefuse, Glass: d.Glass, Reasons: reasons, Point: d.Point, Identity: d.Identity, Credential: d.Credential,
 		KeyID: d.KeyID, Asserted: d.Asserted, Consumer: d.Consumer, Action: d.Action, Operation: d.Operation, Resource: d.Resource, Address: d.Address, Agent: d.Agent,
 		Risk: d.Risk, Surprise: d.Surprise,
 	}

@@ -63,6 +63,8 @@ func (o *outline) field(name string) {
 		d.Outcome = nhi.Outcome(o.text())
 	case "would_refuse":
 		d.WouldRefuse = o.truth()
+	case "glass":
+		d.Glass = o.text()
 	case "reasons":
 		o.reasons()
 	case "point":

@@ -24,6 +24,7 @@ func Append(b []byte, d *nhi.Decision) []byte {
 	b = append(b, `","outcome":`...)
 	b = appendString(b, string(d.Outcome))
 	b = appendTrue(b, `,"would_refuse":`, d.WouldRefuse)
+	b = appendText(b, `,"glass":`, d.Glass)
 	if len(d.Obligations) > 0 {
 		b = append(b, `,"obligations":[`...)
 		for i := range d.Obligations {

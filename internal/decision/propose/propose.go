@@ -134,7 +134,7 @@ func (s *Study) Add(d *nhi.Decision) {
 // done reports whether the request was let pass as far as grants go, and
 // whether a policy of the operator's did that.
 func (s *Study) done(d *nhi.Decision) (done, granted bool) {
-	if d.Outcome != nhi.Allow {
+	if d.Outcome != nhi.Allow || d.Glass != "" { // an emergency grants nothing for later
 		return false, false
 	}
 	if d.WouldRefuse { // and was let pass by a point that observes

@@ -233,7 +233,7 @@ func (s *Shadow) try(ctx context.Context, p *pending, d *nhi.Decision) error {
 		*p = pending{id: r.id}
 	}
 	trial := Trial{Candidate: r.trial.Candidate, MaxFactsAge: s.age()}
-	if d.WouldRefuse { // the record does not say whether by a denial or a step-up
+	if d.WouldRefuse || d.Glass != "" { // the record does not say whether by a denial or a step-up
 		trial.Base = s.base(d.Policy)
 	}
 	diff, v, errs := trial.Judge(d)

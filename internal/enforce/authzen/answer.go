@@ -26,6 +26,9 @@ func appendAnswer(b []byte, d *nhi.Decision, x *extra) []byte {
 	if d.WouldRefuse {
 		b = append(b, `,"would_refuse":true`...)
 	}
+	if outcome == nhi.Allow && d.Glass != "" {
+		b = quote(append(b, `,"break_glass":`...), d.Glass)
+	}
 	if outcome == nhi.Allow && d.Approval != "" {
 		b = append(quote(append(b, `,"approval":{"id":`...), d.Approval), '}')
 	}

@@ -119,6 +119,7 @@ var Cases = []Case{
 	{"the zero decision denies", nhi.Decision{}, nhi.Deny, nhi.Deny},
 	{"allow allows, but not the hopeless", nhi.Decision{ID: "d1", Outcome: nhi.Allow}, nhi.Allow, nhi.Deny},
 	{"observed allow lets everything pass", nhi.Decision{ID: "d2", Outcome: nhi.Allow, WouldRefuse: true}, nhi.Allow, nhi.Allow},
+	{"what a break-glass code lets pass passes, but not the hopeless", nhi.Decision{ID: "d7", Outcome: nhi.Allow, Glass: "01900000-0000-7000-8000-000000000009"}, nhi.Allow, nhi.Deny},
 	{"deny denies", nhi.Decision{ID: "d3", Outcome: nhi.Deny, Reasons: []nhi.Reason{{Policy: "guard-quarantined", Text: "quarantined", Effect: "forbid"}}}, nhi.Deny, nhi.Deny},
 	{"deny that would also refuse denies", nhi.Decision{ID: "d4", Outcome: nhi.Deny, WouldRefuse: true}, nhi.Deny, nhi.Deny},
 	{"step-up is no allow", nhi.Decision{ID: "d5", Outcome: nhi.StepUp, Obligations: []nhi.Obligation{{Kind: nhi.StepBind}}}, nhi.StepUp, nhi.Deny},

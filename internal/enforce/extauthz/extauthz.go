@@ -167,7 +167,10 @@ func notes(v *enforce.Verdict) *structpb.Struct {
 		"decision": structpb.NewStringValue(v.Decision), "outcome": structpb.NewStringValue(string(v.Outcome)),
 		"identity": structpb.NewStringValue(v.Caller()),
 	}
-	if v.WouldRefuse {
+	if v.Glass != "" {
+		fields["break_glass"] = structpb.NewStringValue(v.Glass)
+	}
+	if v.WouldRefuse || v.Glass != "" {
 		fields["shadow_engine_result"] = structpb.NewStringValue("denied")
 		if len(v.Reasons) > 0 {
 			fields["shadow_effective_policy_id"] = structpb.NewStringValue(v.Reasons[0])

@@ -28,7 +28,8 @@
 //
 //	200  allowed. Muster-Identity names the caller ("none" when it proved
 //	     nothing to us), Muster-Decision the decision: its id, or where the point is
-//	     to assert, a signed assertion of it ([enforce.Asserter]).
+//	     to assert, a signed assertion of it ([enforce.Asserter]). Where only a
+//	     break-glass code let it pass, Muster-Break-Glass is the code's serial.
 //	401  no enrolled point; or the caller proved nothing; or it must step up,
 //	     which WWW-Authenticate says in the words of RFC 9470. 401 and 403 are
 //	     all that nginx can carry to the client.
@@ -109,6 +110,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func write(w http.ResponseWriter, v *enforce.Verdict) {
 	if v.Outcome == nhi.Allow {
 		w.Header().Set("Muster-Identity", v.Caller())
+		if v.Glass != "" {
+			w.Header().Set("Muster-Break-Glass", v.Glass)
+		}
 		w.WriteHeader(http.StatusOK)
 		return
 	}

@@ -131,6 +131,10 @@ func admissible(out *hearing, outcome nhi.Outcome, uid string) response {
 		return answer
 	}
 	answer := response{UID: uid, Allowed: true, Audit: notes(d, outcome)}
+	if d.Glass != "" {
+		answer.Audit["break-glass"] = d.Glass
+		answer.Warnings = []string{clip("let pass by break-glass code " + d.Glass)}
+	}
 	if d.WouldRefuse {
 		answer.Audit["would-refuse"] = "true"
 		answer.Warnings = []string{clip(out.words("would refuse"))}

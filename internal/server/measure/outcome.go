@@ -14,8 +14,8 @@ import (
 type Outcomes struct {
 	Latency prometheus.Histogram
 
-	allow, stepUp, deny, wouldRefuse atomic.Uint64
-	points                           sync.Map // nhi.ID to *atomic.Uint64: what observing points let pass
+	allow, stepUp, deny, wouldRefuse, glass atomic.Uint64
+	points                                  sync.Map // nhi.ID to *atomic.Uint64: what observing points let pass
 }
 
 // NewOutcomes returns Outcomes that have counted nothing.
@@ -37,6 +37,8 @@ func (o *Outcomes) Count(d *nhi.Decision) {
 			n, _ = o.points.LoadOrStore(d.Point, new(atomic.Uint64))
 		}
 		n.(*atomic.Uint64).Add(1)
+	case d.Glass != "" && d.Outcome == nhi.Allow:
+		o.glass.Add(1)
 	case d.Outcome == nhi.Allow:
 		o.allow.Add(1)
 	case d.Outcome == nhi.StepUp:
@@ -46,8 +48,8 @@ func (o *Outcomes) Count(d *nhi.Decision) {
 	}
 }
 
-// Get returns how many decisions had an outcome: allow, step_up, deny or
-// would_refuse.
+// Get returns how many decisions had an outcome: allow, step_up, deny,
+// break_glass or would_refuse.
 func (o *Outcomes) Get(name string) uint64 {
 	switch name {
 	case "allow":
@@ -56,6 +58,8 @@ func (o *Outcomes) Get(name string) uint64 {
 		return o.stepUp.Load()
 	case "deny":
 		return o.deny.Load()
+	case "break_glass":
+		return o.glass.Load()
 	}
 	return o.wouldRefuse.Load()
 }

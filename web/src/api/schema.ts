@@ -1666,6 +1666,8 @@ export interface components {
             features: components["schemas"]["Feature"][];
             /** Format: int64 */
             generation: number;
+            /** @description serial of the break-glass code that let pass what would otherwise have been refused */
+            glass?: string;
             id: string;
             identity: string;
             key_id: string;
