@@ -62,7 +62,7 @@ func (r *Receiver) check() error {
 	case KindEmail:
 		return r.Email.Validate()
 	case KindSlack:
-		return nil // url_file is set, or there was no section
+		return r.Slack.Validate()
 	}
 	return nhi.Invalidf("(%s): want one of url with secret_file (a webhook), email and slack", r.Name)
 }

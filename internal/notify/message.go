@@ -23,6 +23,7 @@ type Message struct {
 	Facts    []Fact // at most 10
 	Link     string // the page of the console that shows it; empty when there is none
 	Finding  string // its id, or empty
+	Approval string // id of what people are asked to answer, or empty
 
 	owner string // as the inventory has it, which is hostile text
 }
@@ -98,7 +99,7 @@ func Words(n nhi.Notice, console string) (Message, error) {
 	}
 	m := Message{
 		Title: Text(b.Title, titleLimit), Severity: Text(string(n.Severity), 20), Sentence: Text(b.Sentence, sentenceLimit),
-		Name: Text(b.Name, nameLimit), Finding: b.Finding, owner: b.Owner,
+		Name: Text(b.Name, nameLimit), Finding: b.Finding, Approval: b.Approval.ID, owner: b.Owner,
 	}
 	if m.Title == "" {
 		m.Title = Text(n.Topic, titleLimit)

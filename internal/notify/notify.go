@@ -138,6 +138,16 @@ func (r *Router) Replace(routes []Route) {
 	}
 }
 
+// Channel returns the channel in force of a name, as "slack:room".
+func (r *Router) Channel(name string) (Channel, bool) {
+	for _, route := range *r.routes.Load() {
+		if route.Channel.Name() == name {
+			return route.Channel, true
+		}
+	}
+	return nil, false
+}
+
 // wants says which notices the routes are for.
 func wants(routes []Route) []Want {
 	var out []Want

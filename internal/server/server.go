@@ -508,6 +508,7 @@ func (s *Server) mount(mux *http.ServeMux, management, oauth http.Handler, acts 
 		mux.Handle(path, management)
 	}
 	mux.Handle("/v1/stream", s.endless(management))
+	mux.Handle(panel.ChatPath, panel.NewChat(s.voting, s.router.Channel, s.access.People))
 	mux.Handle("/signin", http.HandlerFunc(s.signIn))
 	mux.HandleFunc("GET /signin/sso", s.beginSignOn)
 	mux.HandleFunc("GET /signin/callback", func(w http.ResponseWriter, r *http.Request) { s.finishSignOn(w, r, acts) })

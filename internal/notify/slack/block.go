@@ -43,10 +43,21 @@ type text struct {
 }
 
 type button struct {
-	Type     string `json:"type"`
-	Text     text   `json:"text"`
-	URL      string `json:"url"`
-	ActionID string `json:"action_id"`
+	Type     string   `json:"type"`
+	Text     text     `json:"text"`
+	URL      string   `json:"url,omitempty"`
+	ActionID string   `json:"action_id"`
+	Value    string   `json:"value,omitempty"`
+	Style    string   `json:"style,omitempty"`
+	Confirm  *confirm `json:"confirm,omitempty"`
+}
+
+// confirm is what Slack asks before it sends a press on.
+type confirm struct {
+	Title   text `json:"title"`
+	Text    text `json:"text"`
+	Confirm text `json:"confirm"`
+	Deny    text `json:"deny"`
 }
 
 var no, yes = false, true
@@ -59,9 +70,23 @@ func foreign(s string, limit int) text {
 // label is text of our own.
 func label(s string) text { return text{Type: "mrkdwn", Text: "*" + s + "*", Verbatim: &yes} }
 
+// own is plain text of our own.
+func own(s string) text { return text{Type: "plain_text", Text: s, Emoji: &no} }
+
+// answers are the buttons by which people say yes and no.
+func answers(approval string) []button {
+	ask := func(what, verb string) *confirm {
+		return &confirm{Title: own(what), Text: own("It is on record with your name."), Confirm: own(verb), Deny: own("Back")}
+	}
+	return []button{
+		{Type: "button", Text: own("Approve"), ActionID: actApprove, Value: approval, Style: "primary", Confirm: ask("Let this request pass once?", "Approve")},
+		{Type: "button", Text: own("Deny"), ActionID: actDeny, Value: approval, Style: "danger", Confirm: ask("Refuse this request?", "Deny")},
+	}
+}
+
 // render makes blocks of a message: a header, the sentence, a row for each fact
-// and the button.
-func render(m *notify.Message) message {
+// and the buttons, those for an answer only where people may answer.
+func render(m *notify.Message, answered bool) message {
 	head := m.Title
 	if m.Severity != "" {
 		head = m.Severity + ": " + m.Title
@@ -81,10 +106,15 @@ func render(m *notify.Message) message {
 		out.Blocks = append(out.Blocks, rows)
 		facts = facts[n:]
 	}
+	var buttons []button
+	if answered && approvalName.MatchString(m.Approval) {
+		buttons = answers(m.Approval)
+	}
 	if m.Link != "" {
-		out.Blocks = append(out.Blocks, block{Type: "actions", Elements: []button{{
-			Type: "button", Text: text{Type: "plain_text", Text: "Open in Muster", Emoji: &no}, URL: m.Link, ActionID: "open",
-		}}})
+		buttons = append(buttons, button{Type: "button", Text: own("Open in Muster"), URL: m.Link, ActionID: actOpen})
+	}
+	if len(buttons) > 0 {
+		out.Blocks = append(out.Blocks, block{Type: "actions", Elements: buttons})
 	}
 	return out
 }

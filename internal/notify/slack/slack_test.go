@@ -70,7 +70,7 @@ func (r *room) last(t *testing.T) message {
 
 func channel(t *testing.T, url string) *Channel {
 	t.Helper()
-	c, err := New("ops", url+"/services/T000/B000/hush\n", "https://muster.example")
+	c, err := New("ops", Settings{}, Files{URL: []byte(url + "/services/T000/B000/hush\n")}, "https://muster.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func FuzzRender(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		within(t, name, render(&m))
+		within(t, name, render(&m, true))
 	})
 }
 
@@ -250,7 +250,7 @@ func TestAFailureDoesNotTellTheURL(t *testing.T) {
 
 func TestABadURLIsRefusedAndNotTold(t *testing.T) {
 	for _, url := range []string{"", "hush", "http://hooks.slack.com/services/hush", "https://u:hush@hooks.slack.com/x", "https://hooks.slack.com/hush\nhttps://b", "ftp://hooks.slack.com/hush", "https:///hush", "%zz://hush"} {
-		if _, err := New("ops", url, ""); !errors.Is(err, nhi.ErrInvalid) || strings.Contains(err.Error(), "hush") {
+		if _, err := New("ops", Settings{}, Files{URL: []byte(url)}, ""); !errors.Is(err, nhi.ErrInvalid) || strings.Contains(err.Error(), "hush") {
 			t.Errorf("New(%q) = %v, want ErrInvalid without the URL", url, err)
 		}
 	}

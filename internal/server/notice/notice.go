@@ -54,12 +54,7 @@ func channel(r *config.Receiver, console string) (notify.Channel, error) {
 		}
 		return email.New(r.Name, r.Email, files, console)
 	case config.KindSlack:
-		secret, err := read(r.Slack.URLFile, "slack.url_file")
-		if err != nil {
-			return nil, err
-		}
-		defer clear(secret)
-		return slack.New(r.Name, string(secret), console)
+		return room(r, console)
 	}
 	secret, err := read(r.SecretFile, "secret_file")
 	if err != nil {
@@ -67,6 +62,26 @@ func channel(r *config.Receiver, console string) (notify.Channel, error) {
 	}
 	defer clear(secret)
 	return webhook.New(r.Settings, string(secret))
+}
+
+// room makes a channel of Slack.
+func room(r *config.Receiver, console string) (notify.Channel, error) {
+	var files slack.Files
+	for _, f := range []struct {
+		to        *[]byte
+		file, key string
+	}{
+		{&files.URL, r.Slack.URLFile, "slack.url_file"},
+		{&files.SigningSecret, r.Slack.SigningSecretFile, "slack.signing_secret_file"},
+		{&files.Token, r.Slack.TokenFile, "slack.token_file"},
+	} {
+		var err error
+		if *f.to, err = read(f.file, f.key); err != nil {
+			return nil, err
+		}
+		defer clear(*f.to)
+	}
+	return slack.New(r.Name, r.Slack, files, console)
 }
 
 // read returns what is in the file of a key; nothing when the key is not set.

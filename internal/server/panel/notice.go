@@ -1,6 +1,7 @@
 package panel
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 
@@ -11,12 +12,8 @@ import (
 // Notices says what people are told when an identity asks. separated is whether
 // its owner may not say yes.
 func Notices(a *nhi.Approval, who *nhi.Identity, separated bool) []nhi.Notice {
-	name := who.Name
-	if name == "" {
-		name = string(a.Identity)
-	}
 	sentence := fmt.Sprintf("%s asks to %s %s. It is refused until %s. Answer before %s.",
-		name, a.Action, a.Resource, people(a.Needed), a.Expires.UTC().Format("2006-01-02 15:04 UTC"))
+		cmp.Or(who.Name, string(a.Identity)), a.Action, a.Resource, people(a.Needed), a.Expires.UTC().Format("2006-01-02 15:04 UTC"))
 	if separated {
 		sentence += " Who answers for the identity can say no, but not yes."
 	}
