@@ -64,6 +64,21 @@ func (c *Client) GetPolicyKey(ctx context.Context) (SigningKey, error) {
 	return read[SigningKey](ctx, c, "/v1/policies/key", nil)
 }
 
+// GetPromotion shows the promotion under way, or the last one.
+func (c *Client) GetPromotion(ctx context.Context) (Promotion, error) {
+	return read[Promotion](ctx, c, "/v1/policies/promotion", nil)
+}
+
+// StepPromotion has the promotion under way pause, resume, advance or abort.
+func (c *Client) StepPromotion(ctx context.Context, step string, request ActOn, options ...Option) (Promotion, error) {
+	return write[Promotion](ctx, c, http.MethodPost, at("/v1/policies/promotion/", step, ""), request, options)
+}
+
+// AcknowledgePromotion explains what the policies on their way into force deny newly.
+func (c *Client) AcknowledgePromotion(ctx context.Context, request Acknowledge, options ...Option) (Promotion, error) {
+	return write[Promotion](ctx, c, http.MethodPost, "/v1/policies/promotion/acknowledgements", request, options)
+}
+
 // What the calls about policies send and answer; see package policies.
 type (
 	Snapshot       = policies.Snapshot
@@ -74,4 +89,6 @@ type (
 	PutSnapshot    = policies.PutSnapshot
 	Policy         = policies.Policy
 	SigningKey     = policies.SigningKey
+	Promotion      = policies.Promotion
+	Acknowledge    = policies.Acknowledge
 )

@@ -17,7 +17,7 @@ type Snapshot struct {
 	Digest    string          `json:"digest" doc:"names the files by their content"`
 	Sequence  uint64          `json:"sequence" doc:"number of the entry, from 1; 0 of a dry run"`
 	Parent    string          `json:"parent,omitempty" doc:"digest of what it replaces"`
-	State     string          `json:"state" enum:"active,waiting,past,outdated,expired" doc:"outdated waited, and something else was put into force"`
+	State     string          `json:"state" enum:"active,waiting,past,outdated,expired,staged,withdrawn" doc:"outdated waited, and something else was put into force; staged is on its way into force, and withdrawn was"`
 	Author    string          `json:"author"`
 	Note      string          `json:"note,omitempty"`
 	At        time.Time       `json:"at"`
@@ -60,6 +60,7 @@ type PutSnapshot struct {
 	Note   string        `json:"note,omitempty" maxLength:"500" doc:"what the change is for, one line"`
 	Parent string        `json:"parent,omitempty" maxLength:"64" doc:"digest, or the beginning of it, of what this is a change of; refused with 409 when something else is in force"`
 	DryRun bool          `json:"dry_run,omitempty" doc:"check everything and change nothing"`
+	Staged bool          `json:"staged,omitempty" doc:"have it come into force through the gates of a promotion"`
 }
 
 // Policy is a policy in force.

@@ -17,6 +17,7 @@ import (
 	"github.com/muster-id/muster/internal/jose"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/force"
 )
 
 // leaseSensitivity is the sensitivity from which an allow needs a lease.
@@ -52,7 +53,7 @@ type brain struct {
 
 // A mind is one basis. It never changes.
 type mind struct {
-	policies *policy.Set
+	policies *force.Pair
 	keys     *jose.KeySet
 	settings decision.Settings
 	issuer   string
@@ -76,7 +77,7 @@ func (b *brain) read(basis *feed.Basis) (*mind, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read what the server decides by: %w", err)
 	}
-	if m.policies, err = policy.Load(guards, basis.Policies); err != nil {
+	if m.policies, err = policiesOf(guards, basis); err != nil {
 		return nil, fmt.Errorf("read the server's policies: %w", err)
 	}
 	if m.keys, err = jose.ParseJWKS(basis.Keys); err != nil {
@@ -88,6 +89,25 @@ func (b *brain) read(basis *feed.Basis) (*mind, error) {
 		m.verifier = attest.New(attest.Deps{Credentials: b.facts, Keys: b, Issuer: m.issuer}, builtin.Methods...)
 	}
 	return m, nil
+}
+
+// policiesOf loads what decides here, for a share of the principals too.
+func policiesOf(guards policy.Settings, basis *feed.Basis) (*force.Pair, error) {
+	set, err := policy.Load(guards, basis.Policies)
+	if err != nil {
+		return nil, err
+	}
+	p := &force.Pair{Side: force.Side{Set: set}}
+	n := basis.Next
+	if n == nil {
+		return p, nil
+	}
+	if n.Percent < 1 || n.Percent > 99 || len(n.Key) != force.KeySize {
+		return nil, nhi.Invalidf("a share of %d percent by a key of %d bytes", n.Percent, len(n.Key))
+	}
+	p.Share = force.Share{Percent: n.Percent, Key: [force.KeySize]byte(n.Key)}
+	p.Rival.Set, err = set.Next(guards, n.Policies)
+	return p, err
 }
 
 // Key implements jose.KeyFinder.

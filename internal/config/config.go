@@ -20,6 +20,7 @@ import (
 	"github.com/muster-id/muster/internal/certs"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/decision/approval"
+	"github.com/muster-id/muster/internal/decision/promotion"
 	"github.com/muster-id/muster/internal/enforce/proxy"
 	"github.com/muster-id/muster/internal/inventory"
 	"github.com/muster-id/muster/internal/nhi"
@@ -74,6 +75,8 @@ type Config struct {
 	Guards policy.Settings `yaml:"guards"`
 	// Decisions say what a decision needs beside policies.
 	Decisions decision.Settings `yaml:"decisions"`
+	// Promotion says by which gates policies come into force.
+	Promotion promotion.Settings `yaml:"promotion"`
 	// Proxies are reverse proxies of this server's own, each an enforcement
 	// point before an application.
 	Proxies []proxy.Settings `yaml:"proxies"`
@@ -209,6 +212,7 @@ func Default() Config {
 		OwnerTags:      inventory.DefaultSettings().OwnerTags,
 		Guards:         policy.DefaultSettings(),
 		Decisions:      decision.Settings{}.WithDefaults(),
+		Promotion:      promotion.Settings{}.WithDefaults(),
 		Approvals:      approval.Settings{}.WithDefaults(),
 		Learning:       surprise.Settings{}.WithDefaults(),
 		Retention:      Retention{Age: 30 * 24 * time.Hour, Bytes: 20 << 30, DecisionsAge: 400 * 24 * time.Hour, DecisionsBytes: 50 << 30},
@@ -371,6 +375,9 @@ func (c *Config) Check() error {
 	}
 	if err := c.Decisions.Validate(); err != nil {
 		return fmt.Errorf("decisions: %w", err)
+	}
+	if err := c.Promotion.Validate(); err != nil {
+		return err
 	}
 	if err := c.Retention.check(); err != nil {
 		return err

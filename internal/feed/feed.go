@@ -179,6 +179,16 @@ type Basis struct {
 	Policies map[string]string `json:"policies"` // of the operator: file name to Cedar text
 	Guards   json.RawMessage   `json:"guards"`   // numbers of the built-in guards
 	Settings json.RawMessage   `json:"settings"` // of deciding
+	// Next are policies that decide for a share of the principals already; nil:
+	// there are none.
+	Next *Next `json:"next,omitempty"`
+}
+
+// Next are the policies of a promotion that has come to a share.
+type Next struct {
+	Policies map[string]string `json:"policies"` // as in Basis
+	Percent  int               `json:"percent"`  // 1 to 99
+	Key      []byte            `json:"key"`      // that principals are hashed with, 16 bytes
 }
 
 // Digest identifies a basis.

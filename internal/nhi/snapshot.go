@@ -15,6 +15,9 @@ const (
 	SnapshotPast     SnapshotState = "past"     // was in force
 	SnapshotOutdated SnapshotState = "outdated" // waited, and something else was put into force
 	SnapshotExpired  SnapshotState = "expired"  // waited, and nobody confirmed it in time
+
+	SnapshotStaged    SnapshotState = "staged"    // on its way into force by gates, see Promotion
+	SnapshotWithdrawn SnapshotState = "withdrawn" // was on it, and was rolled back or aborted
 )
 
 // A Snapshot is one entry of the history of the policies: which files were put
@@ -42,6 +45,8 @@ type Snapshot struct {
 	Expires   time.Time      `json:"expires,omitzero"` // until when it waits
 	Activated time.Time      `json:"activated,omitzero"`
 	Ended     time.Time      `json:"ended,omitzero"` // when it ceased to be in force, or to wait
+	// Gated says that it goes through the gates of a promotion once it waits no more.
+	Gated bool `json:"gated,omitempty"`
 }
 
 // A Confirmation is the yes of one administrator.

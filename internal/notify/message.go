@@ -46,6 +46,8 @@ const (
 	TopicTest   = "channel.test"
 	TopicAsked  = "approval.asked"
 	TopicPolicy = "policy.waiting"
+	// TopicRolledBack tells of policies that were rolled back by themselves.
+	TopicRolledBack = "policy.rolled-back"
 )
 
 // body is the data of every topic; what a topic has not is empty.
@@ -171,7 +173,7 @@ func (b *body) why() string {
 
 func (b *body) done(topic string) string {
 	switch {
-	case b.Approval.ID != "" || topic == TopicPolicy:
+	case b.Approval.ID != "" || topic == TopicPolicy || topic == TopicRolledBack:
 		return "" // the sentence says it
 	case topic == TopicTest:
 		return "nothing: this is a test"

@@ -141,12 +141,12 @@ type Policy struct {
 // schema and builds the index. If anything is wrong the error is [Problems],
 // which wraps nhi.ErrInvalid and names file, line, column and reason of each.
 func Load(settings Settings, files map[string]string) (*Set, error) {
-	return load(nil, settings, files)
+	return (*Set)(nil).Next(settings, files)
 }
 
-// load is Load after before, if there is one: a file that did not change is
+// Next is Load after before, which may be nil: a file that did not change is
 // not parsed and validated again, and the index only takes in what did.
-func load(before *Set, settings Settings, files map[string]string) (*Set, error) {
+func (before *Set) Next(settings Settings, files map[string]string) (*Set, error) {
 	if err := settings.Validate(); err != nil {
 		return nil, err
 	}
@@ -250,7 +250,7 @@ func (h *Holder) Replace(files map[string]string) error {
 
 // Prepare loads files as Replace does, and changes nothing.
 func (h *Holder) Prepare(files map[string]string) (*Set, error) {
-	return load(h.Set(), h.Set().settings, files)
+	return h.Set().Next(h.Set().settings, files)
 }
 
 // Use puts a set in force that Prepare loaded from files.
@@ -275,7 +275,7 @@ func (h *Holder) Configure(settings Settings) error {
 
 // load needs h.mu.
 func (h *Holder) load(settings Settings, files map[string]string) error {
-	set, err := load(h.set.Load(), settings, files)
+	set, err := h.set.Load().Next(settings, files)
 	if err != nil {
 		return err
 	}

@@ -241,8 +241,18 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 			}
 			return err
 		},
-		"list-sources":        func() error { return only(api.ListSources(ctx, list)) },
-		"add-source":          func() error { return only(api.AddSource(ctx, client.AddSource{Name: "more", Format: "text"})) },
+		"list-sources": func() error { return only(api.ListSources(ctx, list)) },
+		"add-source":   func() error { return only(api.AddSource(ctx, client.AddSource{Name: "more", Format: "text"})) },
+		"step-promotion": func() error {
+			h.promoting("")
+			return only(api.StepPromotion(ctx, "abort", client.ActOn{Reason: "a drill"}))
+		},
+		"acknowledge-promotion": func() error {
+			h.promoting("")
+			_, err := api.AcknowledgePromotion(ctx, client.Acknowledge{Policy: "promoted", Reason: "meant"})
+			return errors.Join(err, only(h.api.StepPromotion(ctx, "abort", client.ActOn{})))
+		},
+		"get-promotion":       func() error { return only(api.GetPromotion(ctx)) },
 		"list-snapshots":      func() error { return only(api.ListSnapshots(ctx, list)) },
 		"get-snapshot":        func() error { return only(api.GetSnapshot(ctx, h.inForce().Digest)) },
 		"get-snapshot-bundle": func() error { return api.GetSnapshotBundle(ctx, h.inForce().Digest, io.Discard) },

@@ -70,6 +70,16 @@ func (r *running) pastSnapshot() string {
 	return was.Digest
 }
 
+// promoting has a promotion under way, and returns the path.
+func (r *running) promoting(path string) string {
+	r.t.Helper()
+	n, err := r.api.PutSnapshot(r.t.Context(), client.PutSnapshot{Staged: true, Files: files("policies/promoted.cedar", narrow("promoted"))})
+	if err != nil || n.State != "staged" {
+		r.t.Fatalf("%+v, %v", n, err)
+	}
+	return path
+}
+
 // waitingSnapshot is the digest of one that ada sent and that a second administrator
 // has to confirm.
 func (r *running) waitingSnapshot() string {

@@ -87,6 +87,8 @@ func (h *household) writes() []writing {
 		},
 		{route: "PUT /v1/policies/shadow", body: `{"files":{"x.cedar":""}}`, other: `{"files":{}}`},
 		{route: "DELETE /v1/policies/shadow", other: `{}`},
+		{route: "POST /v1/policies/promotion/{step}", path: h.promoting("/v1/policies/promotion/pause"), body: `{"reason":"look"}`, other: `{"reason":"wait"}`},
+		{route: "POST /v1/policies/promotion/acknowledgements", body: `{"policy":"promoted","reason":"meant"}`, other: `{"policy":"promoted","reason":"also meant"}`},
 		{route: "POST /v1/links", other: `{}`, shown: true},
 		{route: "DELETE /v1/sessions/{id}", path: "/v1/sessions/" + session, by: h.ada, other: `{}`},
 		{route: "PUT /v1/people/{id}", path: "/v1/people/" + other, body: `{"roles":[{"role":"viewer"}]}`, other: `{"roles":[]}`},

@@ -5,7 +5,7 @@ import (
 
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/force"
 	"github.com/muster-id/muster/internal/server/measure"
 	"github.com/muster-id/muster/internal/telemetry"
 )
@@ -42,12 +42,7 @@ func (c counting) DecideAll(ctx context.Context, questions []nhi.Question, enoug
 
 func (c counting) cleanse(q *nhi.Question) { decision.Cleanse(q, c.clean) }
 
-// inForce returns the set of policies that is in force.
-func inForce(h *policy.Holder) func() decision.Policies {
-	return func() decision.Policies {
-		if set := h.Set(); set != nil {
-			return set
-		}
-		return h // denies
-	}
+// inForce returns the policies that are in force.
+func inForce(h *force.Holder) func() decision.Policies {
+	return func() decision.Policies { return h.Pair() }
 }

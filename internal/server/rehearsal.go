@@ -7,13 +7,13 @@ import (
 
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/decision/simulate"
-	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/force"
 	"github.com/muster-id/muster/internal/server/rehearsal"
 	"github.com/muster-id/muster/internal/store/shadow"
 )
 
 // rehearses composes where policies are tried before they are in force.
-func (s *Server) rehearses(policies *policy.Holder) *rehearsal.Stage {
+func (s *Server) rehearses(policies *force.Holder) *rehearsal.Stage {
 	s.rehearsal = rehearsal.NewStage(rehearsal.Deps{
 		Policies: policies, Folder: filepath.Join(s.settings.Data, "decisions"), Log: s.log, Store: shadow.New(s.db), Known: s.facts.Identity,
 		Settings: func() decision.Settings { return s.reloader.Current().Decisions },

@@ -350,6 +350,18 @@ type Library interface {
 	Policies(ctx context.Context) ([]client.Policy, error)
 	SigningKey() (client.SigningKey, error)
 	Librarian
+	Promoter
+}
+
+// Promoter has policies come into force by gates.
+type Promoter interface {
+	// Promotion returns the one under way, or the last one; it names identities by
+	// their ids alone.
+	Promotion(ctx context.Context) (client.Promotion, error)
+	// Promote takes a step: pause, resume, advance or abort. The error wraps
+	// nhi.ErrConflict when none is under way, or it cannot be taken now.
+	Promote(ctx context.Context, by Caller, step, reason string) error
+	Acknowledge(ctx context.Context, by Caller, a nhi.Acknowledgement) error
 }
 
 // Librarian changes the policies.

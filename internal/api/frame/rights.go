@@ -123,6 +123,10 @@ var rules = map[string]rule{
 	"GET /v1/policies":                     {right: access.Read},
 	"GET /v1/policies/key":                 {right: access.Read},
 
+	"GET /v1/policies/promotion":                   {right: access.Read},
+	"POST /v1/policies/promotion/{step}":           {right: access.Administer},
+	"POST /v1/policies/promotion/acknowledgements": {right: access.Administer},
+
 	"POST /v1/inventory/imports/aws": {right: access.Administer},
 
 	"POST /v1/inventory/imports/aws/preview": {right: access.Administer}, // other writes wait while it runs

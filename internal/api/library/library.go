@@ -24,6 +24,7 @@ var Snapshots = frame.NewTable("snapshots", "-sequence", "part of digest, author
 	frame.Number("sequence", "number of the entry", func(s *nhi.Snapshot) int64 { return int64(s.Sequence) }).Ordered(),
 	frame.Word("state", "where it stands", []string{
 		string(nhi.SnapshotActive), string(nhi.SnapshotWaiting), string(nhi.SnapshotPast), string(nhi.SnapshotOutdated), string(nhi.SnapshotExpired),
+		string(nhi.SnapshotStaged), string(nhi.SnapshotWithdrawn),
 	}, func(s *nhi.Snapshot) string { return string(s.State) }),
 	frame.Text("author", "who made it, as the audit log names them", func(s *nhi.Snapshot) string { return s.Author }),
 	frame.Text("effective", "digest with the guards, as decisions record it", func(s *nhi.Snapshot) string { return s.Effective }),
@@ -76,6 +77,7 @@ func Register(h huma.API, f *frame.Frame) {
 	huma.Register(h, o, r.confirm)
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/policies", "list-policies", "policies", "List the policies in force, with where they stand and what is doubtful"), r.policies)
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/policies/key", "get-policy-key", "policies", "Show the public key that bundles are signed with"), r.key)
+	promotions(h, r)
 }
 
 func (r *room) list(ctx context.Context, in *OnlyList) (*frame.Body[client.Page[client.Snapshot]], error) {

@@ -36,6 +36,7 @@ type Log struct {
 	dropped  atomic.Int64
 	readers  atomic.Pointer[[]chan nhi.Decision]
 	tap      atomic.Pointer[func(*nhi.Decision)]
+	second   atomic.Pointer[func(*nhi.Decision)]
 	mu       sync.Mutex // serialises changes of readers
 	buffers  sync.Pool  // of *[]byte
 }
@@ -86,6 +87,9 @@ func (l *Log) remember(d *nhi.Decision) {
 	if tap := l.tap.Load(); tap != nil {
 		(*tap)(&kept)
 	}
+	if tap := l.second.Load(); tap != nil {
+		(*tap)(&kept)
+	}
 	readers := l.readers.Load()
 	if readers == nil {
 		return
@@ -102,12 +106,17 @@ func (l *Log) remember(d *nhi.Decision) {
 // Tap has each decision given to f when it is on record; nil ends that. There is
 // one tap: another takes its place. f must neither wait nor change the decision,
 // which it may keep.
-func (l *Log) Tap(f func(*nhi.Decision)) {
+func (l *Log) Tap(f func(*nhi.Decision)) { set(&l.tap, f) }
+
+// Second is a second tap, like [Log.Tap].
+func (l *Log) Second(f func(*nhi.Decision)) { set(&l.second, f) }
+
+func set(tap *atomic.Pointer[func(*nhi.Decision)], f func(*nhi.Decision)) {
 	if f == nil {
-		l.tap.Store(nil)
+		tap.Store(nil)
 		return
 	}
-	l.tap.Store(&f)
+	tap.Store(&f)
 }
 
 // Lost counts decisions that the journal took in line and could not write after

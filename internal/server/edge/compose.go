@@ -14,7 +14,7 @@ import (
 	"github.com/muster-id/muster/internal/feed"
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/force"
 	"github.com/muster-id/muster/internal/seal"
 	"github.com/muster-id/muster/internal/store"
 )
@@ -24,7 +24,7 @@ type Parts struct {
 	DB       *store.DB
 	Facts    *facts.Facts
 	Points   *enforce.Points
-	Policies *policy.Holder
+	Policies *force.Holder
 	Keys     *seal.Keys
 	Public   func() []byte            // the keys of our own tokens, a JWKS; another slice when they change
 	Settings func() decision.Settings // in force
@@ -61,21 +61,23 @@ func Compose(ctx context.Context, p Parts) (*Hub, error) {
 // that is another than before.
 func (p *Parts) basis() (func() (feed.Basis, error), any) {
 	type mark struct {
-		set      *policy.Set
+		pair     *force.Pair
 		keys     *byte
 		settings decision.Settings
 	}
-	keys, settings := p.Public(), p.Settings().WithDefaults()
+	pair, keys, settings := p.Policies.Pair(), p.Public(), p.Settings().WithDefaults()
 	read := func() (feed.Basis, error) {
-		guards, files := p.Policies.Source()
-		b := feed.Basis{Issuer: p.URL, Keys: keys, Policies: files}
+		b := feed.Basis{Issuer: p.URL, Keys: keys, Policies: pair.Files}
+		if pair.Rival.Set != nil && !pair.Watching && pair.Share.Percent > 0 {
+			b.Next = &feed.Next{Policies: pair.Rival.Files, Percent: pair.Share.Percent, Key: pair.Share.Key[:]}
+		}
 		var err error
-		if b.Guards, err = json.Marshal(guards); err == nil {
+		if b.Guards, err = json.Marshal(pair.Set.Settings()); err == nil {
 			b.Settings, err = json.Marshal(settings)
 		}
 		return b, err
 	}
-	return read, mark{p.Policies.Set(), &keys[0], settings}
+	return read, mark{pair, &keys[0], settings}
 }
 
 // record puts a decision on record that a point made by itself. What a caller can

@@ -34,14 +34,17 @@ func (l *Library) Confirm(ctx context.Context, by frame.Caller, digest string) (
 	if err != nil {
 		return client.Snapshot{}, err
 	}
-	n, err := l.c.Store.Change(ctx, waits.Sequence, func(e *kept.Entry) error { return l.confirm(e, by, checked) })
+	var p *kept.Promotion
+	n, err := l.c.Store.Change(ctx, waits.Sequence, func(e *kept.Entry) error {
+		err := l.confirm(e, by, checked)
+		p = e.Promotion
+		return err
+	})
 	if err != nil {
 		return client.Snapshot{}, err
 	}
-	if n.State == nhi.SnapshotActive {
-		if err := l.follow(n, checked); err != nil {
-			return client.Snapshot{}, err
-		}
+	if err := l.enter(n, checked, p); err != nil {
+		return client.Snapshot{}, err
 	}
 	return toSnapshot(&n), l.c.Record(ctx)
 }
@@ -64,10 +67,13 @@ func (l *Library) confirm(e *kept.Entry, by frame.Caller, c *checked) error {
 	if len(e.People()) < needed {
 		return nil
 	}
+	act := "policy.activate"
 	e.State, e.Activated, e.Effective, e.Expires = nhi.SnapshotActive, now, c.set.Digest(), time.Time{}
-	l.replaceDocument(e, c.files)
-	e.Acts = append(e.Acts, actOf(&e.Snapshot, "policy.activate", by.Actor(), now))
-	return nil
+	if e.Gated {
+		act, e.State, e.Activated = "policy.promote", nhi.SnapshotStaged, time.Time{}
+	}
+	e.Acts = append(e.Acts, actOf(&e.Snapshot, act, by.Actor(), now))
+	return l.beside(e, c, by.Actor(), now)
 }
 
 // actOf is what the audit log has to say of an entry.

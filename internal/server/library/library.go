@@ -15,6 +15,12 @@
 // nobody's yes. Where there are no two administrators it is refused, and the refusal
 // says what to do.
 //
+// What is sent to go through gates becomes a promotion (package decision/promotion):
+// tried in the shadow, then deciding for a growing share of the principals, then for
+// everybody and watched. It goes on by itself, survives a restart, and is taken back
+// at once when attested identities are denied what they were allowed. Anything else
+// that is put into force meanwhile ends it.
+//
 // The set in force is signed as a bundle (package policy/bundle) for whoever decides
 // elsewhere, again and again, so that it never ends while this server lives.
 package library
@@ -28,14 +34,17 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/decision/promotion"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
 	"github.com/muster-id/muster/internal/policy/bundle"
+	"github.com/muster-id/muster/internal/policy/force"
 	"github.com/muster-id/muster/internal/store"
 	kept "github.com/muster-id/muster/internal/store/snapshot"
 )
@@ -64,13 +73,24 @@ type Config struct {
 	Record func(ctx context.Context) error
 	// Clean takes secrets out of text. Text that it would change is refused.
 	Clean func(string) string
+	// Gates are the gates of promotions, as they are configured now.
+	Gates func() promotion.Settings
+	// MaxFactsAge is the setting of decisions by that name, now.
+	MaxFactsAge func() time.Duration
+	// Tap has offer called with every decision that is put on record; nil ends that.
+	Tap func(offer func(*nhi.Decision))
 }
 
 // A Library keeps the policies in force and their history. It implements
 // frame.Library, and is safe for concurrent use.
 type Library struct {
 	c      Config
-	holder *policy.Holder
+	holder *force.Holder
+
+	rollout atomic.Pointer[rollout] // the promotion under way; changed with mu held
+	queue   chan *nhi.Decision
+	dropped atomic.Int64
+	tripped chan struct{}
 
 	mu       sync.Mutex // one change at a time; guards what follows
 	active   nhi.Snapshot
@@ -92,7 +112,7 @@ const maxCompiled = 4
 // Open returns the library in the store with what is in force, compiled. A store of
 // an earlier release has no history: it begins with the policies that are there.
 func Open(ctx context.Context, c Config) (*Library, error) {
-	l := &Library{c: c}
+	l := &Library{c: c, queue: make(chan *nhi.Decision, waitingDecisions), tripped: make(chan struct{}, 1)}
 	document, err := l.document(ctx)
 	if err != nil {
 		return nil, err
@@ -115,8 +135,11 @@ func Open(ctx context.Context, c Config) (*Library, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.holder, err = policy.NewHolder(c.Guards, bundle.Policies(l.files))
-	return l, err
+	l.holder, err = force.New(c.Guards, bundle.Policies(l.files))
+	if err != nil {
+		return nil, err
+	}
+	return l, l.resume(ctx)
 }
 
 func (l *Library) document(ctx context.Context) (string, error) {
@@ -169,7 +192,7 @@ func own(set *policy.Set) (n int) {
 }
 
 // Holder has the set in force.
-func (l *Library) Holder() *policy.Holder { return l.holder }
+func (l *Library) Holder() *force.Holder { return l.holder }
 
 // Put puts files into force in place of all that are, or has them wait. The error
 // wraps nhi.ErrInvalid and names file and line when something is wrong with them, and
@@ -192,6 +215,9 @@ func (l *Library) Put(ctx context.Context, by frame.Caller, p client.PutSnapshot
 		return client.Snapshot{}, err
 	}
 	n, err := l.draft(ctx, by, p.Note, checked)
+	if err == nil {
+		err = l.gate(&n, p.Staged)
+	}
 	if err != nil {
 		return client.Snapshot{}, err
 	}
@@ -217,6 +243,9 @@ func (l *Library) PutDocument(ctx context.Context, actor string, body []byte) er
 	n, err := l.draft(ctx, frame.Caller{}, "policies.cedar was applied", checked)
 	if len(n.Why) > 0 {
 		return nhi.Invalidf("%s; a second administrator has to confirm that, which a document cannot wait for: send it with muster policy push", n.Why[0])
+	}
+	if err == nil {
+		err = l.gate(&n, false)
 	}
 	if err != nil {
 		return err
@@ -254,7 +283,9 @@ func (l *Library) Activate(ctx context.Context, by frame.Caller, digest, note st
 	}
 	act := "policy.activate"
 	if old.State == nhi.SnapshotPast {
-		act = "policy.rollback"
+		act = "policy.rollback" // without gates: it was in force, and may be needed at once
+	} else if err := l.gate(&n, false); err != nil {
+		return client.Snapshot{}, err
 	}
 	if n, err = l.add(ctx, n, checked, act); err != nil {
 		return client.Snapshot{}, err
@@ -264,8 +295,8 @@ func (l *Library) Activate(ctx context.Context, by frame.Caller, digest, note st
 
 // draft is the entry that checked would become.
 func (l *Library) draft(ctx context.Context, by frame.Caller, note string, c *checked) (nhi.Snapshot, error) {
-	if len(note) > maxNote || strings.ContainsFunc(note, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return nhi.Snapshot{}, nhi.Invalidf("a note is one line of at most %d bytes", maxNote)
+	if err := oneLine("note", note); err != nil {
+		return nhi.Snapshot{}, err
 	}
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	n := nhi.Snapshot{
@@ -278,6 +309,24 @@ func (l *Library) draft(ctx context.Context, by frame.Caller, note string, c *ch
 	}
 	n.State, n.Expires = nhi.SnapshotWaiting, now.Add(WaitLife)
 	return n, l.possible(ctx, &n)
+}
+
+// gate has an entry go through the gates of a promotion, if that is wanted and
+// something follows from it; if it has to and does not, the error says how.
+func (l *Library) gate(n *nhi.Snapshot, staged bool) error {
+	if n.Effective == l.holder.Set().Digest() || n.Digest == l.active.Digest {
+		return nil // no decision can come out otherwise
+	}
+	if !staged {
+		if l.c.Gates().Required {
+			return fmt.Errorf("policies come into force through gates here (promotion.required): send them with muster policy push --staged: %w", nhi.ErrConflict)
+		}
+		return nil
+	}
+	if n.Gated = true; n.State == nhi.SnapshotActive {
+		n.State, n.Activated = nhi.SnapshotStaged, time.Time{}
+	}
+	return nil
 }
 
 // possible returns an error that says what to do when there are no two people who
@@ -345,24 +394,50 @@ func (l *Library) add(ctx context.Context, n nhi.Snapshot, c *checked, act strin
 		}
 	}
 	e := kept.Entry{Snapshot: n, Files: c.files}
-	if n.State == nhi.SnapshotActive {
-		l.replaceDocument(&e, c.files)
+	if err := l.beside(&e, c, n.Author, n.At); err != nil {
+		return n, err
 	}
 	n, err := l.c.Store.Add(ctx, e, func(e *kept.Entry) {
-		if e.State == nhi.SnapshotWaiting {
+		switch e.State {
+		case nhi.SnapshotWaiting:
 			act, e.Notices = "policy.propose", notices(&e.Snapshot)
+		case nhi.SnapshotStaged:
+			act, e.Promotion.Sequence = "policy.promote", e.Sequence
 		}
 		e.Acts = []nhi.Act{actOf(&e.Snapshot, act, e.Author, e.At)}
 	})
 	if err != nil {
 		return n, err
 	}
-	if n.State == nhi.SnapshotActive {
-		if err := l.follow(n, c); err != nil {
-			return n, err
-		}
+	if err := l.enter(n, c, e.Promotion); err != nil {
+		return n, err
 	}
 	return n, l.c.Record(ctx)
+}
+
+// beside adds to an entry what follows from its state. It needs l.mu.
+func (l *Library) beside(e *kept.Entry, c *checked, by string, at time.Time) (err error) {
+	switch e.State {
+	case nhi.SnapshotActive:
+		l.replaceDocument(e, c.files)
+		e.Promotion = l.outdated(by, at)
+	case nhi.SnapshotStaged:
+		e.Promotion, err = l.began(&e.Snapshot, at)
+	}
+	return err
+}
+
+// enter does what follows from an entry that was stored. It needs l.mu.
+func (l *Library) enter(n nhi.Snapshot, c *checked, p *kept.Promotion) error {
+	switch n.State {
+	case nhi.SnapshotActive:
+		l.stop()
+		return l.follow(n, c)
+	case nhi.SnapshotStaged:
+		p.Sequence = n.Sequence
+		return l.start(p.Promotion, nhi.PromotionFound{}, c, false)
+	}
+	return nil
 }
 
 // replaceDocument has the document follow the file that it is.
@@ -376,7 +451,7 @@ func (l *Library) replaceDocument(e *kept.Entry, files map[string]string) {
 func (l *Library) follow(n nhi.Snapshot, c *checked) error {
 	l.active, l.files = n, c.files
 	l.remember(c)
-	if err := l.holder.Use(c.set, bundle.Policies(c.files)); err != nil {
+	if err := l.holder.Use(force.Side{Set: c.set, Files: bundle.Policies(c.files)}); err != nil {
 		return fmt.Errorf("snapshot %s is stored and could not be put into force; restart the server: %w", kept.Short(n.Digest), err)
 	}
 	return nil
@@ -408,8 +483,13 @@ func (l *Library) again(ctx context.Context, old *nhi.Snapshot) (*checked, error
 	return &checked{digest: old.Digest, files: files, set: set}, nil
 }
 
-// Run closes what waited too long and signs anew, until ctx ends.
+// Run closes what waited too long, signs anew, and has promotions go on, until ctx
+// ends.
 func (l *Library) Run(ctx context.Context) error {
+	var working sync.WaitGroup
+	working.Go(func() { l.judges(ctx) })
+	working.Go(func() { l.promotes(ctx) })
+	defer working.Wait()
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {

@@ -20,6 +20,7 @@ import (
 	"github.com/muster-id/muster/internal/decision/simulate"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/force"
 	"github.com/muster-id/muster/internal/store/shadow"
 )
 
@@ -34,7 +35,7 @@ const (
 
 // Deps are what a Stage is made of. All are required.
 type Deps struct {
-	Policies *policy.Holder
+	Policies *force.Holder
 	Folder   string       // of the journal of decisions
 	Log      *logbook.Log // feeds the shadow
 	Store    *shadow.Store
@@ -58,8 +59,10 @@ func NewStage(s Deps) *Stage {
 		Store: s.Store, Tap: s.Log.Tap,
 		Load: func(files map[string]string) (decision.Policies, error) { return out.load(files) },
 		Base: func(digest string) decision.Policies {
-			if set := s.Policies.Set(); set != nil && set.Digest() == digest {
-				return set
+			for _, set := range []*policy.Set{s.Policies.Pair().Set, s.Policies.Pair().Rival.Set} { // both decide during a promotion
+				if set != nil && set.Digest() == digest {
+					return set
+				}
 			}
 			return nil
 		},

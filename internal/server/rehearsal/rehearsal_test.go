@@ -14,6 +14,7 @@ import (
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/force"
 )
 
 // folder is a data folder with n decisions, of which one in a hundred writes.
@@ -70,7 +71,7 @@ func TestADataFolderIsEnoughToSimulate(t *testing.T) {
 }
 
 func TestACandidateThatIsTooLargeIsNotTried(t *testing.T) {
-	s := NewStage(Deps{Policies: &policy.Holder{}, Log: logbook.New(nil, 1)})
+	s := NewStage(Deps{Policies: &force.Holder{}, Log: logbook.New(nil, 1)})
 	if _, err := s.load(map[string]string{"x.cedar": string(make([]byte, maxBytes+1))}); !errors.Is(err, nhi.ErrTooLarge) {
 		t.Errorf("%v", err)
 	}

@@ -5,10 +5,11 @@ import (
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/force"
 )
 
 // Explain has the policies in force explain themselves.
-func Explain(policies *policy.Holder) func(*nhi.Question) client.Explanation {
+func Explain(policies *force.Holder) func(*nhi.Question) client.Explanation {
 	return func(q *nhi.Question) client.Explanation {
 		e := policies.Explain(q)
 		return client.Explanation{

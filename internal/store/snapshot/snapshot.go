@@ -53,6 +53,8 @@ type Entry struct {
 	Document []byte
 	Acts     []nhi.Act
 	Notices  []nhi.Notice
+	// Promotion, if not nil, is stored in the same transaction.
+	Promotion *Promotion
 }
 
 // Add adds an entry after all others and returns it with its sequence. prepare is
@@ -142,6 +144,11 @@ func beside(ctx context.Context, tx *store.Tx, e *Entry) error {
 	if err := notify.Queue(ctx, tx, e.Notices); err != nil {
 		return err
 	}
+	if e.Promotion != nil {
+		if err := promote(ctx, tx, e.Promotion); err != nil {
+			return err
+		}
+	}
 	if e.State != nhi.SnapshotActive {
 		return nil
 	}
@@ -154,7 +161,7 @@ func replace(ctx context.Context, tx *store.Tx, before *nhi.Snapshot, at time.Ti
 	rows, err := list(tx.Query(ctx, `
 		SELECT   body
 		FROM     snapshot
-		WHERE    state IN ('active', 'waiting')
+		WHERE    state IN ('active', 'waiting', 'staged')
 		ORDER BY sequence`))
 	if err != nil {
 		return err

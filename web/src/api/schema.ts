@@ -966,6 +966,70 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/policies/promotion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Show the promotion under way, or the last one: its gate, what it waits for, and who would be denied what
+         * @description Needs the right to read. Roles with a scope may not use it.
+         */
+        get: operations["get-promotion"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/promotion/acknowledgements": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Explain what the policies on their way into force deny newly
+         * @description What is explained was meant: it neither holds the promotion up nor has it rolled back. It is on record who said so.
+         *
+         *     Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["acknowledge-promotion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/policies/promotion/{step}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Pause, resume or abort the promotion under way, or open its next gate before its time
+         * @description A gate cannot be opened while somebody is newly denied something that nobody explained. Where the configuration has promotion.required, only another administrator than the author may.
+         *
+         *     Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["step-promotion"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/policies/shadow": {
         parameters: {
             query?: never;
@@ -1444,6 +1508,16 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        Acknowledge: {
+            action?: string;
+            /** @description id of the identity */
+            identity?: string;
+            /** @description that denies it */
+            policy?: string;
+            /** @description why it is meant, one line */
+            reason: string;
+            resource?: string;
+        };
         ActOn: {
             /** @description for the audit log */
             reason?: string;
@@ -2594,6 +2668,146 @@ export interface components {
             policy?: string;
             reason: string;
         };
+        Promotion: {
+            acknowledged: components["schemas"]["PromotionExplained"][];
+            author: string;
+            /** @description who is newly denied what */
+            denials: components["schemas"]["PromotionDenial"][];
+            /** @description of the new snapshot */
+            digest: string;
+            /**
+             * Format: int64
+             * @description decisions that were not tried, because there were too many at once
+             */
+            dropped: number;
+            /**
+             * Format: date-time
+             * @description when the time of the gate is over
+             */
+            due?: string;
+            /** Format: date-time */
+            ended?: string;
+            /**
+             * Format: int64
+             * @description policies of the new snapshot that erred
+             */
+            errors: number;
+            /** @description digest of the one that it takes the place of */
+            former: string;
+            /**
+             * @description where it stands, or how it ended
+             * @enum {string}
+             */
+            gate: "" | "shadow" | "staged" | "watching" | "promoted" | "rolled-back" | "aborted" | "outdated";
+            /** @description empty: there never was one */
+            id: string;
+            /**
+             * Format: int64
+             * @description decisions that both were tried on
+             */
+            judged: number;
+            /** Format: int64 */
+            newly_allowed: number;
+            /** Format: int64 */
+            newly_denied: number;
+            /** Format: int64 */
+            newly_step_up: number;
+            note: string;
+            paused: boolean;
+            /**
+             * Format: int64
+             * @description of the principals that it decides for
+             */
+            percent: number;
+            running: boolean;
+            /**
+             * Format: int64
+             * @description of its entry in the history
+             */
+            sequence: number;
+            /**
+             * Format: date-time
+             * @description when the gate began
+             */
+            since?: string;
+            /** @description percents, before it decides for everybody */
+            stages: number[];
+            /** Format: date-time */
+            started?: string;
+            /**
+             * Format: int64
+             * @description attested identities that must be denied what they were allowed for it to be rolled back by itself
+             */
+            threshold: number;
+            /**
+             * Format: int64
+             * @description decisions of which it is not on record what policies read
+             */
+            unanswered: number;
+            /**
+             * Format: int64
+             * @description newly denied, and nobody explained it: the next gate waits
+             */
+            unexplained: number;
+            /**
+             * Format: int64
+             * @description newly denied, not explained, and too many to be listed
+             */
+            unlisted: number;
+            /** @description what the next gate waits for, a sentence each */
+            waits: string[];
+            /** @description it ended */
+            why: string;
+            /** @description those that were */
+            witnesses: components["schemas"]["PromotionWitness"][];
+        };
+        PromotionDenial: {
+            action: string;
+            /** Format: date-time */
+            at: string;
+            /** Format: int64 */
+            count: number;
+            /** @description it was denied; else it would have been */
+            decided: boolean;
+            /** @description the last one, for muster decide explain */
+            decision: string;
+            /** @description why it is meant, as a person said; empty: nobody has */
+            explained: string;
+            identity: string;
+            /** @description of the identity */
+            name: string;
+            /** @description that deny it */
+            policies: string[];
+            reason: string;
+            /** @description by a point that decides by itself */
+            reported: boolean;
+            resource: string;
+        };
+        PromotionExplained: {
+            action?: string;
+            /** Format: date-time */
+            at: string;
+            by: string;
+            /** @description id of the identity */
+            identity?: string;
+            /** @description that denies it */
+            policy?: string;
+            /** @description why it is meant, one line */
+            reason: string;
+            resource?: string;
+        };
+        PromotionWitness: {
+            action: string;
+            /** Format: date-time */
+            at: string;
+            decision: string;
+            /** @description the policies could not be evaluated */
+            erred: boolean;
+            identity: string;
+            /** @description of the identity */
+            name: string;
+            resource: string;
+        };
         PutSnapshot: {
             /** @description check everything and change nothing */
             dry_run?: boolean;
@@ -2603,6 +2817,8 @@ export interface components {
             note?: string;
             /** @description digest, or the beginning of it, of what this is a change of; refused with 409 when something else is in force */
             parent?: string;
+            /** @description have it come into force through the gates of a promotion */
+            staged?: boolean;
         };
         PutView: {
             name: string;
@@ -3084,10 +3300,10 @@ export interface components {
              */
             sequence: number;
             /**
-             * @description outdated waited, and something else was put into force
+             * @description outdated waited, and something else was put into force; staged is on its way into force, and withdrawn was
              * @enum {string}
              */
-            state: "active" | "waiting" | "past" | "outdated" | "expired";
+            state: "active" | "waiting" | "past" | "outdated" | "expired" | "staged" | "withdrawn";
             /** @description what is doubtful; only in the reply to a new snapshot */
             warnings: components["schemas"]["PolicyProblem"][];
             /** @description why a second administrator is asked, a line each */
@@ -3131,10 +3347,10 @@ export interface components {
              */
             sequence: number;
             /**
-             * @description outdated waited, and something else was put into force
+             * @description outdated waited, and something else was put into force; staged is on its way into force, and withdrawn was
              * @enum {string}
              */
-            state: "active" | "waiting" | "past" | "outdated" | "expired";
+            state: "active" | "waiting" | "past" | "outdated" | "expired" | "staged" | "withdrawn";
             /** @description what is doubtful; only in the reply to a new snapshot */
             warnings: components["schemas"]["PolicyProblem"][];
             /** @description why a second administrator is asked, a line each */
@@ -8479,6 +8695,307 @@ export interface operations {
             };
             /** @description the caller may not do this */
             403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "get-promotion": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "acknowledge-promotion": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["Acknowledge"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "step-promotion": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                step: "pause" | "resume" | "advance" | "abort";
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ActOn"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Promotion"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
                 headers: {
                     [name: string]: unknown;
                 };

@@ -1,0 +1,304 @@
+// Package promotion brings policies into force by gates, and back by itself.
+//
+//	checked, tests pass -> shadow -> 1 % -> 10 % -> 50 % -> everybody, watched -> done
+//
+// In the shadow the new policies are tried on what was decided, after the answer.
+// In a stage they decide for a share of the principals, and whoever is in a share
+// stays in it while it grows. A gate opens when its time has passed and the new
+// policies denied nothing new that nobody has explained; [Tally.Next] says what is
+// still missing. So a difference never brings a promotion on: it holds it up.
+//
+// [Tally.Add] takes what [Pair.Compare] made of a decision. It rolls back when
+// attested identities, at no risk and at their usual work, were denied what the
+// former policies allow, and enough different ones were: see [Settings]. It never
+// counts denials as such. A thief may be denied as often as he likes, by the one
+// identity that he stole; what is contained or revoked is denied by both policies
+// alike; a step-up denies nothing; and what a person has explained was meant.
+package promotion
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// Bounds on what is kept: new policies may deny everything to everybody.
+const (
+	maxDenials   = 500
+	maxWitnesses = 100
+	// MaxAcknowledged bounds what can be explained in one promotion.
+	MaxAcknowledged = 200
+)
+
+// A key is whom something was denied, and what.
+type key struct {
+	identity nhi.ID
+	action   nhi.ActionClass
+	resource string
+}
+
+// A Tally is a promotion and what it found. It is safe for concurrent use.
+type Tally struct {
+	mu        sync.Mutex // guards what follows
+	p         nhi.Promotion
+	denials   map[key]*nhi.PromotionDenial
+	witnesses map[nhi.ID]nhi.PromotionWitness
+	changed   bool
+}
+
+// New returns the Tally of a promotion with what it found so far.
+func New(p nhi.Promotion, found nhi.PromotionFound) *Tally {
+	t := &Tally{p: p, denials: map[key]*nhi.PromotionDenial{}, witnesses: map[nhi.ID]nhi.PromotionWitness{}}
+	for _, d := range found.Denials {
+		t.denials[key{d.Identity, d.Action, d.Resource}] = &d
+	}
+	for _, w := range found.Witnesses {
+		t.witnesses[w.Identity] = w
+	}
+	return t
+}
+
+// Add takes what was made of a decision, and says why the promotion must be rolled
+// back; empty: it need not.
+func (t *Tally) Add(d *nhi.Decision, c *Comparison) (why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.p.Running() {
+		return ""
+	}
+	t.changed = true
+	if !c.Answered {
+		t.p.Unanswered++
+		return ""
+	}
+	t.p.Judged++
+	t.p.Errors += int64(c.Errors)
+	switch c.Kind {
+	case NewlyAllowed:
+		t.p.Allowed++
+	case NewlyStepUp:
+		t.p.StepUp++
+	case NewlyDenied:
+		t.p.Denied++
+		t.deny(d, c)
+	}
+	return t.witness(d, c)
+}
+
+// deny keeps what was denied newly. It needs t.mu.
+func (t *Tally) deny(d *nhi.Decision, c *Comparison) {
+	k := key{d.Identity, d.Action, d.Resource}
+	n := t.denials[k]
+	if n == nil {
+		n = &nhi.PromotionDenial{Identity: d.Identity, Action: d.Action, Resource: d.Resource}
+		n.Policies = c.Policies
+		if len(t.denials) >= maxDenials {
+			if t.explained(n) == nil {
+				t.p.Unlisted++
+			}
+			return
+		}
+		t.denials[k] = n
+	}
+	n.Count++
+	n.Policies, n.Reason, n.Decision, n.At = c.Policies, c.Reason, d.ID, d.At.UTC()
+	n.Decided, n.Reported = n.Decided || c.Decided, n.Reported || d.Reported
+}
+
+// witness keeps evidence. It needs t.mu.
+func (t *Tally) witness(d *nhi.Decision, c *Comparison) string {
+	denied, erred := c.Kind == NewlyDenied, c.Errors > 0
+	if !c.Decided || !c.Counts || !denied && !erred || t.p.Gate == nhi.PromotionShadow {
+		return ""
+	}
+	w := nhi.PromotionWitness{Identity: d.Identity, Action: d.Action, Resource: d.Resource, Policies: c.Policies, Decision: d.ID, At: d.At.UTC(), Erred: erred}
+	if !erred && t.meant(&w) {
+		return ""
+	}
+	if len(t.witnesses) < maxWitnesses {
+		t.witnesses[d.Identity] = w
+	}
+	if len(t.witnesses) < t.p.Plan.Threshold {
+		return ""
+	}
+	what := "denied what they were allowed before"
+	if erred {
+		what = "denied what they were allowed before, or met policies that could not be evaluated"
+	}
+	return fmt.Sprintf("%d attested identities at their usual work were %s, the last at decision %s", len(t.witnesses), what, d.ID)
+}
+
+func (t *Tally) meant(w *nhi.PromotionWitness) bool {
+	return t.explained(&nhi.PromotionDenial{Identity: w.Identity, Action: w.Action, Resource: w.Resource, Policies: w.Policies}) != nil
+}
+
+// explained returns what explains a denial; nil: nothing does. It needs t.mu.
+func (t *Tally) explained(d *nhi.PromotionDenial) *nhi.Acknowledgement {
+	for i := range t.p.Acknowledged {
+		a := &t.p.Acknowledged[i]
+		if (a.Policy == "" || slices.Contains(d.Policies, a.Policy)) && (a.Identity == "" || a.Identity == d.Identity) &&
+			(a.Action == "" || a.Action == d.Action) && (a.Resource == "" || a.Resource == d.Resource) {
+			return a
+		}
+	}
+	return nil
+}
+
+// noPermit is the reason of whatever nothing permits: it names no policy.
+const noPermit = "no-permit"
+
+// Acknowledge explains differences, of now and from now on. The error wraps
+// nhi.ErrInvalid when it would explain whatever may come.
+func (t *Tally) Acknowledge(a nhi.Acknowledgement) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case a.Reason == "":
+		return nhi.Invalidf("say why it is meant: give a reason")
+	case a.Identity == "" && a.Resource == "" && (a.Policy == "" || a.Policy == noPermit):
+		return nhi.Invalidf("name the policy that is meant to deny, an identity or a resource")
+	case len(t.p.Acknowledged) >= MaxAcknowledged:
+		return fmt.Errorf("%d differences of this promotion were explained one by one: explain them by policy, or abort it: %w", MaxAcknowledged, nhi.ErrConflict)
+	}
+	t.p.Acknowledged = append(slices.Clone(t.p.Acknowledged), a)
+	for id, w := range t.witnesses {
+		if !w.Erred && t.meant(&w) {
+			delete(t.witnesses, id)
+		}
+	}
+	if t.p.Unlisted > 0 {
+		// What is not listed cannot be told apart: it is counted anew, for as long
+		// as the gate lasts.
+		t.p.Unlisted, t.p.Since = 0, a.At
+	}
+	t.changed = true
+	return nil
+}
+
+// Unexplained counts the newly denied that nobody explained.
+func (t *Tally) Unexplained() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.unexplained()
+}
+
+func (t *Tally) unexplained() int {
+	n := int(t.p.Unlisted)
+	for _, d := range t.denials {
+		if t.explained(d) == nil {
+			n++
+		}
+	}
+	return n
+}
+
+// A Step is what a promotion waits for.
+type Step struct {
+	Due   time.Time // when the time of its gate is over
+	Waits []string  // sentences; empty: the next gate opens
+	// Unexplained says that one of them is about what nobody explained; nobody may
+	// go on before that.
+	Unexplained bool
+}
+
+// Next says what the gate at which the promotion stands still waits for at now.
+func (t *Tally) Next(now time.Time) Step {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var s Step
+	p := &t.p
+	if !p.Running() {
+		return s
+	}
+	lasts := map[nhi.PromotionGate]time.Duration{nhi.PromotionShadow: p.Plan.Shadow, nhi.PromotionStaged: p.Plan.Stage, nhi.PromotionWatching: p.Plan.Watch}[p.Gate]
+	s.Due = p.Since.Add(lasts)
+	if p.Paused {
+		s.Waits = append(s.Waits, "it is paused: resume it with muster policy promotion resume")
+	}
+	if now.Before(s.Due) {
+		s.Waits = append(s.Waits, fmt.Sprintf("its time at this gate is over at %s", s.Due.UTC().Format("2006-01-02 15:04:05 UTC")))
+	}
+	if p.Gate == nhi.PromotionShadow && p.Judged < p.Plan.Decisions {
+		s.Waits = append(s.Waits, fmt.Sprintf("%d of at least %d decisions were tried", p.Judged, p.Plan.Decisions))
+	}
+	if p.Gate == nhi.PromotionWatching {
+		return s
+	}
+	if n := t.unexplained(); n > 0 {
+		s.Unexplained = true
+		s.Waits = append(s.Waits, fmt.Sprintf("%d times somebody is newly denied something, and nobody has explained it: muster policy promotion acknowledge, or abort", n))
+	}
+	if p.Errors > 0 {
+		s.Waits = append(s.Waits, fmt.Sprintf("its policies could not be evaluated %d times: abort it and mend them, or go on with muster policy promotion advance", p.Errors))
+	}
+	return s
+}
+
+// Change changes the promotion itself. change must not block; after an error nothing
+// has changed.
+func (t *Tally) Change(change func(*nhi.Promotion) error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.p
+	if err := change(&p); err != nil {
+		return err
+	}
+	t.p, t.changed = p, true
+	return nil
+}
+
+// Promotion returns the promotion as it is now.
+func (t *Tally) Promotion() nhi.Promotion {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.p
+}
+
+// Dropped counts decisions that were too many.
+func (t *Tally) Dropped(n int64) {
+	if n == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.p.Dropped += n
+	t.changed = true
+}
+
+// Found returns what was found, by identity; with it whether anything is new since
+// it was asked last with settle.
+func (t *Tally) Found(settle bool) (p nhi.Promotion, f nhi.PromotionFound, changed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f.Denials, f.Witnesses = make([]nhi.PromotionDenial, 0, len(t.denials)), make([]nhi.PromotionWitness, 0, len(t.witnesses))
+	for _, d := range t.denials {
+		f.Denials = append(f.Denials, *d)
+	}
+	for _, w := range t.witnesses {
+		f.Witnesses = append(f.Witnesses, w)
+	}
+	slices.SortFunc(f.Denials, func(a, b nhi.PromotionDenial) int {
+		return cmp.Or(cmp.Compare(a.Identity, b.Identity), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Action, b.Action))
+	})
+	slices.SortFunc(f.Witnesses, func(a, b nhi.PromotionWitness) int { return cmp.Compare(a.Identity, b.Identity) })
+	changed = t.changed
+	if settle {
+		t.changed = false
+	}
+	return t.p, f, changed
+}
+
+// Explained returns what explains a denial; nil: nothing does.
+func (t *Tally) Explained(d *nhi.PromotionDenial) *nhi.Acknowledgement {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if a := t.explained(d); a != nil {
+		out := *a
+		return &out
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package library
+
+import (
+	"context"
+	"time"
+
+	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/client/policies"
+	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/decision/promotion"
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+// Promotion returns the promotion under way, or the last one.
+func (l *Library) Promotion(ctx context.Context) (client.Promotion, error) {
+	if r := l.rollout.Load(); r != nil {
+		return shown(r.tally, time.Now()), nil
+	}
+	p, found, err := l.c.Store.Promotion(ctx)
+	if err != nil {
+		return client.Promotion{}, err
+	}
+	return shown(promotion.New(p, found), time.Now()), nil
+}
+
+// Percent says for how many of a hundred principals policies decide that are on
+// their way into force; for metrics.
+func (l *Library) Percent() int {
+	p := l.holder.Pair()
+	if p.Rival.Set == nil || p.Watching {
+		return 0
+	}
+	return p.Share.Percent
+}
+
+func shown(t *promotion.Tally, now time.Time) client.Promotion {
+	p, found, _ := t.Found(false)
+	step := t.Next(now)
+	out := client.Promotion{
+		ID: p.ID, Running: p.Running(), Gate: string(p.Gate), Paused: p.Paused, Percent: p.Percent, Stages: append([]int{}, p.Plan.Stages...),
+		Digest: p.Digest, Former: p.Former, Sequence: p.Sequence, Author: p.Author, Note: p.Note, Started: p.Started, Since: p.Since, Waits: frame.OrEmpty(step.Waits),
+		Judged: p.Judged, Unanswered: p.Unanswered, Denied: p.Denied, StepUp: p.StepUp, Allowed: p.Allowed, Errors: p.Errors, Dropped: p.Dropped, Unlisted: p.Unlisted,
+		Unexplained: t.Unexplained(), Threshold: p.Plan.Threshold, Why: p.Why, Ended: frame.When(p.Ended),
+	}
+	if p.Running() {
+		out.Due = frame.When(step.Due.UTC())
+	}
+	out.Witnesses = frame.Each(found.Witnesses, func(w nhi.PromotionWitness) policies.PromotionWitness {
+		return policies.PromotionWitness{Identity: string(w.Identity), Action: string(w.Action), Resource: w.Resource, Decision: w.Decision, At: w.At, Erred: w.Erred}
+	})
+	out.Denials = frame.Each(found.Denials, func(d nhi.PromotionDenial) policies.PromotionDenial {
+		one := policies.PromotionDenial{
+			Identity: string(d.Identity), Action: string(d.Action), Resource: d.Resource, Policies: frame.OrEmpty(d.Policies), Reason: d.Reason,
+			Count: d.Count, Decision: d.Decision, At: d.At, Decided: d.Decided, Reported: d.Reported,
+		}
+		if a := t.Explained(&d); a != nil {
+			one.Explained = a.Reason
+		}
+		return one
+	})
+	out.Acknowledged = frame.Each(p.Acknowledged, func(a nhi.Acknowledgement) policies.PromotionExplained {
+		return policies.PromotionExplained{By: a.By, At: a.At, Acknowledge: client.Acknowledge{
+			Policy: a.Policy, Identity: string(a.Identity), Action: string(a.Action), Resource: a.Resource, Reason: a.Reason,
+		}}
+	})
+	return out
+}
