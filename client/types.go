@@ -310,52 +310,6 @@ type Overview struct {
 	Attribution string    `json:"attribution" doc:"of the network data"`
 }
 
-// Point is an enforcement point.
-type Point struct {
-	ID          string    `json:"id"`
-	Name        string    `json:"name"`
-	Dialect     string    `json:"dialect" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy,kubernetes"`
-	Mode        string    `json:"mode" enum:"observe,enforce"`
-	Percent     int       `json:"percent"`
-	Sources     []string  `json:"sources"`
-	Resources   []string  `json:"resources"`
-	Created     time.Time `json:"created"`
-	Disabled    bool      `json:"disabled"`
-	Assert      bool      `json:"assert" doc:"what it lets through carries a signed assertion of the decision"`
-	WouldRefuse uint64    `json:"would_refuse"`
-	// LastCall is when it last asked; nil: never.
-	LastCall *time.Time `json:"last_call,omitempty" doc:"when it last asked; not there: never"`
-	// Connection and what follows are of a point that decides away from the server
-	// (muster point run). Connection is empty when none of its processes asked for
-	// news since the server started.
-	Connection string     `json:"connection,omitempty" enum:"connected,away" doc:"of a point that decides away from the server; not there: none of its processes asked for news since the server started"`
-	Lag        uint64     `json:"lag,omitempty" doc:"changes that it is behind"`
-	Lease      float64    `json:"lease,omitempty" doc:"seconds until its lease is over, after which it denies what is sensitive"`
-	Heard      *time.Time `json:"heard,omitempty" doc:"when it asked for news last"`
-	Unreported uint64     `json:"unreported,omitempty" doc:"decisions that it has made and not reported"`
-	ETag       string     `json:"etag" doc:"for If-Match"`
-}
-
-// EnrollPoint asks for a new enforcement point; it starts observing.
-type EnrollPoint struct {
-	Name      string   `json:"name" minLength:"1" maxLength:"100"`
-	Dialect   string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy,kubernetes" default:"nginx"`
-	Sources   []string `json:"sources,omitempty" maxItems:"64" doc:"addresses or prefixes it speaks from; none means loopback"`
-	Resources []string `json:"resources,omitempty" maxItems:"1000"`
-	Assert    bool     `json:"assert,omitempty" doc:"sign an assertion of each decision, which the application can check"`
-}
-
-// SetPoint changes a point; absent fields stay.
-type SetPoint struct {
-	Mode      *string   `json:"mode,omitempty" enum:"observe,enforce"`
-	Percent   *int      `json:"percent,omitempty" minimum:"0" maximum:"100"`
-	Dialect   *string   `json:"dialect,omitempty" enum:"authzen,nginx,caddy,traefik,haproxy,envoy,proxy,kubernetes"`
-	Sources   *[]string `json:"sources,omitempty"`
-	Resources *[]string `json:"resources,omitempty"`
-	Disabled  *bool     `json:"disabled,omitempty"`
-	Assert    *bool     `json:"assert,omitempty" doc:"sign an assertion of each decision, which the application can check"`
-}
-
 // Enrolled shows the key of a point or source for the only time.
 type Enrolled struct {
 	ID  string `json:"id"`

@@ -120,7 +120,7 @@ func allowed(from, to layer, fromParent, toName string) bool {
 	case library:
 		return to == library
 	case contract:
-		return toName == "client/policies" // the types of one subject
+		return toName == "client/policies" || toName == "client/points" // the types of one subject
 	case domain:
 		return to == library
 	case leaf:
@@ -168,9 +168,6 @@ func locate(path string) (layer, string, string, bool) {
 	if rel, ok := strings.CutPrefix(path, module+"/client/"); ok {
 		return contract, "", "client/" + rel, true
 	}
-	if path == module+"/client/policies" {
-		return contract, "", "client/policies", true
-	}
 	if path == module+"/docs" {
 		return library, "", "docs", true // the documentation, as files
 	}
@@ -215,7 +212,7 @@ var vendors = map[string][]string{
 	"github.com/jackc/":             {"store/postgres", "store/postgres/pgtest"},
 	"github.com/nats-io/":           {"stream/nats", "stream/nats/natstest"},
 	"github.com/cedar-policy/":      {"policy", "policy/compare", "clause"},
-	"github.com/danielgtaylor/huma": {"api", "api/frame", "api/library", "api/rehearse"},
+	"github.com/danielgtaylor/huma": {"api", "api/frame", "api/glass", "api/library", "api/rehearse"},
 	"github.com/spf13/cobra":        {"cli", "cli/command", "cli/author", "cli/operate", "cli/people"},
 	"github.com/cloudflare/circl":   {"fingerprint"},
 	"github.com/go-jose/":           {"jose"},

@@ -35,7 +35,11 @@ type Glass struct {
 	Opened time.Time
 	Until  time.Time
 	Reason string
-	Closed time.Time // of one that opens nothing any more: since when
+	// Ended is when it was over, zero until the point told; Allowed is how many
+	// requests it let pass.
+	Ended   time.Time
+	Allowed int64
+	Closed  time.Time // of one that opens nothing any more: since when
 
 	First, Second []byte // SHA-256 of the halves; Second is nil while it is half
 }
@@ -128,12 +132,16 @@ func (s *Service) WithdrawGlass(ctx context.Context, point, serial string) (Glas
 	})
 }
 
-// GlassUsed notes that a code opened its point, whatever the server knew of it.
-// It reports whether that is news.
+// GlassUsed notes that a code opened its point, whatever the server knew of it,
+// and how that ended. It reports whether that is news. Of a code that was opened
+// twice, which is told by its Opened, the first time is kept.
 func (s *Service) GlassUsed(ctx context.Context, point string, o breakglass.Opening) (g Glass, news bool, err error) {
 	g, err = s.endGlass(ctx, point, o.Serial, func(g *Glass) error {
-		news = g.State != GlassUsed
-		g.State, g.Opened, g.Until, g.Reason = GlassUsed, o.Opened, o.Until(), o.Reason
+		first := g.State != GlassUsed
+		news = first || g.Opened.Equal(o.Opened) && g.Ended.IsZero() && !o.Closed.IsZero()
+		if news {
+			g.State, g.Opened, g.Until, g.Reason, g.Ended, g.Allowed = GlassUsed, o.Opened, o.Until(), o.Reason, o.Closed, o.Allowed
+		}
 		return nil
 	})
 	return g, news, err

@@ -21,6 +21,7 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/glass"
 	"github.com/muster-id/muster/internal/api/library"
 	"github.com/muster-id/muster/internal/api/rehearse"
 )
@@ -69,6 +70,7 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 	s.views(h)
 	s.usage(h)
 	rehearse.Register(h, mux, s.Frame)
+	glass.Register(h, s.Frame)
 	library.Register(h, s.Frame)
 	mux.HandleFunc("GET /v1/stream", s.stream)
 	mux.HandleFunc("POST /v1/backup", s.backup)

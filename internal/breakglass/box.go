@@ -249,6 +249,26 @@ func (b *Box) Serial(now time.Time) string {
 	return ""
 }
 
+// Left is for how long the point is still open; zero when it is not.
+func (b *Box) Left(now time.Time) time.Duration {
+	if r := b.running(now); r != nil {
+		return r.left(now)
+	}
+	return 0
+}
+
+// Used reports whether a code was used here.
+func (b *Box) Used(serial string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for i := range b.used {
+		if b.used[i].Serial == serial {
+			return true
+		}
+	}
+	return false
+}
+
 // running returns what is on, nil when nothing is.
 func (b *Box) running(now time.Time) *running {
 	r := b.open.Load()

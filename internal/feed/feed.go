@@ -72,6 +72,7 @@ const Hold = time.Second
 const (
 	Path          = "/edge/feed"      // where a point asks
 	DecisionsPath = "/edge/decisions" // where it reports its decisions
+	GlassPath     = "/edge/glass"     // where it reports that it was opened by a break-glass code
 )
 
 // What a message can be refused for. Every error of this package wraps one of

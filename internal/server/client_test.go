@@ -219,21 +219,29 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 		"set-person": func() error {
 			return only(api.SetPerson(ctx, h.person, client.SetPerson{Roles: &[]client.Role{{Role: "admin"}, {Role: "viewer"}}}))
 		},
-		"list-tokens":         func() error { return only(api.ListTokens(ctx, list)) },
-		"create-token":        func() error { return only(api.CreateToken(ctx, client.CreateToken{Name: "robot"})) },
-		"revoke-token":        func() error { return api.RevokeToken(ctx, token.ID, client.IfMatch(token.ETag)) },
-		"get-overview":        func() error { return only(api.GetOverview(ctx)) },
-		"get-health":          func() error { return only(api.GetHealth(ctx)) },
-		"search":              func() error { return only(api.Search(ctx, client.Search{Text: "settler"})) },
-		"list-views":          func() error { return only(api.ListViews(ctx, list)) },
-		"put-view":            func() error { return only(api.PutView(ctx, "mine", view)) },
-		"delete-view":         func() error { return api.DeleteView(ctx, "gone") },
-		"list-points":         func() error { return only(api.ListPoints(ctx, list)) },
-		"enroll-point":        func() error { return only(api.EnrollPoint(ctx, client.EnrollPoint{Name: "gate"})) },
-		"set-point":           func() error { return only(api.SetPoint(ctx, "edge", client.SetPoint{Percent: new(50)})) },
-		"list-signal-streams": func() error { return only(api.ListSignalStreams(ctx, list)) },
-		"list-signal-peers":   func() error { return only(api.ListSignalPeers(ctx, list)) },
-		"list-channels":       func() error { return only(api.ListChannels(ctx, list)) },
+		"list-tokens":     func() error { return only(api.ListTokens(ctx, list)) },
+		"create-token":    func() error { return only(api.CreateToken(ctx, client.CreateToken{Name: "robot"})) },
+		"revoke-token":    func() error { return api.RevokeToken(ctx, token.ID, client.IfMatch(token.ETag)) },
+		"get-overview":    func() error { return only(api.GetOverview(ctx)) },
+		"get-health":      func() error { return only(api.GetHealth(ctx)) },
+		"search":          func() error { return only(api.Search(ctx, client.Search{Text: "settler"})) },
+		"list-views":      func() error { return only(api.ListViews(ctx, list)) },
+		"put-view":        func() error { return only(api.PutView(ctx, "mine", view)) },
+		"delete-view":     func() error { return api.DeleteView(ctx, "gone") },
+		"get-break-glass": func() error { return only(api.GetBreakGlass(ctx, "edge")) },
+		"take-break-glass": func() error {
+			if _, err := api.TakeBreakGlass(ctx, "edge"); status(err) != http.StatusForbidden {
+				return fmt.Errorf("a token takes a half: %w", err)
+			}
+			return nil
+		},
+		"withdraw-break-glass": func() error { return only(api.WithdrawBreakGlass(ctx, "edge", h.glassHalf("edge"))) },
+		"list-points":          func() error { return only(api.ListPoints(ctx, list)) },
+		"enroll-point":         func() error { return only(api.EnrollPoint(ctx, client.EnrollPoint{Name: "gate"})) },
+		"set-point":            func() error { return only(api.SetPoint(ctx, "edge", client.SetPoint{Percent: new(50)})) },
+		"list-signal-streams":  func() error { return only(api.ListSignalStreams(ctx, list)) },
+		"list-signal-peers":    func() error { return only(api.ListSignalPeers(ctx, list)) },
+		"list-channels":        func() error { return only(api.ListChannels(ctx, list)) },
 		"test-channel": func() error {
 			got, err := api.TestChannel(ctx, "room")
 			if err == nil && !got.Delivered {

@@ -79,6 +79,8 @@ func (h *household) writes() []writing {
 		{route: "POST /v1/approvals/{id}/cancel", path: "/v1/approvals/" + h.asked("apr_3", id) + "/cancel", other: `{}`},
 		{route: "POST /v1/points", body: `{"name":"gate"}`, other: `{"name":"door"}`, shown: true},
 		{route: "PATCH /v1/points/{id}", path: "/v1/points/edge", body: `{"percent":10}`, other: `{"percent":20}`},
+		{route: "POST /v1/points/{id}/break-glass", path: "/v1/points/edge/break-glass", by: h.browsing("mara"), other: `{}`, shown: true},
+		{route: "DELETE /v1/points/{id}/break-glass/{serial}", path: "/v1/points/edge/break-glass/" + h.glassHalf("edge"), other: `{}`},
 		{route: "POST /v1/sources", body: `{"name":"mail","format":"text"}`, other: `{"name":"wiki","format":"text"}`, shown: true},
 		{route: "PUT /v1/documents/{name}", path: "/v1/documents/resources.yaml", kind: "text/plain", body: testResources + "# once\n", other: testResources + "# two\n"},
 		{

@@ -16,6 +16,7 @@ import (
 	"github.com/muster-id/muster/internal/attest/oidc"
 	"github.com/muster-id/muster/internal/issuer"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/server/glass"
 	"github.com/muster-id/muster/internal/server/measure"
 	"github.com/muster-id/muster/internal/server/scribe"
 	"github.com/muster-id/muster/internal/server/view"
@@ -54,6 +55,11 @@ func (s *Server) people(ctx context.Context, acts *scribe.Recorder) error {
 		return err
 	}
 	return acts.Record(ctx, nhi.Act{Key: "first-token:" + first.Finding.ID, At: time.Now(), Actor: "system", Act: "token.create", Target: string(first.Finding.Identity), Reason: "first administrator token", Outcome: "done"})
+}
+
+// glass hands out halves of break-glass codes, and takes in what became of them.
+func (s *Server) glass(acts *scribe.Recorder) *glass.Desk {
+	return &glass.Desk{Access: s.access, Record: acts.Record, Found: s.respond.Found, Clean: s.scanner.RedactString, Person: storeaccess.New(s.db).Person}
 }
 
 // gate implements frame.Gate.

@@ -56,7 +56,8 @@ var routes = map[string]string{
 	"POST /v1/identities/{id}/credentials/register": "administer identity",
 
 	"GET /v1/people": "administer whole", "PUT /v1/people/{id}": "administer whole", "GET /v1/tokens": "administer whole", "POST /v1/tokens": "administer whole",
-	"DELETE /v1/tokens/{id}": "administer whole", "POST /v1/points": "administer whole", "PATCH /v1/points/{id}": "administer whole",
+	"DELETE /v1/tokens/{id}": "administer whole", "POST /v1/points": "administer whole", "GET /v1/points/{id}/break-glass": "read whole", "POST /v1/points/{id}/break-glass": "administer whole",
+	"DELETE /v1/points/{id}/break-glass/{serial}": "administer whole", "PATCH /v1/points/{id}": "administer whole",
 	"POST /v1/sources": "administer whole", "PUT /v1/documents/{name}": "administer whole", "POST /v1/inventory/imports/aws": "administer whole",
 	"POST /v1/inventory/imports/aws/preview": "administer whole",
 	"POST /v1/backup":                        "administer whole",
@@ -73,7 +74,7 @@ var routes = map[string]string{
 
 // personal are the routes that refuse every token, which all of the cast have: a
 // non-human identity must not approve another.
-var personal = []string{"POST /v1/approvals/{id}/approve", "POST /v1/approvals/{id}/deny", "POST /v1/snapshots/{digest}/confirm"}
+var personal = []string{"POST /v1/approvals/{id}/approve", "POST /v1/approvals/{id}/deny", "POST /v1/snapshots/{digest}/confirm", "POST /v1/points/{id}/break-glass"}
 
 // A cast is everybody who may call, and what lies inside and outside of what
 // the scoped ones see: identities of the teams payments and zebra.
@@ -215,7 +216,7 @@ func (c *cast) path(route, need string, things map[string]string) string {
 			id = name
 		}
 	}
-	return strings.NewReplacer("{id}", id, "{name}", "routes.yaml", "{digest}", "00000000", "{format}", "cloudtrail").Replace(path)
+	return strings.NewReplacer("{id}", id, "{name}", "routes.yaml", "{digest}", "00000000", "{serial}", "none", "{format}", "cloudtrail").Replace(path)
 }
 
 func TestEveryRouteIsOpenToWhomItIsMeantFor(t *testing.T) {

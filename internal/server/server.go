@@ -429,7 +429,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	points := enforce.NewPoints(s.facts)
 	if s.edge, err = edge.Compose(ctx, edge.Parts{
 		DB: s.db, Facts: s.facts, Points: points, Policies: s.library.Holder(), Keys: s.keys, Public: s.issuing.Public, URL: s.url, Data: s.settings.Data,
-		Settings: func() decision.Settings { return s.reloader.Current().Decisions }, Journal: s.journal, Log: s.log, Clean: s.decider.cleanse, Count: s.outcomes.Count,
+		Settings: func() decision.Settings { return s.reloader.Current().Decisions }, Journal: s.journal, Log: s.log, Clean: s.decider.cleanse, Count: s.outcomes.Count, Glass: s.glass(acts).Report,
 	}); err != nil {
 		return err
 	}
@@ -452,7 +452,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	decisions := view.Decisions{Log: s.log, Past: logbook.NewPast(filepath.Join(s.settings.Data, "decisions"))}
 	management, _, err := api.New(frame.Deps{
 		CutOff: func() { s.cutOff.Add(1) },
-		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(s.library.Holder()), Rehearsal: s.rehearses(s.library.Holder()), Approvals: s.panel(inv), Library: s.library, Findings: view.Findings{Store: found}, Known: s.facts,
+		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(s.library.Holder()), Rehearsal: s.rehearses(s.library.Holder()), Approvals: s.panel(inv), Glass: s.glass(acts), Library: s.library, Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups, Channels: notice.Desk{Router: s.router}, Signals: s.signals,
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),

@@ -221,6 +221,7 @@ type Deps struct {
 	Lists Lists
 	// Approvals are what people are asked.
 	Approvals Approvals
+	Glass     Glass
 	Rehearsal Rehearsal
 	Library   Library
 	Usage     Usage
@@ -419,6 +420,18 @@ type Approvals interface {
 	Vote(ctx context.Context, by Caller, id string, yes bool, comment string) (nhi.Approval, error)
 	// Cancel closes what is open. The error wraps nhi.ErrConflict when it is not.
 	Cancel(ctx context.Context, by Caller, id string) (nhi.Approval, error)
+}
+
+// Glass are the codes that open a point while the server is away. A point is
+// named by its id or its name.
+type Glass interface {
+	// Take gives a caller a half of a code. The error wraps nhi.ErrDenied when the
+	// caller is no person, and nhi.ErrConflict when they wait for somebody else.
+	Take(ctx context.Context, by Caller, point string) (client.GlassHalf, error)
+	Codes(ctx context.Context, point string) (client.GlassCodes, error)
+	// Withdraw makes a code open nothing any more. The error wraps nhi.ErrConflict
+	// when it is over.
+	Withdraw(ctx context.Context, by Caller, point, serial string) (client.GlassCode, error)
 }
 
 // Lists are the lists that the store filters and orders.

@@ -33,7 +33,7 @@ import (
 
 // shownOnce are the routes whose replies hold a secret.
 var shownOnce = map[string]bool{
-	"POST /v1/identities/{id}/credentials": true, "POST /v1/points": true, "POST /v1/sources": true, "POST /v1/links": true, "POST /v1/tokens": true,
+	"POST /v1/identities/{id}/credentials": true, "POST /v1/points": true, "POST /v1/points/{id}/break-glass": true, "POST /v1/sources": true, "POST /v1/links": true, "POST /v1/tokens": true,
 }
 
 // asking are the routes that only ask, though not by GET: their question may be

@@ -101,18 +101,21 @@ var rules = map[string]rule{
 
 	"GET /v1/decisions/{id}/explanation": {right: access.Read, reach: one, of: byDecision},
 
-	"GET /v1/points":                {right: access.Read, reach: narrowed}, // the same for everybody: what is guarded, and how
-	"POST /v1/points":               {right: access.Administer},
-	"PATCH /v1/points/{id}":         {right: access.Administer},
-	"GET /v1/sources":               {right: access.Read},
-	"POST /v1/sources":              {right: access.Administer},
-	"GET /v1/signals/streams":       {right: access.Read},
-	"GET /v1/signals/peers":         {right: access.Read},
-	"GET /v1/health":                {right: access.Read},
-	"GET /v1/channels":              {right: access.Read},
-	"POST /v1/channels/{name}/test": {right: access.Administer},
-	"GET /v1/documents/{name}":      {right: access.Read},
-	"PUT /v1/documents/{name}":      {right: access.Administer},
+	"GET /v1/points":                              {right: access.Read, reach: narrowed}, // the same for everybody: what is guarded, and how
+	"POST /v1/points":                             {right: access.Administer},
+	"PATCH /v1/points/{id}":                       {right: access.Administer},
+	"GET /v1/points/{id}/break-glass":             {right: access.Read},
+	"POST /v1/points/{id}/break-glass":            {right: access.Administer}, // and only people
+	"DELETE /v1/points/{id}/break-glass/{serial}": {right: access.Administer},
+	"GET /v1/sources":                             {right: access.Read},
+	"POST /v1/sources":                            {right: access.Administer},
+	"GET /v1/signals/streams":                     {right: access.Read},
+	"GET /v1/signals/peers":                       {right: access.Read},
+	"GET /v1/health":                              {right: access.Read},
+	"GET /v1/channels":                            {right: access.Read},
+	"POST /v1/channels/{name}/test":               {right: access.Administer},
+	"GET /v1/documents/{name}":                    {right: access.Read},
+	"PUT /v1/documents/{name}":                    {right: access.Administer},
 
 	"GET /v1/snapshots":                    {right: access.Read},
 	"POST /v1/snapshots":                   {right: access.Administer},

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"github.com/muster-id/muster/internal/breakglass"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/decision/facts"
 	"github.com/muster-id/muster/internal/decision/logbook"
@@ -32,8 +33,10 @@ type Parts struct {
 	Log      *logbook.Log
 	Clean    func(*nhi.Question) // takes secrets out of what a caller can write freely
 	Count    func(*nhi.Decision) // counts what was recorded
-	URL      string              // of the server, which its tokens name
-	Data     string              // its folder
+	// Glass takes in that a point was opened by a break-glass code.
+	Glass func(ctx context.Context, point *nhi.Point, o *breakglass.Opening) error
+	URL   string // of the server, which its tokens name
+	Data  string // its folder
 }
 
 // Compose makes the Hub of a server.
@@ -46,6 +49,7 @@ func Compose(ctx context.Context, p Parts) (*Hub, error) {
 		DB: p.DB, Facts: p.Facts, Points: p.Points, Installation: installation, Dir: p.Data,
 		Key:    ed25519.NewKeyFromSeed(p.Keys.Derive("point feed", ed25519.SeedSize)),
 		Basis:  p.basis,
+		Glass:  p.Glass,
 		MaxAge: func() time.Duration { return p.Settings().WithDefaults().MaxFactsAge },
 		Intake: Intake{
 			Record: p.record,

@@ -34,6 +34,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/breakglass"
 	"github.com/muster-id/muster/internal/decision/facts"
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/feed"
@@ -66,6 +67,9 @@ type Config struct {
 	MaxAge func() time.Duration
 	Dir    string // for the images of snapshots under way
 	Intake Intake
+	// Glass takes in that a point was opened by a break-glass code. It returns when
+	// that is on record.
+	Glass func(ctx context.Context, point *nhi.Point, o *breakglass.Opening) error
 }
 
 // A Hub knows the points that decide away from the server. It is safe for

@@ -34,6 +34,7 @@ func (h *Hub) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+feed.Path, h.authenticated(h.feed))
 	mux.HandleFunc("POST "+feed.DecisionsPath, h.authenticated(h.decisions))
+	mux.HandleFunc("POST "+feed.GlassPath, h.authenticated(h.glass))
 	return mux
 }
 
