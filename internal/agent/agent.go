@@ -27,6 +27,10 @@
 // ("approval-unreachable"). Nothing is known here of what is normal for an
 // identity, so surprise is 0 and nothing is new.
 //
+// Two people can open a point that its server left alone, by a break-glass code:
+// for an hour at most, once, and loudly (package breakglass). The point tells the
+// server when it is back.
+//
 // Decisions are recorded as at the server, and wait for the disk where they do
 // there. They are sent to the server in their order until it says that it has
 // them, however long that takes.
@@ -84,6 +88,7 @@ type Settings struct {
 // answered once Run is called.
 type Agent struct {
 	set    Settings
+	keyID  string // of its key: public
 	server *url.URL
 	http   *http.Client
 
@@ -101,6 +106,7 @@ type Agent struct {
 	service  *decision.Service
 	health   health.Register
 	status   status
+	glass    glass
 
 	// The follower's own.
 	state feed.State
@@ -123,9 +129,11 @@ func New(ctx context.Context, s Settings) (_ *Agent, err error) {
 	if a.server, err = address(s.Server); err != nil {
 		return nil, err
 	}
-	if parsed, err := key.Parse(s.Key); err != nil || parsed.Kind != key.Point {
+	parsed, err := key.Parse(s.Key)
+	if err != nil || parsed.Kind != key.Point {
 		return nil, nhi.Invalidf("that is not the key of a point, which begins with muster_pnt_")
 	}
+	a.keyID = parsed.ID
 	a.http = newClient(s.Roots)
 	for _, step := range []func(context.Context) error{a.open, a.compose, a.bind} {
 		if err := step(ctx); err != nil {
@@ -169,6 +177,8 @@ func (a *Agent) open(context.Context) error {
 	}
 	a.onClose(a.journal.Close)
 	a.log = logbook.New(recorder{a.journal, a.decided}, 0)
+	a.glass.open(a.set.Data)
+	a.log.Tap(a.glass.count)
 	if err := a.shipping.open(a.set.Data, a.journal); err != nil {
 		return err
 	}
@@ -191,10 +201,11 @@ func (a *Agent) compose(context.Context) error {
 		return fmt.Errorf("load the leak rules: %w", err)
 	}
 	a.brain = newBrain(a.facts, &a.lease)
-	a.service, err = decision.NewService(decision.Config{Facts: a.facts, Policies: a.brain, InForce: a.brain.inForce, Log: a.log, Places: places})
+	a.service, err = decision.NewService(decision.Config{Facts: a.facts, Policies: a.brain, InForce: a.brain.inForce, Log: a.log, Places: places, Glass: a.glass.code})
 	if err != nil {
 		return err
 	}
+	a.glass.clean = scanner.RedactString
 	a.recall()
 	decider := decision.Clean(a.service, scanner.RedactString)
 	points, routes := enforce.NewPoints(a.facts), enforce.NewRoutes(a.facts)
@@ -291,7 +302,7 @@ func (a *Agent) Run(ctx context.Context) error {
 			}
 		})
 	}
-	for _, part := range []func(context.Context) error{a.follow, a.ship} {
+	for _, part := range []func(context.Context) error{a.follow, a.ship, a.watchGlass} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err

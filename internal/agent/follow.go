@@ -108,6 +108,7 @@ func (a *Agent) recall() {
 	a.state = state
 	a.status.note(nil, &state, time.Now())
 	if state.Sequence > 0 {
+		a.glass.seen(heard)
 		a.facts.Heartbeat(heard) // and not the present, which only the server knows
 	}
 }
@@ -199,6 +200,7 @@ func (a *Agent) ask(ctx context.Context) (brought bool, err error) {
 	}
 	a.state, a.whole = next, false
 	m := &f.Message
+	a.glass.seen(m.Issued)
 	if m.Current {
 		a.facts.Heartbeat(asked.Add(-m.Behind))
 	}

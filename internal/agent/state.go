@@ -11,13 +11,15 @@ import (
 	"github.com/muster-id/muster/internal/health"
 )
 
-// operations serves /livez and /readyz.
+// operations serves /livez, /readyz, /metrics and GlassPath.
 func (a *Agent) operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("ok\n"))
 	})
 	mux.Handle("GET /readyz", &a.health)
+	mux.HandleFunc("GET /metrics", a.glassMetrics)
+	mux.Handle(GlassPath, a.glassHandler())
 	return mux
 }
 
@@ -29,6 +31,7 @@ func (a *Agent) register(routes *enforce.Routes) {
 		health.Check{Name: "lease", State: func(context.Context) health.State { return a.leaseState(time.Now()) }},
 		health.Check{Name: "journal", Vital: true, State: func(context.Context) health.State { return a.journalState() }},
 		health.Check{Name: "reports", State: func(context.Context) health.State { return a.reportState(time.Now()) }},
+		health.Check{Name: "break-glass", State: func(context.Context) health.State { return a.glassHealth(time.Now()) }},
 		health.Check{Name: "routes", Vital: true, State: func(context.Context) health.State {
 			if err := routes.Err(); err != nil {
 				return health.Failed(err.Error(), "apply a routes.yaml that is right: muster resource apply routes.yaml")

@@ -79,7 +79,7 @@ func (a *app) sourceList() *cobra.Command {
 func (a *app) point() *cobra.Command {
 	return a.Group("point", "Where decisions bite", `
 muster point enroll edge --dialect nginx --resource payments/api
-muster point set edge --mode enforce --percent 100`, a.pointEnroll(), a.pointSet(), a.pointList(), operate.Probe(a.App), a.pointRun())
+muster point set edge --mode enforce --percent 100`, a.pointEnroll(), a.pointSet(), a.pointList(), operate.Probe(a.App), a.pointRun(), operate.BreakGlass(a.App), operate.Glass(a.App))
 }
 
 func (a *app) pointEnroll() *cobra.Command {
