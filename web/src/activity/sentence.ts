@@ -13,6 +13,8 @@ export function sentence(d: Decision): string {
     strange && strange.bits >= 6
       ? ` The most unusual about it: ${featureName(strange.name).toLowerCase()} ${clean(strange.seen)}.`
       : "";
+  if (d.glass)
+    return `${who} asked for ${what}${via}${where}. The policies refuse it, and it went through because two people had opened the point by a break-glass code.${because}`;
   if (d.would_refuse)
     return `${who} asked for ${what}${via}${where}. The policies refuse it, but the point only observes, so it went through.${because}`;
   switch (d.outcome) {

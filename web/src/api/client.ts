@@ -11,6 +11,7 @@ export type Decision = Schemas["Decision"];
 export type Explanation = Schemas["Explanation"];
 export type Feature = Schemas["Feature"];
 export type Finding = Schemas["Finding"];
+export type GlassCode = Schemas["GlassCode"];
 export type Identity = Schemas["Identity"];
 export type IdentityDetail = Schemas["IdentityDetail"];
 export type Credential = Schemas["Credential"];

@@ -197,6 +197,12 @@ export const points = queryOptions({
   refetchInterval: 10_000,
 });
 
+export const glassCodes = (id: string) =>
+  queryOptions({
+    queryKey: ["point", "glass", id],
+    queryFn: () => answer(api.GET("/v1/points/{id}/break-glass", { params: { path: { id } } })),
+  });
+
 export const sources = queryOptions({
   queryKey: ["source", "list"],
   queryFn: () => whole((query) => answer(api.GET("/v1/sources", { params: { query } }))),

@@ -13,6 +13,7 @@ import { Time } from "../parts/Time";
 import { count, plural } from "../text/format";
 import { Connect } from "./Connect";
 import { EnrolDialog } from "./EnrolDialog";
+import { GlassDialog } from "./GlassDialog";
 import { PointDialog } from "./PointDialog";
 
 const route = getRouteApi("/points");
@@ -23,6 +24,7 @@ export function PointsPage() {
   const { data, error, refetch } = useQuery(points);
   const [enrolling, setEnrolling] = useState(false);
   const [changing, setChanging] = useState<Point>();
+  const [glass, setGlass] = useState<Point>();
   if (!data) return <Pending what="The points" error={error} again={refetch} />;
   const all = data.items ?? [];
   return (
@@ -45,7 +47,13 @@ export function PointsPage() {
         ) : (
           <ul aria-label="Enforcement points">
             {all.map((p) => (
-              <Row key={p.id} p={p} chosen={p.id === point} onChange={() => setChanging(p)} />
+              <Row
+                key={p.id}
+                p={p}
+                chosen={p.id === point}
+                onChange={() => setChanging(p)}
+                onGlass={() => setGlass(p)}
+              />
             ))}
           </ul>
         )}
@@ -53,11 +61,14 @@ export function PointsPage() {
       <Connect preferred={all[0]?.dialect ?? "nginx"} />
       {enrolling && <EnrolDialog onClose={() => setEnrolling(false)} />}
       {changing && <PointDialog point={changing} onClose={() => setChanging(undefined)} />}
+      {glass && <GlassDialog point={glass} onClose={() => setGlass(undefined)} />}
     </div>
   );
 }
 
-function Row({ p, chosen, onChange }: { p: Point; chosen: boolean; onChange: () => void }) {
+type RowProps = { p: Point; chosen: boolean; onChange: () => void; onGlass: () => void };
+
+function Row({ p, chosen, onChange, onGlass }: RowProps) {
   const resources = p.resources ?? [];
   const sources = p.sources ?? [];
   return (
@@ -83,6 +94,9 @@ function Row({ p, chosen, onChange }: { p: Point; chosen: boolean; onChange: () 
         <Link to="/activity" search={{ point: p.id }} className="text-13">
           Decisions
         </Link>
+        <Act right="administer" onClick={onGlass}>
+          Break-glass
+        </Act>
         <Act right="administer" onClick={onChange}>
           Change
         </Act>

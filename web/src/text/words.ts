@@ -14,6 +14,9 @@ export const outcomes: Record<Outcome, Look> = {
 /** What an observing point let pass although the policies refuse it. */
 export const observed: Look = { label: "Would refuse", shape: "ring", tone: "text-stepup" };
 
+/** What a point let pass only because two people had opened it by a break-glass code. */
+export const brokenGlass: Look = { label: "Break-glass", shape: "ring", tone: "text-deny" };
+
 /** Why somebody was not let in: in a word, in a sentence, and what helps. */
 export const refusalKinds: Record<
   string,
