@@ -24,15 +24,19 @@ func push(a *command.App) *cobra.Command {
 		Long: `Put a folder into force in place of all policies that are: policies.cedar, policies/**/*.cedar,
 grants/**/*.yaml and tests/**/*.yaml, as it may lie in git. It is checked here and again by the server,
 which also runs its tests; what is wrong is refused with file and line, and nothing changes. A permit that
-names neither a principal nor a resource waits for a second administrator, who confirms it with muster policy confirm.`,
+names neither a principal nor a resource waits for a second administrator, who confirms it with muster policy confirm.
+With --staged it comes into force through the gates of a promotion: tried on live decisions, then for a growing share of
+the principals, then for everybody; see muster policy promotion.`,
 		Example: `
 muster policy push policies-repository --note "reports only read"
 muster policy push policies-repository --check
+muster policy push policies-repository --staged
 muster policy push policies-repository --onto 5f0c21aa90b4`,
 		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Snapshot](), Talks: command.Writes,
 		Flags: func(c *cobra.Command) {
 			c.Flags().StringVar(&in.Note, "note", "", "what the change is for, in a `line`")
 			c.Flags().StringVar(&in.Parent, "onto", "", "`digest` of what this is a change of; refused when something else is in force")
+			c.Flags().BoolVar(&in.Staged, "staged", false, "have it come into force through the gates of a promotion")
 			c.Flags().BoolVar(&in.DryRun, "check", false, "have the server check everything, and change nothing")
 		},
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
@@ -78,10 +82,14 @@ func pushed(a *command.App, n *client.Snapshot, check bool) {
 	switch {
 	case check && n.State == "waiting":
 		a.Say("nothing to object to; it would wait for a second administrator")
+	case check && n.State == "staged":
+		a.Say("nothing to object to; it would go through the gates of a promotion")
 	case check:
 		a.Say("nothing to object to; nothing was changed")
 	case n.State == "waiting":
 		a.Say("it is NOT in force: it waits until %s for a second administrator: muster policy confirm %s", n.Expires.Format("2006-01-02 15:04 MST"), n.Digest[:12])
+	case n.State == "staged":
+		a.Say("%s is on its way into force, in the shadow at first: muster policy promotion status", n.Digest[:12])
 	default:
 		a.Say("%s is in force", n.Digest[:12])
 	}

@@ -1,0 +1,223 @@
+package promotion
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+var monday = time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+
+// answers rules always alike.
+type answers nhi.Ruling
+
+func (a answers) Evaluate(*nhi.Question) nhi.Ruling { return nhi.Ruling(a) }
+
+var (
+	allows = answers{Outcome: nhi.Allow, Digest: "old", Reasons: []nhi.Reason{{Policy: "base-permit"}}}
+	denies = answers{Outcome: nhi.Deny, Digest: "new", Reasons: []nhi.Reason{{Policy: "stop", Text: "Stop."}}}
+	asks   = answers{Outcome: nhi.StepUp, StepUp: []nhi.StepUpKind{nhi.StepBind}, Digest: "new", Reasons: []nhi.Reason{{Policy: "bind"}}}
+)
+
+var breaking = Pair{Former: allows, Next: denies, Digest: "new", MaxFactsAge: time.Hour}
+
+// refused is a decision of the new policies about the nth attested identity.
+func refused(n int) nhi.Decision {
+	return nhi.Decision{
+		ID: fmt.Sprintf("d%d", n), At: monday, Outcome: nhi.Deny, Policy: "new", Identity: nhi.ID(fmt.Sprintf("nhi_%d", n)), Action: nhi.Read, Resource: "orders",
+		Inputs: &nhi.Inputs{Known: true, State: nhi.Active, Attestation: &nhi.Attestation{Method: "kubernetes", At: monday}},
+	}
+}
+
+func under(gate nhi.PromotionGate) *Tally {
+	return New(nhi.Promotion{ID: "prm_x", Gate: gate, Since: monday, Plan: Settings{Shadow: time.Hour, Decisions: 1}.Plan()}, nhi.PromotionFound{})
+}
+
+func add(t *Tally, p *Pair, d *nhi.Decision) string {
+	c := p.Compare(d)
+	return t.Add(d, &c)
+}
+
+func TestAttestedIdentitiesThatAreDeniedTakeAPromotionBack(t *testing.T) {
+	for _, gate := range []nhi.PromotionGate{nhi.PromotionStaged, nhi.PromotionWatching} {
+		tally := under(gate)
+		for n := range 3 {
+			d := refused(n)
+			why := add(tally, &breaking, &d)
+			if (why != "") != (n == 2) {
+				t.Errorf("%s: after %d identities: %q", gate, n+1, why)
+			}
+			if n == 2 && !strings.Contains(why, "d2") {
+				t.Errorf("it does not say which decision: %q", why)
+			}
+		}
+	}
+}
+
+func TestPoliciesThatErrTakeAPromotionBack(t *testing.T) {
+	errs := allows
+	errs.Digest, errs.Errors = "new", 1
+	p, tally, why := Pair{Former: allows, Next: errs, Digest: "new", MaxFactsAge: time.Hour}, under(nhi.PromotionStaged), ""
+	for n := range 3 {
+		d := refused(n)
+		d.Outcome = nhi.Allow
+		why = add(tally, &p, &d)
+	}
+	if why == "" || tally.Promotion().Errors != 3 {
+		t.Errorf("%q, %+v", why, tally.Promotion())
+	}
+}
+
+// TestAThiefCannotTakeAPromotionBack has him do, a thousand times each, what he can.
+func TestAThiefCannotTakeAPromotionBack(t *testing.T) {
+	for name, spoil := range map[string]func(*nhi.Decision){
+		"by being denied with stolen keys":      func(d *nhi.Decision) { d.Inputs.Attestation = nil },
+		"by one stolen attested identity":       func(d *nhi.Decision) { d.Identity = "nhi_stolen" },
+		"by the word of a point":                func(d *nhi.Decision) { d.Asserted = true },
+		"by a point that decides by itself":     func(d *nhi.Decision) { d.Reported = true },
+		"by identities that nobody knows":       func(d *nhi.Decision) { d.Inputs.Known = false },
+		"as nobody":                             func(d *nhi.Decision) { d.Identity = "" },
+		"at risk":                               func(d *nhi.Decision) { d.Risk = 1 },
+		"by unusual work":                       func(d *nhi.Decision) { d.Surprise = usual + 1 },
+		"by new actions":                        func(d *nhi.Decision) { d.Inputs.NewAction = true },
+		"from a new network":                    func(d *nhi.Decision) { d.Inputs.NewNetwork = true },
+		"by hand":                               func(d *nhi.Decision) { d.Inputs.Interactive = true },
+		"by contained identities":               func(d *nhi.Decision) { d.Inputs.State = nhi.Quarantined },
+		"by revoked tokens":                     func(d *nhi.Decision) { d.Inputs.Revoked = true },
+		"by decisions of the former policies":   func(d *nhi.Decision) { d.Policy = "old" },
+		"by decisions that nobody can ask anew": func(d *nhi.Decision) { d.Inputs = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tally := under(nhi.PromotionStaged)
+			for n := range 1000 {
+				d := refused(n)
+				spoil(&d)
+				if why := add(tally, &breaking, &d); why != "" {
+					t.Fatalf("after %d: %s", n+1, why)
+				}
+			}
+		})
+	}
+}
+
+func TestStepUpsTakeNothingBack(t *testing.T) {
+	p, tally := Pair{Former: allows, Next: asks, Digest: "new", MaxFactsAge: time.Hour}, under(nhi.PromotionStaged)
+	for n := range 100 {
+		d := refused(n)
+		if why := add(tally, &p, &d); why != "" {
+			t.Fatal(why)
+		}
+	}
+	if got := tally.Promotion(); got.StepUp != 100 || tally.Unexplained() != 0 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestWhatWasNotAllowedBeforeIsNoEvidence(t *testing.T) {
+	for _, former := range []answers{denies, asks} {
+		p, tally := Pair{Former: former, Next: denies, Digest: "new", MaxFactsAge: time.Hour}, under(nhi.PromotionStaged)
+		for n := range 10 {
+			d := refused(n)
+			if why := add(tally, &p, &d); why != "" {
+				t.Fatal(why)
+			}
+		}
+	}
+}
+
+func TestWhatIsExplainedWasMeant(t *testing.T) {
+	tally := under(nhi.PromotionStaged)
+	for n := range 2 {
+		d := refused(n)
+		add(tally, &breaking, &d)
+	}
+	if tally.Unexplained() != 2 {
+		t.Fatalf("%d unexplained", tally.Unexplained())
+	}
+	if err := tally.Acknowledge(nhi.Acknowledgement{Policy: "stop", Reason: "the contract ended"}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 100 {
+		d := refused(n)
+		if why := add(tally, &breaking, &d); why != "" {
+			t.Fatalf("rights that were taken away on purpose came back: %s", why)
+		}
+	}
+	if tally.Unexplained() != 0 {
+		t.Errorf("%d unexplained", tally.Unexplained())
+	}
+	for _, a := range []nhi.Acknowledgement{{Policy: "stop"}, {Reason: "all"}, {Reason: "reads", Action: nhi.Read}, {Policy: noPermit, Reason: "whatever"}} {
+		if err := tally.Acknowledge(a); !errors.Is(err, nhi.ErrInvalid) {
+			t.Errorf("%+v explains everything: %v", a, err)
+		}
+	}
+}
+
+func TestWhatIsTooMuchToListStillHoldsAPromotionUp(t *testing.T) {
+	tally := under(nhi.PromotionShadow)
+	for n := range maxDenials + 5 {
+		d := refused(n)
+		d.Policy = "old"
+		add(tally, &breaking, &d)
+	}
+	if _, f, _ := tally.Found(false); len(f.Denials) != maxDenials || tally.Unexplained() != maxDenials+5 || tally.Promotion().Unlisted != 5 {
+		t.Errorf("%d listed, %d unexplained", len(f.Denials), tally.Unexplained())
+	}
+	at := monday.Add(time.Hour)
+	if err := tally.Acknowledge(nhi.Acknowledgement{Policy: "stop", Reason: "meant", At: at}); err != nil {
+		t.Fatal(err)
+	}
+	if got := tally.Promotion(); !got.Since.Equal(at) || len(tally.Next(at).Waits) == 0 {
+		t.Errorf("what was not listed is not counted anew: %+v", got)
+	}
+}
+
+func TestAGateOpensWhenItsTimeIsOverAndNothingIsLeft(t *testing.T) {
+	tally := under(nhi.PromotionShadow)
+	if s := tally.Next(monday.Add(time.Hour)); len(s.Waits) != 1 || !strings.Contains(s.Waits[0], "0 of at least 1 decisions") {
+		t.Errorf("untried: %v", s.Waits)
+	}
+	d := refused(1)
+	add(tally, &Pair{Former: allows, Next: allows, Digest: "new", MaxFactsAge: time.Hour}, &d)
+	if s := tally.Next(monday.Add(time.Hour - 1)); len(s.Waits) != 1 || s.Unexplained {
+		t.Errorf("too early: %v", s.Waits)
+	}
+	if s := tally.Next(monday.Add(time.Hour)); len(s.Waits) != 0 {
+		t.Errorf("due: %v", s.Waits)
+	}
+	add(tally, &breaking, &d)
+	if s := tally.Next(monday.Add(time.Hour)); len(s.Waits) != 1 || !s.Unexplained {
+		t.Errorf("unexplained: %v", s.Waits)
+	}
+	if err := tally.Acknowledge(nhi.Acknowledgement{Identity: d.Identity, Reason: "meant"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := tally.Change(func(p *nhi.Promotion) error { p.Paused = true; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	if s := tally.Next(monday.Add(time.Hour)); len(s.Waits) != 1 || !strings.Contains(s.Waits[0], "paused") {
+		t.Errorf("paused: %v", s.Waits)
+	}
+}
+
+func TestAPanicOfTheEngineIsAnErrorOfTheNewPolicies(t *testing.T) {
+	p, d := Pair{Former: allows, Next: nil, Digest: "new", MaxFactsAge: time.Hour}, refused(1)
+	if c := p.Compare(&d); c.Errors != 1 || !c.Answered {
+		t.Errorf("%+v", c)
+	}
+}
+
+func TestSettingsOutOfRangeAreRefused(t *testing.T) {
+	for _, s := range []Settings{{Shadow: -1}, {Stage: maxTime + 1}, {Stages: []int{10, 1}}, {Stages: []int{0}}, {Stages: []int{100}}, {Threshold: -1}, {Decisions: -1}} {
+		if err := s.Validate(); !errors.Is(err, nhi.ErrInvalid) {
+			t.Errorf("%+v: %v", s, err)
+		}
+	}
+	if err := (Settings{}).WithDefaults().Validate(); err != nil {
+		t.Error(err)
+	}
+}
