@@ -227,6 +227,7 @@ var vendors = map[string][]string{
 	"github.com/wneessen/":          {"notify/email"},
 	"google.golang.org/grpc":        {"enforce/extauthz"},
 	"github.com/envoyproxy/":        {"enforce/extauthz"},
+	"github.com/spiffe/":            {"attest/svid"},
 }
 
 func TestVendorLibrariesStayBehindOneDoor(t *testing.T) {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto"
+	"crypto/x509"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/internal/attest"
+	"github.com/muster-id/muster/internal/attest/oidc"
+	"github.com/muster-id/muster/internal/attest/svid"
 	"github.com/muster-id/muster/internal/builtin"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/decision/facts"
@@ -43,8 +46,8 @@ func (l *lease) left(now time.Time) time.Duration {
 }
 
 // A brain is what decisions follow from besides facts: policies, the keys of
-// tokens, and the lease. It implements decision.Policies, enforce.Verifier and
-// jose.KeyFinder. The zero one denies.
+// tokens, and the lease. It implements decision.Policies, enforce.Verifier,
+// attest.Foreign, attest.Certificates and jose.KeyFinder. The zero one denies.
 type brain struct {
 	facts *facts.Facts
 	lease *lease
@@ -55,6 +58,8 @@ type brain struct {
 type mind struct {
 	policies *force.Pair
 	keys     *jose.KeySet
+	foreign  *oidc.Direct
+	domains  *svid.Set
 	settings decision.Settings
 	issuer   string
 	verifier *attest.Verifier
@@ -83,10 +88,16 @@ func (b *brain) read(basis *feed.Basis) (*mind, error) {
 	if m.keys, err = jose.ParseJWKS(basis.Keys); err != nil {
 		return nil, fmt.Errorf("read the keys of the server's tokens: %w", err)
 	}
+	if m.foreign, err = oidc.ParseDirect(basis.Issuers); err != nil {
+		return nil, fmt.Errorf("read whose tokens are used at points: %w", err)
+	}
+	if m.domains, err = svid.ParseSet(basis.Domains); err != nil {
+		return nil, fmt.Errorf("read whose certificates are believed: %w", err)
+	}
 	if old := b.mind.Load(); old != nil && old.issuer == m.issuer {
 		m.verifier = old.verifier
 	} else {
-		m.verifier = attest.New(attest.Deps{Credentials: b.facts, Keys: b, Issuer: m.issuer}, builtin.Methods...)
+		m.verifier = attest.New(attest.Deps{Credentials: b.facts, Keys: b, Issuer: m.issuer, Foreign: b, Certificates: b}, builtin.Methods...)
 	}
 	return m, nil
 }
@@ -116,6 +127,28 @@ func (b *brain) Key(kid, alg string) (crypto.PublicKey, bool) {
 		return m.keys.Key(kid, alg)
 	}
 	return nil, false
+}
+
+// VerifyToken implements attest.Foreign.
+func (b *brain) VerifyToken(token, audience, origin string, now time.Time) (nhi.Attested, error) {
+	if m := b.mind.Load(); m != nil {
+		return m.foreign.VerifyToken(token, audience, origin, now)
+	}
+	return nhi.Attested{}, attest.ErrOther
+}
+
+// VerifyCertificate implements attest.Certificates.
+func (b *brain) VerifyCertificate(leaf *x509.Certificate, between []*x509.Certificate, now time.Time) (nhi.Attested, error) {
+	if m := b.mind.Load(); m != nil {
+		return m.domains.VerifyCertificate(leaf, between, now)
+	}
+	return nhi.Attested{}, attest.ErrOther
+}
+
+// tells reports whether a point may tell which certificate its caller showed.
+func (b *brain) tells(point *nhi.Point) bool {
+	m := b.mind.Load()
+	return m != nil && m.domains.Tells(point)
 }
 
 // Verify implements enforce.Verifier.

@@ -2,9 +2,9 @@
 //
 // The ways to prove something are methods, one leaf folder each: apikey for
 // keys that Muster minted or that were registered with it, token for Muster's
-// own tokens. (oidc, for the tokens of other issuers, proves nothing at a
-// point: such a token is exchanged for one of ours first.) A [Verifier] looks
-// at the shape of the evidence and asks the one method that knows it.
+// own tokens, oidc for those of other issuers where trust.yaml lets them be used
+// without an exchange, svid for the certificates of workloads. A [Verifier] looks at the shape of the evidence and asks
+// the methods that know it.
 //
 // Three rules hold for all methods, and attesttest checks them:
 //
@@ -23,9 +23,12 @@ package attest
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/muster-id/muster/internal/jose"
 	"github.com/muster-id/muster/internal/nhi"
@@ -36,6 +39,9 @@ const (
 	SchemeBearer      = "bearer"      // Authorization: Bearer
 	SchemeDPoP        = "dpop"        // Authorization: DPoP (RFC 9449, section 7.1)
 	SchemeAttestation = "attestation" // Muster-Attestation
+	// SchemeCertificate is that of the caller's connection, where Authorization says
+	// nothing. The value is then its SHA-256.
+	SchemeCertificate = "certificate"
 )
 
 // MaxCredential is the longest credential in bytes that is looked at.
@@ -81,6 +87,38 @@ type Deps struct {
 	Issuer      string            // iss of our own tokens
 	Audience    string            // aud that is good at every point; empty: Issuer
 	Replay      *jose.ReplayCache // of DPoP proofs; nil: a new one
+	Foreign     Foreign           // tokens of other issuers; nil: none is accepted
+	// Certificates are those by which callers are known; nil: none is.
+	Certificates Certificates
+}
+
+// Certificates verifies the certificates of callers' connections. It reads memory
+// only.
+type Certificates interface {
+	// VerifyCertificate returns whom a certificate names, whose key the caller was
+	// seen to hold. The error wraps nhi.ErrDenied, or is ErrOther when nobody is
+	// known by certificates.
+	VerifyCertificate(leaf *x509.Certificate, between []*x509.Certificate, now time.Time) (nhi.Attested, error)
+}
+
+// Foreign verifies the tokens of other issuers at points. It reads memory only.
+type Foreign interface {
+	// VerifyToken returns whom a token proves that was sent to origin (scheme,
+	// host and port, see [Origin]). The token must be for that origin, for
+	// audience, which is the installation, or for what the rule says stands for
+	// the origin. The error wraps nhi.ErrDenied, or is ErrOther when the tokens of
+	// its issuer are not used at points.
+	VerifyToken(token, audience, origin string, now time.Time) (nhi.Attested, error)
+}
+
+// Origin is scheme, host and port of a URL, as an audience names them.
+func Origin(url string) string {
+	scheme, rest, ok := strings.Cut(url, "://")
+	host, _, _ := strings.Cut(rest, "/")
+	if !ok || host == "" {
+		return ""
+	}
+	return scheme + "://" + host
 }
 
 // A Verifier verifies evidence. It is safe for concurrent use.
@@ -109,7 +147,7 @@ func New(deps Deps, methods ...*Method) *Verifier {
 // Verify returns who presented the evidence, and in Consumer which workload
 // proved itself beside. The error wraps nhi.ErrDenied. It reads memory only.
 func (v *Verifier) Verify(ctx context.Context, e nhi.Evidence) (nhi.Attested, error) {
-	p, err := parse(e.Authorization)
+	p, err := present(&e)
 	if err != nil {
 		return nhi.Attested{}, err
 	}
@@ -148,6 +186,17 @@ func (v *Verifier) check(ctx context.Context, p Presented, e nhi.Evidence) (nhi.
 		}
 	}
 	return nhi.Attested{}, fmt.Errorf("verify evidence: no method knows it: %w", nhi.ErrDenied)
+}
+
+// present says what the caller proves itself with: its credential, and its
+// certificate only when it sent none. So a credential that proves nothing is not
+// made good by a certificate, which may be that of a machine that many share.
+func present(e *nhi.Evidence) (Presented, error) {
+	if e.Authorization == "" && e.Certificate != nil {
+		sum := sha256.Sum256(e.Certificate.Raw)
+		return Presented{SchemeCertificate, string(sum[:])}, nil
+	}
+	return parse(e.Authorization)
 }
 
 // parse reads an Authorization value: a scheme, whose case does not matter

@@ -7,6 +7,8 @@ import (
 	activitycloudtrail "github.com/muster-id/muster/internal/activity/cloudtrail"
 	"github.com/muster-id/muster/internal/attest"
 	attestapikey "github.com/muster-id/muster/internal/attest/apikey"
+	attestoidc "github.com/muster-id/muster/internal/attest/oidc"
+	attestsvid "github.com/muster-id/muster/internal/attest/svid"
 	attesttoken "github.com/muster-id/muster/internal/attest/token"
 	"github.com/muster-id/muster/internal/connector"
 	connectoraws "github.com/muster-id/muster/internal/connector/aws"
@@ -20,6 +22,8 @@ var Formats = []*activity.Format{
 // Methods are the extensions of package attest.
 var Methods = []*attest.Method{
 	attestapikey.Method,
+	attestoidc.Method,
+	attestsvid.Method,
 	attesttoken.Method,
 }
 

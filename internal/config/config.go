@@ -17,6 +17,7 @@ import (
 
 	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/access/oidc"
+	"github.com/muster-id/muster/internal/attest/svid"
 	"github.com/muster-id/muster/internal/certs"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/decision/approval"
@@ -80,6 +81,8 @@ type Config struct {
 	// Proxies are reverse proxies of this server's own, each an enforcement
 	// point before an application.
 	Proxies []proxy.Settings `yaml:"proxies"`
+	// SVID says whose X.509-SVIDs are believed at points.
+	SVID svid.Settings `yaml:"svid"`
 	// Approvals say how people approve what a policy wants a person for.
 	Approvals approval.Settings `yaml:"approvals"`
 	// Learning says when what is normal for an identity is known.
@@ -389,6 +392,9 @@ func (c *Config) Check() error {
 		return err
 	}
 	if err := c.Access.check(); err != nil {
+		return err
+	}
+	if err := c.SVID.Check(); err != nil {
 		return err
 	}
 	if err := c.Signals.Validate(); err != nil {

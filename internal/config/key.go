@@ -57,7 +57,7 @@ const (
 
 // live are the keys, with all below them, that a reload takes up. Everything
 // else is read at the start.
-var live = []string{"guards", "decisions", "promotion", "approvals", "owner_tags", "environments", "retention", "notify", "proxies", "signals"}
+var live = []string{"guards", "decisions", "promotion", "approvals", "owner_tags", "environments", "retention", "notify", "proxies", "signals", "svid"}
 
 // Keys lists every key, sections before what is in them, in the order of the
 // struct.

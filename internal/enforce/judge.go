@@ -174,7 +174,10 @@ func (j *Judge) match(a *Asking, h *hearing) {
 // point, whose mode then does not matter.
 func (j *Judge) verify(ctx context.Context, a *Asking, h *hearing) {
 	o := &a.Original
-	evidence := nhi.Evidence{Method: o.Method, URL: o.URL(), Address: o.Address, Certificate: a.Certificate, At: h.question.At}
+	evidence := nhi.Evidence{Method: o.Method, URL: o.URL(), Address: o.Address, At: h.question.At}
+	if len(a.Certificates) > 0 {
+		evidence.Certificate, evidence.Between = a.Certificates[0], a.Certificates[1:]
+	}
 	plain := true
 	for _, field := range [...]struct {
 		name string

@@ -149,7 +149,7 @@ type Asking struct {
 	// Header holds the caller's own headers in canonical form, repeated ones as
 	// often as they came: at least those that [Carried] names.
 	Header http.Header
-	// Certificate is that of the caller's connection, which the point verified
-	// itself; nil when it has none.
-	Certificate *x509.Certificate
+	// Certificates are what the caller's connection showed, its own first. The point
+	// saw that the caller holds the key. Empty when it showed none.
+	Certificates []*x509.Certificate
 }

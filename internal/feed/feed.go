@@ -180,6 +180,12 @@ type Basis struct {
 	Policies map[string]string `json:"policies"` // of the operator: file name to Cedar text
 	Guards   json.RawMessage   `json:"guards"`   // numbers of the built-in guards
 	Settings json.RawMessage   `json:"settings"` // of deciding
+	// Issuers are those whose tokens are used at points as they are, with their
+	// rules and keys; absent when there are none.
+	Issuers json.RawMessage `json:"issuers,omitempty"`
+	// Domains are those whose X.509-SVIDs are believed, with their authorities and
+	// who is who; absent when there are none.
+	Domains json.RawMessage `json:"domains,omitempty"`
 	// Next are policies that decide for a share of the principals already; nil:
 	// there are none.
 	Next *Next `json:"next,omitempty"`

@@ -37,6 +37,11 @@ type Change struct {
 	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
+// LongestLife is how long a credential may live that is not stored here: a token
+// of whatever issuer, or a certificate. None that lives longer is accepted, so
+// that a revocation can be forgotten after that time.
+const LongestLife = 25 * time.Hour
+
 // A Revocation refuses tokens before they expire. Exactly one of Token, Key
 // and Identity is set.
 type Revocation struct {

@@ -47,9 +47,11 @@ type Evidence struct {
 	Method        string     // of the original request
 	URL           string     // of the original request: scheme, host and path
 	Address       netip.Addr // of the caller, as a trusted point tells it
-	// Certificate is that of the caller's connection, verified by the point
-	// against authorities of its own; nil when there is none.
+	// Certificate is that of the caller's connection, and Between what it showed
+	// beside. The point saw that the caller holds the key, and whose key it is it
+	// need not know; nil when there is none.
 	Certificate *x509.Certificate
+	Between     []*x509.Certificate
 	At          time.Time
 }
 
@@ -58,7 +60,7 @@ type Attested struct {
 	Identity    ID
 	Credential  CredentialID // zero when the evidence is not a stored credential
 	KeyID       string       // public id of the key or jti of the token
-	Method      string       // api-key, token, oidc
+	Method      string       // api-key, token, oidc, x509-svid
 	Assurance   Assurance
 	SenderBound bool
 	Thumbprint  string // RFC 7638 thumbprint of the bound key

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/muster-id/muster/internal/attest/svid"
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/health"
@@ -37,6 +38,10 @@ func (s *Server) follows(docs *document.Documents, inv *inventory.Service, decid
 				s.told("environments", docs.Refresh(ctx))
 			}, next.Validate()
 		}),
+		reload.Changed(r, func(c *config.Config) svid.Settings { return c.SVID }, func(_ context.Context, next svid.Settings) (func(), error) {
+			_, err := svid.New(next, nil) // it reads the bundles
+			return func() { s.told("svid", docs.SVIDs.Configure(next)) }, err
+		}),
 		reload.Changed(r, func(c *config.Config) config.Retention { return c.Retention }, func(ctx context.Context, next config.Retention) (func(), error) {
 			return func() { s.told("retention", s.stream.Bound(ctx, next.Age, next.Bytes)) }, nil
 		}),
@@ -51,7 +56,7 @@ func (s *Server) follows(docs *document.Documents, inv *inventory.Service, decid
 		},
 	)
 	r.Watch()
-	s.health.Add(health.Check{Name: "config", State: r.State}, health.Check{Name: "notices", State: notice.Desk{Router: s.router}.State})
+	s.health.Add(health.Check{Name: "config", State: r.State}, health.Check{Name: "trust_bundles", State: docs.SVIDs.State}, health.Check{Name: "notices", State: notice.Desk{Router: s.router}.State})
 }
 
 // told logs what should not happen: a part that agreed could not follow.

@@ -39,7 +39,6 @@ import (
 	"github.com/muster-id/muster/internal/api"
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/attest"
-	"github.com/muster-id/muster/internal/attest/oidc"
 	"github.com/muster-id/muster/internal/audit"
 	"github.com/muster-id/muster/internal/baseline"
 	"github.com/muster-id/muster/internal/builtin"
@@ -148,6 +147,7 @@ type Server struct {
 	desk       *approval.Desk
 	approvals  *storeapproval.Store
 	library    *library.Library
+	documents  *document.Documents
 	voting     *panel.Panel
 	rehearsal  *rehearsal.Stage
 	outcomes   *measure.Outcomes
@@ -388,11 +388,7 @@ func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *scr
 	if err != nil {
 		return nil, err
 	}
-	rules, err := oidc.Parse(document.TrustFile, trust)
-	if err != nil {
-		return nil, err
-	}
-	if docs.Trust, err = oidc.New(rules, oidc.Options{}); err != nil {
+	if err := docs.Believe(trust, s.settings.Config.SVID); err != nil {
 		return nil, err
 	}
 	// A crash may have come between the rules and what follows from them.
@@ -412,6 +408,7 @@ func (s *Server) deciding(ctx context.Context, inv *inventory.Service, acts *scr
 	}
 	s.decider = counting{service, s.outcomes, s.scanner.RedactString}
 	s.follows(docs, inv, service)
+	s.documents = docs
 	return docs, nil
 }
 
@@ -428,12 +425,12 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	}
 	points := enforce.NewPoints(s.facts)
 	if s.edge, err = edge.Compose(ctx, edge.Parts{
-		DB: s.db, Facts: s.facts, Points: points, Policies: s.library.Holder(), Keys: s.keys, Public: s.issuing.Public, URL: s.url, Data: s.settings.Data,
+		DB: s.db, Facts: s.facts, Points: points, Policies: s.library.Holder(), Keys: s.keys, Public: s.issuing.Public, Issuers: docs.Trust.Direct, Domains: docs.SVIDs.Set, URL: s.url, Data: s.settings.Data,
 		Settings: func() decision.Settings { return s.reloader.Current().Decisions }, Journal: s.journal, Log: s.log, Clean: s.decider.cleanse, Count: s.outcomes.Count, Glass: s.glass(acts).Report,
 	}); err != nil {
 		return err
 	}
-	verifier := attest.New(attest.Deps{Credentials: s.facts, Keys: s.issuing, Issuer: s.url}, builtin.Methods...)
+	verifier := attest.New(attest.Deps{Credentials: s.facts, Keys: s.issuing, Issuer: s.url, Foreign: docs.Trust, Certificates: docs.SVIDs}, builtin.Methods...)
 	tokens, err := issuer.New(issuer.Config{
 		Issuer: s.url, Keys: s.issuing, Format: jwt.Format, Subjects: subjects{docs.Trust}, Decider: s.decider, Audit: scribe.Issuer{Acts: acts, Clock: &s.clock},
 		Revocations: storeissuer.New(s.db), Status: s.facts, Points: points, Admin: s.admin, Log: slog.Default(),
@@ -479,10 +476,10 @@ func (s *Server) enforcing(ctx context.Context, mux *http.ServeMux, points *enfo
 	if err != nil {
 		return err
 	}
-	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Log: slog.Default()})
+	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Tells: docs.SVIDs.Tells, Log: slog.Default()})
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
-	s.answerEnvoy(extauthz.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Log: slog.Default()})
+	s.answerEnvoy(extauthz.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Tells: docs.SVIDs.Tells, Log: slog.Default()})
 	cluster.Handle(mux, kubernetes.Config{
 		Points: points, Routes: s.routes, Subjects: cluster.Subjects{Trust: docs.Trust, Identity: s.facts.Identity}, Decider: s.decider,
 		BasePermit: policy.BasePermit, Log: slog.Default(),
@@ -602,7 +599,7 @@ func (s *Server) Run(ctx context.Context) error {
 			}
 		})
 	}
-	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.library.Run, s.rehearsal.Shadows.Run, s.router.Run, s.signals.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
+	for _, part := range []func(context.Context) error{s.learner.Run, s.recall.Run, s.asks, s.library.Run, s.documents.Run, s.rehearsal.Shadows.Run, s.router.Run, s.signals.Run, s.book.Run, s.issuing.Run, s.asserting.Run, s.access.Run, s.reloader.Run, s.pulse, s.renew, s.db.Watch} {
 		working.Go(func() {
 			if err := part(inner); err != nil && !errors.Is(err, context.Canceled) {
 				failed <- err

@@ -1,7 +1,11 @@
 // Package oidc verifies the identity tokens that platforms give their
 // workloads: GitHub Actions, GitLab CI, Kubernetes service accounts, and any
-// other OpenID Connect issuer. Such a token is never accepted at a point; the
-// issuer exchanges it for one of Muster's own.
+// other OpenID Connect issuer. The issuer exchanges such a token for one of
+// Muster's own. At points it is accepted as it is only where its rule says so: it
+// is bound to no key, so whoever is shown it can use it, and an exchange is better
+// wherever the workload can do one. There it must be for the very service that is
+// asked, or for Muster itself ([Rule.Origins]), and points do not wait for keys:
+// [Trust.Run] has them at hand ([Direct]).
 //
 // Which tokens are believed is written in trust.yaml, a list of [Rule]s. A
 // rule names one issuer, the audience that the token must be for, and claims
@@ -23,6 +27,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -44,6 +49,10 @@ type Trust struct {
 	base  *http.Transport
 	rules atomic.Pointer[ruleSet]
 	seen  memory
+
+	publishing sync.Mutex // one makes the next Direct at a time
+	direct     atomic.Pointer[Direct]
+	wanted     chan struct{} // keys are looked for that are not here
 }
 
 // A ruleSet is immutable. Keys live on in the next one.
@@ -65,7 +74,7 @@ type Subject struct {
 
 // New returns a Trust with rules, each of which must pass Rule.Check.
 func New(rules []Rule, o Options) (*Trust, error) {
-	t := &Trust{base: &http.Transport{
+	t := &Trust{wanted: make(chan struct{}, 1), base: &http.Transport{
 		TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.Roots},
 		TLSHandshakeTimeout: fetchTimeout,
 		IdleConnTimeout:     time.Minute,
@@ -85,6 +94,9 @@ func (t *Trust) Set(rules []Rule) error {
 			return err
 		}
 		r := rules[i]
+		if r.SPIFFE != "" {
+			continue // about certificates
+		}
 		next.byIssuer[r.Issuer] = append(next.byIssuer[r.Issuer], r)
 		for _, key := range r.accountKeys() {
 			next.accounts[key] = append(next.accounts[key], r)
@@ -99,6 +111,11 @@ func (t *Trust) Set(rules []Rule) error {
 		}
 	}
 	t.rules.Store(next)
+	if err := t.publish(); err != nil {
+		t.rules.Store(old)
+		return err
+	}
+	t.nudge()
 	return nil
 }
 
@@ -115,11 +132,12 @@ func (t *Trust) Rules() []Rule {
 	return out
 }
 
-// Identities returns the identities that some rule lets prove themselves.
+// Identities returns the identities that some rule lets prove themselves by an
+// exchange: what they get for it proves them beside their keys.
 func (t *Trust) Identities() []nhi.ID {
 	var out []nhi.ID
 	for _, r := range t.Rules() {
-		if !slices.Contains(out, r.Identity) {
+		if r.exchanged() && !slices.Contains(out, r.Identity) {
 			out = append(out, r.Identity)
 		}
 	}
@@ -207,7 +225,7 @@ func choose(rules []Rule, source keySource, audience []string, claims map[string
 	audienceOK := false
 	for i := range rules {
 		r := &rules[i]
-		if r.JWKSURI != source.jwksURI || !slices.Contains(audience, r.Audience) {
+		if r.JWKSURI != source.jwksURI || !r.exchanged() || !slices.Contains(audience, r.Audience) {
 			continue
 		}
 		audienceOK = true

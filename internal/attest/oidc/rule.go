@@ -34,6 +34,18 @@ type Rule struct {
 	Claims   map[string]Values `json:"claims"`             // dotted path to the values allowed
 	Identity nhi.ID            `json:"identity"`           // who such a token is
 
+	// SPIFFE is the SPIFFE ID of the X.509-SVIDs that are this identity, in place of
+	// a token: then of the rest only Location is set. Package svid verifies them.
+	SPIFFE string `json:"spiffe_id,omitempty"`
+
+	// Use says where such a token is accepted: [UseExchange], [UsePoints] or both.
+	// Empty: for an exchange only.
+	Use []string `json:"use,omitempty"`
+	// Origins (scheme, host, port) are the services that the audience stands for,
+	// where it is neither the origin of one nor Muster's own URL. At points the
+	// tokens are good there alone.
+	Origins []string `json:"origins,omitempty"`
+
 	// What is issued for it. Empty audiences: tokens for Muster's own points
 	// only. Bearer allows tokens that are bound to no key, and is a finding.
 	Audiences []string      `json:"audiences,omitempty"`
@@ -59,6 +71,9 @@ type wire struct {
 	Audience  text            `yaml:"audience"`
 	Claims    map[string]list `yaml:"claims"`
 	Identity  text            `yaml:"identity"`
+	SPIFFE    text            `yaml:"spiffe_id"`
+	Use       list            `yaml:"use"`
+	Origins   list            `yaml:"origins"`
 	Audiences list            `yaml:"audiences"`
 	Scopes    list            `yaml:"scopes"`
 	Bearer    bool            `yaml:"bearer"`
@@ -163,6 +178,7 @@ func Parse(file string, data []byte) ([]Rule, error) {
 func (w *wire) rule() Rule {
 	r := Rule{
 		Name: w.Name.value, Issuer: w.Issuer.value, JWKSURI: w.JWKSURI.value, Audience: w.Audience.value, Identity: nhi.ID(w.Identity.value),
+		SPIFFE: w.SPIFFE.value, Use: w.Use.values, Origins: w.Origins.values,
 		Audiences: w.Audiences.values, Scopes: w.Scopes.values, Bearer: w.Bearer, TTL: w.TTL,
 		Purposes: w.Purposes.values, Location: nhi.Location(w.Location),
 	}
@@ -192,6 +208,7 @@ func (w *wire) lineOf(err error, otherwise int) int {
 	}
 	line := map[string]int{
 		"issuer": w.Issuer.line, "jwks_uri": w.JWKSURI.line, "audience": w.Audience.line, "identity": w.Identity.line,
+		"spiffe_id": w.SPIFFE.line, "use": w.Use.line, "origins": w.Origins.line,
 		"audiences": w.Audiences.line, "scopes": w.Scopes.line, "purposes": w.Purposes.line,
 	}[at.field]
 	if path, ok := strings.CutPrefix(at.field, "claims."); ok {
@@ -221,6 +238,13 @@ func (r *Rule) Check() error {
 		return bad("name", "name is missing or too long")
 	case !r.Identity.Valid():
 		return bad("identity", "identity must be the id of an identity (nhi_…)")
+	case r.SPIFFE != "" && !r.bare():
+		return bad("spiffe_id", "a rule is about tokens or about a spiffe_id; with a spiffe_id it says name, identity and location, and no more")
+	case r.SPIFFE != "":
+		if why := checkLocation(&r.Location); why != "" {
+			return bad("location", "location %s", why)
+		}
+		return nil
 	case r.Audience == "":
 		return bad("audience", "audience is missing: without it a token made for somebody else would do")
 	case r.TTL < 0 || r.TTL > maxTTL:
@@ -251,6 +275,9 @@ func (r *Rule) Check() error {
 	}
 	if why := checkLocation(&r.Location); why != "" {
 		return bad("location", "location %s", why)
+	}
+	if field, why := r.checkUse(); why != "" {
+		return bad(field, "%s", why)
 	}
 	for _, values := range [][]string{r.Audiences, r.Scopes} {
 		if slices.ContainsFunc(values, func(s string) bool { return s == "" || strings.ContainsAny(s, "*? \t\r\n\"\\") }) {

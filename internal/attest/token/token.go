@@ -27,7 +27,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/muster-id/muster/internal/attest"
@@ -41,9 +40,6 @@ const Type = "at+jwt"
 const (
 	leeway  = 5 * time.Second // what clocks of one cluster may differ by
 	maxLife = 16 * time.Minute
-
-	shards     = 16
-	shardLimit = 4096 // tokens remembered in each
 )
 
 // Method verifies Muster's own tokens.
@@ -59,18 +55,13 @@ var Method = &attest.Method{
 // recognises reports whether a credential looks like a compact JWS whose
 // header is a JSON object.
 func recognises(p attest.Presented) bool {
-	return strings.HasPrefix(p.Value, "eyJ") && strings.Count(p.Value, ".") == 2
+	return p.Scheme != attest.SchemeCertificate && strings.HasPrefix(p.Value, "eyJ") && strings.Count(p.Value, ".") == 2
 }
 
 // A verifier checks tokens and remembers the ones whose signature is good.
 type verifier struct {
 	deps  attest.Deps
-	cache [shards]shard
-}
-
-type shard struct {
-	mu    sync.Mutex // guards known
-	known map[[sha256.Size]byte]*verified
+	known attest.Memory[*verified]
 }
 
 // A verified is what a token says, once its signature is known to be good.
@@ -103,7 +94,7 @@ func (v *verifier) check(_ context.Context, p attest.Presented, e nhi.Evidence) 
 	if err != nil {
 		return nhi.Attested{}, err
 	}
-	if !slices.Contains(t.audiences, v.deps.Audience) && !slices.Contains(t.audiences, origin(e.URL)) {
+	if !slices.Contains(t.audiences, v.deps.Audience) && !slices.Contains(t.audiences, attest.Origin(e.URL)) {
 		return nhi.Attested{}, fmt.Errorf("token is for another audience: %w", nhi.ErrDenied)
 	}
 	switch {
@@ -157,9 +148,8 @@ func (v *verifier) prove(t *verified, token string, e nhi.Evidence, now time.Tim
 
 // verify checks everything about a token that does not depend on the request.
 func (v *verifier) verify(token string, now time.Time) (*verified, error) {
-	name := sha256.Sum256([]byte(token))
-	cache := &v.cache[name[0]%shards]
-	if t := cache.get(name); t != nil && now.Before(t.attested.Expires) && !now.Add(leeway).Before(t.notBefore) {
+	name := attest.Name(sha256.Sum256([]byte(token)))
+	if t, ok := v.known.Get(name, now); ok && !now.Add(leeway).Before(t.notBefore) {
 		if _, published := v.deps.Keys.Key(t.kid, jose.ES256); published {
 			return t, nil
 		}
@@ -173,7 +163,7 @@ func (v *verifier) verify(token string, now time.Time) (*verified, error) {
 	if err != nil {
 		return nil, err
 	}
-	cache.put(name, t, now)
+	v.known.Put(name, t, t.attested.Expires, now)
 	return t, nil
 }
 
@@ -218,44 +208,4 @@ func assurance(bound bool, method string) nhi.Assurance {
 	default:
 		return nhi.AssuranceShort
 	}
-}
-
-// origin is scheme, host and port of a URL, as an audience names them.
-func origin(url string) string {
-	scheme, rest, ok := strings.Cut(url, "://")
-	host, _, _ := strings.Cut(rest, "/")
-	if !ok || host == "" {
-		return ""
-	}
-	return scheme + "://" + host
-}
-
-func (s *shard) get(name [sha256.Size]byte) *verified {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.known[name]
-}
-
-// put remembers a token. A full shard first forgets what has expired, then a
-// quarter of the rest: they are verified again, which costs time and no safety.
-func (s *shard) put(name [sha256.Size]byte, t *verified, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.known == nil {
-		s.known = make(map[[sha256.Size]byte]*verified)
-	}
-	if len(s.known) >= shardLimit {
-		for n, old := range s.known {
-			if !now.Before(old.attested.Expires) {
-				delete(s.known, n)
-			}
-		}
-		for n := range s.known {
-			if len(s.known) < shardLimit*3/4 {
-				break
-			}
-			delete(s.known, n)
-		}
-	}
-	s.known[name] = t
 }

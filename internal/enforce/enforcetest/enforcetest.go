@@ -6,10 +6,19 @@ package enforcetest
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"fmt"
+	"math/big"
+	"net/url"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/muster-id/muster/internal/key"
 	"github.com/muster-id/muster/internal/nhi"
@@ -63,13 +72,18 @@ func (d *Decider) Asked() []nhi.Question {
 	return append([]nhi.Question(nil), d.asked...)
 }
 
-// A Verifier knows the evidence in Known by its Authorization value; other
-// evidence is denied.
+// A Verifier knows the evidence in Known by its Authorization value, or where
+// there is none by "certificate" and the common name of the one that the caller
+// showed; other evidence is denied.
 type Verifier struct{ Known map[string]nhi.Attested }
 
 // Verify looks the evidence up.
 func (v *Verifier) Verify(_ context.Context, evidence nhi.Evidence) (nhi.Attested, error) {
-	if attested, ok := v.Known[evidence.Authorization]; ok {
+	name := evidence.Authorization
+	if name == "" && evidence.Certificate != nil {
+		name = "certificate " + evidence.Certificate.Subject.CommonName
+	}
+	if attested, ok := v.Known[name]; ok {
 		return attested, nil
 	}
 	return nhi.Attested{}, fmt.Errorf("unknown evidence: %w", nhi.ErrDenied)
@@ -171,3 +185,26 @@ var (
 	}
 	Robot = nhi.IdentityID("muster", "test", "robot")
 )
+
+// Certificate is one of a common name, which it signed itself.
+func Certificate(t testing.TB, name string) *x509.Certificate {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, &key.PublicKey, key)
+	if err == nil {
+		c, err = x509.ParseCertificate(der)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// Escaped is a certificate as nginx and Envoy tell it: PEM, percent-encoded.
+func Escaped(c *x509.Certificate) string {
+	return url.PathEscape(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})))
+}

@@ -15,7 +15,10 @@
 // no credential has, so a comma in one refuses the request as a repetition does.
 // `header_map` (encode_raw_headers) keeps them apart. What is told twice, as the
 // host is by :authority, must agree. The client's own X-Forwarded-For is hearsay
-// and not read; nor are the body, the context extensions and the TLS peer.
+// and not read; nor are the body, the context extensions, what Envoy says of the
+// TLS peer's names, and X-Forwarded-Client-Cert. A point that is let (Config.Tells)
+// may tell in source.certificate which certificate its caller showed: that is a
+// field of the message, so no client writes it.
 //
 // The reply is one of
 //
@@ -66,7 +69,10 @@ type Config struct {
 	Verifier enforce.Verifier
 	Decider  enforce.Decider
 	Asserter *enforce.Asserter // nil: a point that is to assert refuses
-	Log      *slog.Logger
+	// Tells reports whether a point may tell which certificate its caller showed.
+	// Nil: none may.
+	Tells func(*nhi.Point) bool
+	Log   *slog.Logger
 }
 
 // A Service answers checks. It is safe for concurrent use.
@@ -75,6 +81,7 @@ type Service struct {
 	points   *enforce.Points
 	judge    enforce.Judge
 	asserter *enforce.Asserter
+	tells    func(*nhi.Point) bool
 	log      *slog.Logger
 }
 
@@ -83,7 +90,7 @@ func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{points: c.Points, judge: enforce.Judge{Routes: c.Routes, Verifier: c.Verifier, Decider: c.Decider}, asserter: c.Asserter, log: c.Log}
+	return &Service{points: c.Points, judge: enforce.Judge{Routes: c.Routes, Verifier: c.Verifier, Decider: c.Decider}, asserter: c.Asserter, tells: c.Tells, log: c.Log}
 }
 
 // Check answers one request. It returns no error: what goes wrong here is a
@@ -107,6 +114,12 @@ func (s *Service) Check(ctx context.Context, request *auth.CheckRequest) (respon
 	}
 	asking := enforce.Asking{Point: &point}
 	asking.Original, asking.Header, asking.Err = read(request.GetAttributes())
+	if s.tells != nil && s.tells(&point) {
+		var err error
+		if asking.Certificates, err = enforce.ParseCertificates(request.GetAttributes().GetSource().GetCertificate()); err != nil && asking.Err == nil {
+			asking.Err = err
+		}
+	}
 	if point.Dialect != nhi.DialectEnvoy {
 		asking.Original, asking.Err = enforce.Original{}, errDialect
 	}

@@ -24,6 +24,15 @@
 // that holds the key. When that token is bound to a key, the proof in DPoP is
 // for it (its ath is the hash of the attestation token).
 //
+// A point that is let (Config.Tells) may also tell which certificate its caller
+// showed in the TLS handshake, which an X.509-SVID or a token that is bound to a
+// certificate takes. It tells so in the header that carries its own key, so that no
+// client can: "Bearer muster_pnt_…;cert=CERTIFICATE", where the certificate is
+// PEM with percent-encoding (nginx's $ssl_client_escaped_cert) or DER in Base64
+// (Caddy, HAProxy), and empty when the client showed none. Traefik cannot write its
+// own header so; of a point of that dialect X-Forwarded-Tls-Client-Cert is read,
+// which Traefik sets itself or takes away. No other header names a certificate.
+//
 // The reply is one of
 //
 //	200  allowed. Muster-Identity names the caller ("none" when it proved
@@ -42,6 +51,7 @@ package forwardauth
 import (
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/nhi"
@@ -57,7 +67,10 @@ type Config struct {
 	Verifier enforce.Verifier
 	Decider  enforce.Decider
 	Asserter *enforce.Asserter // nil: a point that is to assert refuses
-	Log      *slog.Logger
+	// Tells reports whether a point may tell which certificate its caller showed.
+	// Nil: none may.
+	Tells func(*nhi.Point) bool
+	Log   *slog.Logger
 }
 
 // A Handler answers forward-auth requests. It is safe for concurrent use.
@@ -84,11 +97,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			write(w, &enforce.Broken)
 		}
 	}()
-	header, ok := enforce.Single(r.Header, "Muster-Point-Authorization", maxSmall)
+	header, ok := enforce.Single(r.Header, "Muster-Point-Authorization", maxSmall+maxCertificate)
 	if !ok {
 		header = ""
 	}
-	point, err := h.c.Points.Authenticate(header, enforce.Remote(r))
+	key, shown, _ := strings.Cut(header, ";cert=")
+	point, err := h.c.Points.Authenticate(key, enforce.Remote(r))
 	if err != nil {
 		h.c.Log.Warn("forward-auth refused", "error", err)
 		write(w, &enforce.Unenrolled)
@@ -96,6 +110,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	asking := enforce.Asking{Point: &point, Header: r.Header}
 	asking.Original, asking.Err = read(r, point.Dialect)
+	if h.c.Tells != nil && h.c.Tells(&point) {
+		tell(&asking, r.Header, shown)
+	}
 	verdict := h.judge.Judge(r.Context(), &asking)
 	decision, err := h.c.Asserter.Tell(&point, &asking.Original, &verdict, enforce.Body{})
 	if err != nil {
@@ -104,6 +121,23 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Muster-Decision", decision)
 	write(w, &verdict)
+}
+
+// tell takes up what a point says about its caller's certificate. One that cannot
+// be read makes the request unreadable: without it, the caller might be somebody
+// else.
+func tell(asking *enforce.Asking, header http.Header, shown string) {
+	if asking.Point.Dialect == nhi.DialectTraefik {
+		var ok bool
+		if shown, ok = enforce.Single(header, "X-Forwarded-Tls-Client-Cert", maxCertificate); !ok {
+			asking.Err = errHeader
+			return
+		}
+	}
+	var err error
+	if asking.Certificates, err = enforce.ParseCertificates(shown); err != nil && asking.Err == nil {
+		asking.Err = err
+	}
 }
 
 // write says what the point must do.

@@ -16,6 +16,8 @@ const (
 	maxSmall  = 256     // method, scheme, host, address
 	maxHeader = 8 << 10 // path
 	maxChain  = 4 << 10 // X-Forwarded-For
+
+	maxCertificate = enforce.MaxCertificates // what a point tells of certificates
 )
 
 // Why a proxy's account of a request is refused.

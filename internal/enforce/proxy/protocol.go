@@ -47,8 +47,8 @@ func (h *Handler) within(w http.ResponseWriter, r *http.Request) {
 // asking is the question about a request as a whole.
 func (h *Handler) asking(r *http.Request, point *nhi.Point) enforce.Asking {
 	asking := enforce.Asking{Point: point, Header: r.Header, Original: original(r)}
-	if r.TLS != nil && len(r.TLS.VerifiedChains) > 0 {
-		asking.Certificate = r.TLS.PeerCertificates[0]
+	if r.TLS != nil {
+		asking.Certificates = r.TLS.PeerCertificates
 	}
 	return asking
 }

@@ -54,6 +54,11 @@ func ServerTLS(s Settings, certificate Certificate) (*tls.Config, error) {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 	}
+	if s.TLS.ClientSVID {
+		// The handshake proves that the client holds the key of what it shows. Whose
+		// that is, the verifier finds out, again for every request.
+		c.ClientAuth = tls.RequestClientCert
+	}
 	if s.TLS.ClientCA == "" {
 		return c, nil
 	}

@@ -82,6 +82,10 @@ type TLS struct {
 	ClientCA string `yaml:"client_ca" unit:"file" example:"/etc/muster/clients-ca.pem"`
 	// ClientCert says whether a client must show one, or may.
 	ClientCert string `yaml:"client_cert" enum:"require,optional" example:"require"`
+	// ClientSVID lets clients show an X.509-SVID, which is verified against the
+	// bundles of svid.trust_domains for every request. It takes the place of
+	// client_ca. Whether one is needed is for policies to say.
+	ClientSVID bool `yaml:"client_svid" example:"true"`
 }
 
 // Limits bound what one proxy carries. What is 0 has the default.
@@ -261,6 +265,10 @@ func (t *TLS) check() error {
 		return nhi.Invalidf("tls: cert and key belong together")
 	case t.ClientCA != "" && t.Cert == "":
 		return nhi.Invalidf("tls.client_ca: it needs tls.cert and tls.key")
+	case t.ClientSVID && t.Cert == "":
+		return nhi.Invalidf("tls.client_svid: it needs tls.cert and tls.key")
+	case t.ClientSVID && t.ClientCA != "":
+		return nhi.Invalidf("tls.client_svid: it takes the place of tls.client_ca; name one of them")
 	case t.ClientCert != "" && t.ClientCA == "":
 		return nhi.Invalidf("tls.client_cert: it needs tls.client_ca")
 	case t.ClientCert != "" && t.ClientCert != Require && t.ClientCert != Optional:

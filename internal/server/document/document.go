@@ -14,8 +14,11 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/attest/oidc"
+	"github.com/muster-id/muster/internal/attest/svid"
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/geo"
 	"github.com/muster-id/muster/internal/inventory"
@@ -46,6 +49,7 @@ type Documents struct {
 	Inventory *inventory.Service
 	Policies  *library.Library
 	Trust     *oidc.Trust
+	SVIDs     *svid.Trust
 	Acts      Acts
 	Clean     func(string) string // takes secrets out of text
 
@@ -228,6 +232,10 @@ func (d *Documents) applyTrust(ctx context.Context, body []byte) error {
 	if err != nil {
 		return err
 	}
+	bindings, err := Bindings(rules)
+	if err != nil {
+		return err
+	}
 	for _, r := range rules {
 		if _, err := d.Inventory.Identity(ctx, r.Identity); err != nil {
 			return nhi.Invalidf("%s: rule %s: identity %s: %v", TrustFile, r.Name, r.Identity, err)
@@ -236,10 +244,58 @@ func (d *Documents) applyTrust(ctx context.Context, body []byte) error {
 	if err := d.keep(ctx, TrustFile, body, func(tx *store.Tx) error { return tx.Change(nhi.SubjectTrust, TrustFile, len(rules)) }); err != nil {
 		return err
 	}
-	if err := d.Trust.Set(rules); err != nil {
+	if err := errors.Join(d.Trust.Set(rules), d.SVIDs.Bind(bindings)); err != nil {
 		return err
 	}
 	return d.Inventory.MarkAttestable(ctx, d.Trust.Identities())
+}
+
+// Run keeps at hand what the documents refer to elsewhere, the keys of trusted
+// issuers and the bundles of trust domains, until ctx ends.
+func (d *Documents) Run(ctx context.Context) error {
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error { return d.Trust.Run(ctx) })
+	both.Go(func() error { return d.SVIDs.Run(ctx) })
+	return both.Wait()
+}
+
+// Believe takes up the trust rules of a document, as the server starts.
+func (d *Documents) Believe(body []byte, s svid.Settings) error {
+	rules, err := oidc.Parse(TrustFile, body)
+	if err != nil {
+		return err
+	}
+	bindings, err := Bindings(rules)
+	if err != nil {
+		return err
+	}
+	if d.Trust, err = oidc.New(rules, oidc.Options{}); err != nil {
+		return err
+	}
+	d.SVIDs, err = svid.New(s, bindings)
+	return err
+}
+
+// Bindings are the rules about X.509-SVIDs. The error names one that is unsound,
+// or two that contradict each other.
+func Bindings(rules []oidc.Rule) ([]svid.Binding, error) {
+	var out []svid.Binding
+	who := make(map[string]nhi.ID)
+	for _, r := range rules {
+		if r.SPIFFE == "" {
+			continue
+		}
+		b := svid.Binding{ID: r.SPIFFE, Identity: r.Identity, Location: r.Location}
+		if err := b.Check(); err != nil {
+			return nil, fmt.Errorf("%s: rule %q: %w", TrustFile, r.Name, err)
+		}
+		if other, taken := who[r.SPIFFE]; taken && other != r.Identity {
+			return nil, nhi.Invalidf("%s: rule %q: another rule says that %s is %s", TrustFile, r.Name, r.SPIFFE, other)
+		}
+		who[r.SPIFFE] = r.Identity
+		out = append(out, b)
+	}
+	return out, nil
 }
 
 func (d *Documents) keep(ctx context.Context, name string, body []byte, and func(*store.Tx) error) error {

@@ -7,6 +7,8 @@ import (
 	"iter"
 	"time"
 
+	"github.com/muster-id/muster/internal/attest/oidc"
+	"github.com/muster-id/muster/internal/attest/svid"
 	"github.com/muster-id/muster/internal/breakglass"
 	"github.com/muster-id/muster/internal/decision"
 	"github.com/muster-id/muster/internal/decision/facts"
@@ -28,6 +30,8 @@ type Parts struct {
 	Policies *force.Holder
 	Keys     *seal.Keys
 	Public   func() []byte            // the keys of our own tokens, a JWKS; another slice when they change
+	Issuers  func() *oidc.Direct      // whose tokens are used at points; another one when anything about it changes
+	Domains  func() *svid.Set         // whose X.509-SVIDs are believed; another one when anything about it changes
 	Settings func() decision.Settings // in force
 	Journal  *journal.Journal         // of decisions
 	Log      *logbook.Log
@@ -68,10 +72,12 @@ func (p *Parts) basis() (func() (feed.Basis, error), any) {
 		pair     *force.Pair
 		keys     *byte
 		settings decision.Settings
+		issuers  *oidc.Direct
+		domains  *svid.Set
 	}
-	pair, keys, settings := p.Policies.Pair(), p.Public(), p.Settings().WithDefaults()
+	pair, keys, settings, issuers, domains := p.Policies.Pair(), p.Public(), p.Settings().WithDefaults(), p.Issuers(), p.Domains()
 	read := func() (feed.Basis, error) {
-		b := feed.Basis{Issuer: p.URL, Keys: keys, Policies: pair.Files}
+		b := feed.Basis{Issuer: p.URL, Keys: keys, Policies: pair.Files, Issuers: issuers.Text(), Domains: domains.Text()}
 		if pair.Rival.Set != nil && !pair.Watching && pair.Share.Percent > 0 {
 			b.Next = &feed.Next{Policies: pair.Rival.Files, Percent: pair.Share.Percent, Key: pair.Share.Key[:]}
 		}
@@ -81,7 +87,7 @@ func (p *Parts) basis() (func() (feed.Basis, error), any) {
 		}
 		return b, err
 	}
-	return read, mark{pair, &keys[0], settings}
+	return read, mark{pair, &keys[0], settings, issuers, domains}
 }
 
 // record puts a decision on record that a point made by itself. What a caller can

@@ -19,9 +19,8 @@ import (
 	storerespond "github.com/muster-id/muster/internal/store/respond"
 )
 
-// alive is longer than any token of ours lives, with the difference of clocks:
-// a cut-off is kept for that long.
-const alive = 30 * time.Minute
+// alive is how long a cut-off is kept: longer than anything lives that it refuses.
+const alive = nhi.LongestLife
 
 // Identity implements transmit.Inventory.
 func (r *Room) Identity(ctx context.Context, id nhi.ID) (nhi.Identity, error) {
