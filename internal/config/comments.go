@@ -107,6 +107,7 @@ var comments = map[string]string{
 	"github.com/muster-id/muster/internal/enforce/proxy.TLS.ClientCert":                "ClientCert says whether a client must show one, or may.",
 	"github.com/muster-id/muster/internal/enforce/proxy.TLS.ClientSVID":                "ClientSVID lets clients show an X.509-SVID, which is verified against the bundles of svid.trust_domains for every request. It takes the place of client_ca. Whether one is needed is for policies to say.",
 	"github.com/muster-id/muster/internal/enforce/proxy.TLS.Key":                       "Key is the file of its private key, in PEM.",
+	"github.com/muster-id/muster/internal/enforce/proxy.Timeouts.Body":                 "Body is how long a client may pause while it sends the body of a request, and how long the body may take in all beyond a second for each 512 bytes. A body of unknown length has any time once the reply has begun.",
 	"github.com/muster-id/muster/internal/enforce/proxy.Timeouts.Dial":                 "Dial is how long a connection to the application may take to come about.",
 	"github.com/muster-id/muster/internal/enforce/proxy.Timeouts.Drain":                "Drain is how long running requests are waited for at the end.",
 	"github.com/muster-id/muster/internal/enforce/proxy.Timeouts.Header":               "Header is how long a client may take to send the headers of a request.",

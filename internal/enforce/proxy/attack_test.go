@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,6 +27,8 @@ func TestSpoofedHeadersDoNotReachTheApplication(t *testing.T) {
 		"Muster-Identity", "Muster-Decision", "Muster-Attestation", "Muster-Anything", "X-Muster-Identity", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto",
 		"X-Forwarded-User", "X-Forwarded-Client-Cert", "X-Forwarded-Prefix", "Forwarded", "X-Real-IP", "Remote-User", "X-Remote-User", "X-Auth-Request-Email",
 		"Ssl-Client-Verify", "X-Client-Cert", "Proxy", "X-Original-URL", "X-Rewrite-Url", "X-HTTP-Method-Override", "X-Tenant",
+		"Impersonate-User", "Impersonate-Group", "Impersonate-Extra-Scopes", "X-Consumer-Username", "Cf-Access-Authenticated-User-Email", "X-Pomerium-Claim-Email",
+		"Tailscale-User-Login", "X-Amzn-Oidc-Data", "X-Userinfo", "X-Envoy-Internal", "X-Forwarded", "X-Client-Verify", "X-Authenticated-User",
 		"muster_identity", "x_forwarded_for", "remote_user", "x_tenant", "any_thing",
 	}
 	var text strings.Builder
@@ -148,6 +151,83 @@ func TestARequestHiddenBehindABodyInChunksIsNotServed(t *testing.T) {
 		if len(got) != 1 {
 			t.Errorf("%s: %d replies", name, len(got))
 		}
+	}
+}
+
+// An informational reply of the application must not undo that the connection
+// ends behind a body in chunks.
+func TestAnInformationalReplyDoesNotOpenTheDoorToAHiddenRequest(t *testing.T) {
+	const head = "Host: shop.example\r\nAuthorization: Bearer good\r\n"
+	var mu sync.Mutex
+	var paths []string
+	s := put(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		paths = append(paths, r.URL.Path)
+		mu.Unlock()
+		_, _ = io.Copy(io.Discard, r.Body)
+		w.Header().Set("Link", "</style.css>; rel=preload")
+		w.Header().Set("Muster-Identity", "nhi_somebody")
+		w.Header().Set("Alt-Svc", `h2="direct.example:443"`)
+		w.WriteHeader(http.StatusEarlyHints)
+	}), nil)
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, _ = io.WriteString(conn, "POST /payments/17 HTTP/1.1\r\n"+head+"Content-Length: 200\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nGET /payments/hidden HTTP/1.1\r\n"+head+"Connection: close\r\n\r\n")
+	text, _ := io.ReadAll(conn)
+	mu.Lock()
+	defer mu.Unlock()
+	if len(paths) != 1 || !strings.Contains(string(text), "103 Early Hints") || !strings.Contains(string(text), "200 OK") {
+		t.Errorf("the application got %q, the client %s", paths, text)
+	}
+	if strings.Contains(string(text), "nhi_somebody") || strings.Contains(string(text), "direct.example") {
+		t.Errorf("the client got %s", text)
+	}
+}
+
+// An application that replies before it has read a body leaves bytes on the
+// connection which must not become the next request.
+func TestABodyThatNobodyReadIsNotTheNextRequest(t *testing.T) {
+	const head = "Host: shop.example\r\nAuthorization: Bearer good\r\n"
+	hidden := "GET /payments/hidden HTTP/1.1\r\n" + head + "Connection: close\r\n\r\n"
+	app := &witness{}
+	s := put(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 {
+			app.ServeHTTP(w, r)
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")
+		_ = conn.Close()
+	}), func(s *script) { s.settings.Timeouts.Body = 100 * time.Millisecond })
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	_, _ = io.WriteString(conn, "POST /payments/17 HTTP/1.1\r\n"+head+"Content-Length: 100000\r\n\r\nx")
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil || res.StatusCode != 200 {
+		t.Fatal(res, err)
+	}
+	until(t, "the request to end", func() bool { return s.handler.Running() == 0 })
+	for range 20 { // while the server still waits for the body, and when it has given up
+		if _, err := io.WriteString(conn, hidden); err != nil {
+			break
+		}
+		<-time.After(20 * time.Millisecond)
+	}
+	ended(t, conn)
+	if n := len(app.requests()); n != 0 {
+		t.Errorf("%d hidden requests reached the application", n)
 	}
 }
 
@@ -364,4 +444,113 @@ func FuzzRequest(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A body that never comes would hold the connection of somebody who proved
+// nothing for as long as it likes: a server reads what is left of a body before
+// it replies.
+func TestWhoSendsABodySlowlyIsCutOff(t *testing.T) {
+	const head = "Host: shop.example\r\nContent-Type: application/json\r\n"
+	for name, tt := range map[string]struct {
+		text    string
+		trickle bool
+		edit    func(*script)
+		want    int
+	}{
+		"refused, and never sent":      {"POST /payments/17 HTTP/1.1\r\n" + head + "Content-Length: 100\r\n\r\n", false, nil, 401},
+		"refused, in chunks":           {"POST /payments/17 HTTP/1.1\r\n" + head + "Transfer-Encoding: chunked\r\n\r\n", false, nil, 401},
+		"unclear, and never sent":      {"TRACE /payments/17 HTTP/1.1\r\n" + head + "Content-Length: 100\r\n\r\n", false, nil, 400},
+		"allowed, and never sent":      {"POST /payments/17 HTTP/1.1\r\n" + head + "Authorization: Bearer good\r\nContent-Length: 100\r\n\r\nx", false, nil, 408},
+		"allowed, in chunks":           {"POST /payments/17 HTTP/1.1\r\n" + head + "Authorization: Bearer good\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", false, nil, 408},
+		"byte by byte":                 {"POST /payments/17 HTTP/1.1\r\n" + head + "Authorization: Bearer good\r\nContent-Length: 100000\r\n\r\n", true, nil, 408},
+		"read before anybody is asked": {"POST /payments/17 HTTP/1.1\r\n" + head + "Content-Length: 100\r\n\r\n", false, func(s *script) { s.point.Assert = true }, 408},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := put(t, &witness{}, func(s *script) {
+				s.settings.Timeouts.Body = 200 * time.Millisecond
+				if tt.edit != nil {
+					tt.edit(s)
+				}
+			})
+			conn, err := net.Dial("tcp", s.address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(patience))
+			if _, err := io.WriteString(conn, tt.text); err != nil {
+				t.Fatal(err)
+			}
+			var sending sync.WaitGroup
+			if tt.trickle {
+				sending.Go(func() {
+					tick := time.NewTicker(20 * time.Millisecond) // often enough for no pause to be too long
+					defer tick.Stop()
+					for range tick.C {
+						if _, err := conn.Write([]byte("x")); err != nil {
+							return
+						}
+					}
+				})
+			}
+			in := bufio.NewReader(conn)
+			res, err := http.ReadResponse(in, nil)
+			if err != nil || res.StatusCode != tt.want {
+				t.Fatalf("%v, %v; want %d", res, err, tt.want)
+			}
+			ended(t, conn)
+			_ = conn.Close()
+			sending.Wait()
+			until(t, "the request to end", func() bool { return s.handler.Running() == 0 })
+		})
+	}
+}
+
+// Over HTTP/2 the connection is everybody's; the stream alone ends.
+func TestWhoSendsABodySlowlyOverHTTP2IsCutOff(t *testing.T) {
+	s := put(t, &witness{}, func(s *script) { s.settings.Timeouts.Body, s.settings.H2C = 200*time.Millisecond, true })
+	protocols := &http.Protocols{}
+	protocols.SetUnencryptedHTTP2(true)
+	client := &http.Client{Transport: &http.Transport{Protocols: protocols}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	body, hold := io.Pipe()
+	defer hold.Close()
+	res, err := client.Do(s.request("POST", "/payments/17", body))
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	if err != nil || res.StatusCode != 408 {
+		t.Errorf("%v, %v", res, err)
+	}
+	again, err := client.Do(s.request("GET", "/payments/17", nil))
+	if err != nil || again.StatusCode != 200 {
+		t.Fatalf("the next on the connection: %v, %v", again, err)
+	}
+	_ = again.Body.Close()
+}
+
+// A stream in both directions is quiet for as long as it likes once the
+// application has answered, and a slow application is not the client's fault.
+func TestAQuietStreamIsNotASlowBody(t *testing.T) {
+	const pause = 100 * time.Millisecond
+	s := put(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		control := http.NewResponseController(w)
+		_ = control.EnableFullDuplex()
+		_ = control.Flush()
+		_, _ = io.Copy(w, r.Body)
+	}), func(s *script) { s.settings.Timeouts.Body = pause })
+	body, send := io.Pipe()
+	res, err := plain.Do(s.request("POST", "/payments/17", body))
+	if err != nil || res.StatusCode != 200 {
+		t.Fatal(res, err)
+	}
+	defer res.Body.Close()
+	<-time.After(3 * pause) // nothing is to be seen of what must not happen
+	if _, err := io.WriteString(send, "late"); err != nil {
+		t.Fatal(err)
+	}
+	_ = send.Close()
+	if text, err := io.ReadAll(res.Body); err != nil || string(text) != "late" {
+		t.Errorf("%q, %v", text, err)
+	}
 }

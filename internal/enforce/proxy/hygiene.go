@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"strings"
-	"time"
 
 	"github.com/muster-id/muster/internal/enforce"
 )
@@ -28,6 +27,7 @@ var (
 	badTrailer  = &trouble{http.StatusBadRequest, "trailer-unclear", "a trailer has the name of a header that only the proxy writes"}
 	manyHeaders = &trouble{http.StatusRequestHeaderFieldsTooLarge, "too-many-headers", "the request has more headers than the proxy carries"}
 	longBody    = &trouble{http.StatusRequestEntityTooLarge, "body-too-long", "the request has a longer body than the proxy carries"}
+	slowBody    = &trouble{http.StatusRequestTimeout, "body-slow", "the body comes too slowly"}
 	lostBody    = &trouble{http.StatusBadRequest, "body-broken", "the body did not arrive as announced"}
 )
 
@@ -85,7 +85,7 @@ func settle(w http.ResponseWriter, r *http.Request) {
 
 // digest reads a body of known and small size, where the point asserts, and
 // says what it is.
-func (h *Handler) digest(w http.ResponseWriter, r *http.Request) (enforce.Body, *trouble) {
+func (h *Handler) digest(r *http.Request) (enforce.Body, *trouble) {
 	switch {
 	case r.ContentLength == 0:
 		return enforce.Body{None: true}, nil
@@ -95,17 +95,17 @@ func (h *Handler) digest(w http.ResponseWriter, r *http.Request) (enforce.Body, 
 	if p, ok := h.point(); !ok || !p.Assert {
 		return enforce.Body{}, nil
 	}
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(h.s.Timeouts.Header)) // not to be had: the connection's own limits hold
 	body := make([]byte, r.ContentLength)
 	if _, err := io.ReadFull(r.Body, body); err != nil {
 		var long *http.MaxBytesError
-		if errors.As(err, &long) {
+		switch {
+		case errors.As(err, &long):
 			return enforce.Body{}, longBody
+		case errors.Is(err, errSlow):
+			return enforce.Body{}, slowBody
 		}
 		return enforce.Body{}, lostBody
 	}
-	_ = control.SetReadDeadline(time.Time{})
 	r.Body = read{bytes.NewReader(body), r.Body}
 	sum := sha256.Sum256(body)
 	return enforce.Body{Digest: &sum}, nil
@@ -126,12 +126,16 @@ var identities = map[string]bool{
 	"Client-Cert": true, "Client-Cert-Chain": true, "X-Amzn-Oidc-Identity": true, "X-Amzn-Oidc-Data": true, "X-Amzn-Oidc-Accesstoken": true,
 	"X-Original-Url": true, "X-Original-Uri": true, "X-Original-Host": true, "X-Original-Method": true, "X-Rewrite-Url": true, "X-Host": true,
 	"X-Http-Host-Override": true, "X-Http-Method": true, "X-Http-Method-Override": true, "X-Method-Override": true,
+	"X-Authenticated-User": true, "X-Forwarded": true, "Forwarded-For": true, "X-Original-Forwarded-For": true, "X-Userinfo": true, "X-Jwt-Assertion": true,
+	"X-Consumer-Id": true, "X-Consumer-Username": true, "X-Consumer-Custom-Id": true, "X-Credential-Identifier": true, "X-Arr-Clientcert": true,
+	"X-Client-Certificate": true, "X-Client-Verify": true, "X-Tls-Client-Cert": true, "Fastly-Client-Ip": true, "X-Azure-Clientip": true, "X-Appengine-User-Email": true,
 	"X-Envoy-Original-Path": true, "X-Envoy-External-Address": true, "Proxy": true, "Http2-Settings": true,
 }
 
 // families are such headers by how they begin.
 var families = [...]string{
 	"Muster-", "X-Muster-", "X-Forwarded-", "X-Auth-Request-", "X-Authenticated-", "X-Ssl-", "Ssl-", "X-Goog-Iap-", "X-Goog-Authenticated-", "X-Ms-Client-Principal", "X-Remote-Extra-", "X-Webauth-",
+	"Impersonate-", "Cf-Access-", "X-Pomerium-", "Tailscale-User-", "X-Amzn-Oidc-", "X-Envoy-", "X-Serverless-Authorization",
 }
 
 // ours reports whether only a proxy may write a header. The name is canonical.
@@ -203,10 +207,39 @@ func (t *trailed) Read(p []byte) (int, error) {
 // clean takes from a reply what is not the application's to say: words of ours,
 // and another address for the next request, which would lead around the point.
 func clean(res *http.Response) error {
-	for name := range res.Header {
+	strip(res.Header)
+	return nil
+}
+
+func strip(header http.Header) {
+	for name := range header {
 		if strings.HasPrefix(name, "Muster-") || name == "Alt-Svc" {
-			delete(res.Header, name)
+			delete(header, name)
 		}
 	}
-	return nil
+}
+
+// A reply is how a carried request is answered. Informational replies (RFC 9110,
+// section 15.2) come before it and must neither say what is not the application's
+// to say, nor take away that the connection ends: whoever writes them clears the
+// headers.
+type reply struct {
+	http.ResponseWriter
+	last bool // the reply is the last on its connection
+	body *paced
+}
+
+// Unwrap is for http.ResponseController.
+func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader writes the headers of an informational reply, or of the real one.
+func (w *reply) WriteHeader(status int) {
+	header := w.Header()
+	switch begun := status >= 200; {
+	case !begun && status != http.StatusSwitchingProtocols:
+		strip(header)
+	case begun && (w.body.begins() || w.last):
+		header["Connection"] = []string{"close"}
+	}
+	w.ResponseWriter.WriteHeader(status)
 }

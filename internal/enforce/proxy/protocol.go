@@ -30,7 +30,7 @@ func (h *Handler) within(w http.ResponseWriter, r *http.Request) {
 			v.Refuse(w)
 			return
 		}
-		body, trouble := h.digest(w, r) // of what goes on, which may be less than what came
+		body, trouble := h.digest(r) // of what goes on, which may be less than what came
 		if trouble != nil {
 			fail(w, trouble.status, trouble.reason, trouble.text)
 			return

@@ -112,6 +112,7 @@ func New(s Settings, c Config) (*Handler, error) {
 type passage struct {
 	identity string
 	decision string // its id, or the assertion
+	body     *paced // nil: there is none, or it was read
 }
 
 type passageKey struct{}
@@ -125,6 +126,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fail(w, http.StatusServiceUnavailable, "too-many-requests", "the proxy carries as many requests as it may; try again")
 		return
 	}
+	defer h.pace(w, r).end()
 	if trouble := h.hygiene(w, r); trouble != nil {
 		fail(w, trouble.status, trouble.reason, trouble.text)
 		return
@@ -133,7 +135,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.within(w, r)
 		return
 	}
-	body, trouble := h.digest(w, r)
+	body, trouble := h.digest(r)
 	if trouble != nil {
 		fail(w, trouble.status, trouble.reason, trouble.text)
 		return
@@ -189,6 +191,7 @@ func original(r *http.Request) enforce.Original {
 
 // carry forwards what was let through, and watches over it meanwhile.
 func (h *Handler) carry(w http.ResponseWriter, r *http.Request, verdict *enforce.Verdict, passed *passage) {
+	passed.body, _ = r.Body.(*paced)
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), passageKey{}, passed))
 	defer cancel()
 	control := http.NewResponseController(w)
@@ -217,7 +220,7 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, verdict *enforce
 		v.Refuse(w)
 		return
 	}
-	h.reverse.ServeHTTP(w, r.WithContext(ctx))
+	h.reverse.ServeHTTP(&reply{w, w.Header().Get("Connection") == "close", passed.body}, r.WithContext(ctx))
 }
 
 // Watch cuts what runs on a credential that is withdrawn, until ctx ends. It
@@ -267,10 +270,16 @@ func (h *Handler) Close() { h.upstream.transport.CloseIdleConnections() }
 
 // broken answers when the application did not.
 func (h *Handler) broken(w http.ResponseWriter, r *http.Request, err error) {
+	slow := errors.Is(err, errSlow)
+	if passed, ok := r.Context().Value(passageKey{}).(*passage); ok {
+		slow = slow || passed.body.slow()
+	}
 	var long *http.MaxBytesError
 	switch {
 	case errors.As(err, &long):
 		fail(w, http.StatusRequestEntityTooLarge, "body-too-long", "the request has a longer body than the proxy carries")
+	case slow:
+		fail(w, slowBody.status, slowBody.reason, slowBody.text)
 	case r.Context().Err() != nil:
 		// Cut, or the client is gone.
 		panic(http.ErrAbortHandler)

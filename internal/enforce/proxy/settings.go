@@ -114,6 +114,10 @@ type Limits struct {
 type Timeouts struct {
 	// Header is how long a client may take to send the headers of a request.
 	Header time.Duration `yaml:"header" example:"10s"`
+	// Body is how long a client may pause while it sends the body of a request, and
+	// how long the body may take in all beyond a second for each 512 bytes. A body
+	// of unknown length has any time once the reply has begun.
+	Body time.Duration `yaml:"body" example:"1m"`
 	// Idle is how long a connection without a request is kept, on both sides.
 	Idle time.Duration `yaml:"idle" example:"2m"`
 	// Dial is how long a connection to the application may take to come about.
@@ -147,6 +151,7 @@ func (s Settings) WithDefaults() Settings {
 	or(&l.Requests, 10_000)
 	or(&l.Idle, 256)
 	wait(&t.Header, 10*time.Second)
+	wait(&t.Body, time.Minute)
 	wait(&t.Idle, 2*time.Minute)
 	wait(&t.Dial, 5*time.Second)
 	wait(&t.Response, time.Minute)
@@ -226,7 +231,7 @@ func (s *Settings) bounds() error {
 		is   time.Duration
 		to   time.Duration
 	}{
-		{"header", t.Header, 10 * time.Minute}, {"idle", t.Idle, 24 * time.Hour}, {"dial", t.Dial, 10 * time.Minute}, {"response", t.Response, 24 * time.Hour},
+		{"header", t.Header, 10 * time.Minute}, {"body", t.Body, 24 * time.Hour}, {"idle", t.Idle, 24 * time.Hour}, {"dial", t.Dial, 10 * time.Minute}, {"response", t.Response, 24 * time.Hour},
 		{"upgraded", t.Upgraded, 30 * 24 * time.Hour}, {"drain", t.Drain, 10 * time.Minute},
 	} {
 		if b.is < 0 || b.is > b.to {

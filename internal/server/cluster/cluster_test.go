@@ -19,11 +19,11 @@ func TestAUserIsWhomARuleNamesElseWhomTheInventoryKnows(t *testing.T) {
 	}
 	const uid = "0b1f8a52-5b0c-4a3e-9d6e-1f2a3b4c5d6e"
 	known := map[nhi.ID]nhi.Identity{
-		nhi.IdentityID(Provider, "c1", "u-1"):                                 {},
-		nhi.IdentityID(Provider, "c1", uid):                                   {Kind: nhi.KindServiceAccount},
+		nhi.IdentityID(Provider, "c1", "u-1"):                                  {},
+		nhi.IdentityID(Provider, "c1", uid):                                    {Kind: nhi.KindServiceAccount},
 		nhi.IdentityID(Provider, "c1", "7f0f8a52-5b0c-4a3e-9d6e-1f2a3b4c5d6e"): {Kind: nhi.KindWorkload},
-		nhi.IdentityID(Provider, "c1", "robot"):                               {},
-		nhi.IdentityID(Provider, "c1", "system:serviceaccount:payments:made"): {},
+		nhi.IdentityID(Provider, "c1", "robot"):                                {},
+		nhi.IdentityID(Provider, "c1", "system:serviceaccount:payments:made"):  {},
 	}
 	s := Subjects{Trust: trust, Identity: func(id nhi.ID) (nhi.Identity, bool) { i, ok := known[id]; return i, ok }}
 	pod := func(names ...string) map[string][]string { return map[string][]string{saidPod: names} }
