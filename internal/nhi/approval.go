@@ -26,8 +26,13 @@ type Approval struct {
 	Binding string        `json:"binding"` // digest of the question
 	State   ApprovalState `json:"state"`
 	// Decision is the one that asked first.
-	Decision    string      `json:"decision"`
-	Identity    ID          `json:"identity"`
+	Decision string `json:"decision"`
+	Identity ID     `json:"identity"`
+	// Behind are the others that the request is for: the workload that the
+	// credential is pinned to, and who acts for the subject.
+	Behind []ID `json:"behind,omitempty"`
+	// Owners are those who answered for any of them when it was asked.
+	Owners      []string    `json:"owners,omitempty"`
 	Point       ID          `json:"point,omitempty"`
 	Action      ActionClass `json:"action"`
 	Operation   string      `json:"operation,omitempty"`

@@ -195,6 +195,33 @@ func TestWhoAnswersForAnIdentityDoesNotApproveIt(t *testing.T) {
 			}
 		}
 	}
+	// Ownership that is given away while the question waits does not help.
+	owned := func(id, owner string) {
+		r.send(http.MethodPut, "/v1/identities/"+id+"/owner", client.SetOwner{Owner: owner}, nil)
+	}
+	owned(key.Identity, "ada@example.com")
+	given := r.asked("apr_given_away", key.Identity)
+	owned(key.Identity, "mara@example.com")
+	if _, err := p.Vote(context.Background(), r.by("ada", "ada@example.com", nil, all), given, true, ""); !errors.Is(err, nhi.ErrDenied) {
+		t.Errorf("who gave the identity away meanwhile: %v", err)
+	}
+	// Nor is the workload behind a key, or who acts for it, somebody else's.
+	var workload client.Identity
+	r.send(http.MethodPost, "/v1/identities", client.CreateIdentity{Name: "settler", Environment: "dev", Owner: "eve@example.com"}, &workload)
+	now := time.Now()
+	err := r.approvals.Put(t.Context(), nhi.Approval{
+		ID: "apr_behind", Binding: "apr_behind", State: nhi.ApprovalPending, Decision: "dec_behind", Identity: nhi.ID(key.Identity), Behind: []nhi.ID{nhi.ID(workload.ID)},
+		Action: nhi.Delete, Resource: "x", Needed: 1, Asked: now, Expires: now.Add(time.Hour),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Vote(context.Background(), r.by("eve", "eve@example.com", nil, all), "apr_behind", true, ""); !errors.Is(err, nhi.ErrDenied) {
+		t.Errorf("who answers for the workload behind the request: %v", err)
+	}
+	if a, err := p.Vote(context.Background(), r.by("bob", "bob@example.com", nil, all), "apr_behind", true, ""); err != nil || a.State != nhi.ApprovalApproved {
+		t.Errorf("somebody else: %v, %v", a.State, err)
+	}
 	if _, err := p.Vote(context.Background(), r.by("mara", "", nil, all), r.asked("apr_gone", "nhi_gone"), true, ""); !errors.Is(err, nhi.ErrNotFound) {
 		t.Errorf("of an identity that is gone nobody knows whose it was: %v", err)
 	}

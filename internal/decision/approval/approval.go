@@ -29,6 +29,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -340,6 +341,10 @@ func (d *Desk) question(q *nhi.Question, decided *nhi.Decision, binding string) 
 		Sensitivity: q.Known.Sensitivity, Purpose: q.Known.Purpose, Country: q.Known.Country, Network: q.Known.Network, Agent: q.Known.AgentFamily,
 		Reasons: decided.Reasons, Needed: 1, Votes: []nhi.Vote{}, Asked: decided.At, Expires: decided.At.Add(d.settings.Wait),
 	}
+	a.Behind = slices.Clone(q.Subject.Actors)
+	if q.Subject.Consumer != "" {
+		a.Behind = append(a.Behind, q.Subject.Consumer)
+	}
 	if q.Address.IsValid() {
 		a.Address = q.Address.String()
 	}
@@ -378,11 +383,14 @@ type Voter struct {
 	Shared bool
 }
 
-// Vote has a person say yes or no. owner is who answers for the identity,
-// empty when nobody does. One no denies. The error wraps nhi.ErrNotFound,
+func (v *Voter) owns(owner string) bool { return owner != "" && v.Owns(owner) }
+
+// Vote has a person say yes or no. owners are those who answer for the identity
+// and for whoever is behind it, now; those of when it was asked count as well.
+// One no denies. The error wraps nhi.ErrNotFound,
 // nhi.ErrConflict when the approval is no longer pending or the person has
 // voted, and nhi.ErrDenied when it is not theirs to say.
-func (d *Desk) Vote(ctx context.Context, id string, v Voter, owner string, yes bool, comment string) (nhi.Approval, error) {
+func (d *Desk) Vote(ctx context.Context, id string, v Voter, owners []string, yes bool, comment string) (nhi.Approval, error) {
 	if len(comment) > maxComment {
 		return nhi.Approval{}, nhi.Invalidf("a comment is at most %d bytes", maxComment)
 	}
@@ -398,8 +406,8 @@ func (d *Desk) Vote(ctx context.Context, id string, v Voter, owner string, yes b
 			return fmt.Errorf("approval %s: only people vote: %w", id, nhi.ErrDenied)
 		case yes && v.Shared && a.Needed > 1:
 			return fmt.Errorf("approval %s: it takes two people, and whoever holds this token may be one of them already; sign in as yourself: %w", id, nhi.ErrDenied)
-		case yes && !settings.OwnersMayApprove && owner != "" && v.Owns(owner):
-			return fmt.Errorf("approval %s: you answer for the identity that asks, so somebody else has to say yes: %w", id, nhi.ErrDenied)
+		case yes && !settings.OwnersMayApprove && (slices.ContainsFunc(owners, v.owns) || slices.ContainsFunc(a.Owners, v.owns)):
+			return fmt.Errorf("approval %s: you answer for the identity that asks, or for one behind it, so somebody else has to say yes: %w", id, nhi.ErrDenied)
 		}
 		a.Votes = append(a.Votes, nhi.Vote{Person: v.Person, Name: v.Name, Yes: yes, Comment: strings.ToValidUTF8(comment, "?"), At: now})
 		switch {

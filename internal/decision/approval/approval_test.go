@@ -133,7 +133,7 @@ func TestOneYesLetsOneRequestPass(t *testing.T) {
 		if b.Approved(q, time.Now()) != nil {
 			t.Fatal("nobody has said yes")
 		}
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, "fine"); err != nil {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, "fine"); err != nil {
 			t.Fatal(err)
 		}
 		b.follow(t)
@@ -158,7 +158,7 @@ func TestOneYesLetsOneRequestPass(t *testing.T) {
 func TestAnApprovalIsSpentOnceHoweverManyAskAtOnce(t *testing.T) {
 	in(t, Settings{}, func(t *testing.T, b *bench) {
 		id := b.ask(t, question(nil))
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, ""); err != nil {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, ""); err != nil {
 			t.Fatal(err)
 		}
 		var wg sync.WaitGroup
@@ -182,7 +182,7 @@ func TestAnApprovalIsSpentOnceHoweverManyAskAtOnce(t *testing.T) {
 func TestAnApprovalLetsNoOtherRequestPass(t *testing.T) {
 	in(t, Settings{}, func(t *testing.T, b *bench) {
 		id := b.ask(t, question(nil))
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, ""); err != nil {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, ""); err != nil {
 			t.Fatal(err)
 		}
 		b.follow(t)
@@ -218,17 +218,17 @@ func TestTwoPeopleAtTheHighestSensitivity(t *testing.T) {
 		id := b.ask(t, q)
 		shared := voter("anybody")
 		shared.Shared = true
-		if _, err := b.Vote(t.Context(), id, shared, "", true, ""); !errors.Is(err, nhi.ErrDenied) {
+		if _, err := b.Vote(t.Context(), id, shared, nil, true, ""); !errors.Is(err, nhi.ErrDenied) {
 			t.Errorf("a token that two may share: %v", err)
 		}
-		first, err := b.Vote(t.Context(), id, voter("ada"), "", true, "")
+		first, err := b.Vote(t.Context(), id, voter("ada"), nil, true, "")
 		if err != nil || first.State != nhi.ApprovalPending || first.Needed != 2 {
 			t.Fatalf("after one yes: %+v, %v", first, err)
 		}
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, ""); !errors.Is(err, nhi.ErrConflict) {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, ""); !errors.Is(err, nhi.ErrConflict) {
 			t.Errorf("the same person again: %v", err)
 		}
-		second, err := b.Vote(t.Context(), id, voter("bob"), "", true, "")
+		second, err := b.Vote(t.Context(), id, voter("bob"), nil, true, "")
 		if err != nil || second.State != nhi.ApprovalApproved || second.Yeses() != 2 {
 			t.Errorf("after two: %+v, %v", second, err)
 		}
@@ -238,13 +238,13 @@ func TestTwoPeopleAtTheHighestSensitivity(t *testing.T) {
 func TestOneNoIsEnough(t *testing.T) {
 	in(t, Settings{}, func(t *testing.T, b *bench) {
 		id := b.ask(t, question(func(q *nhi.Question) { q.Known.Sensitivity = 4 }))
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, ""); err != nil {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, ""); err != nil {
 			t.Fatal(err)
 		}
-		if a, err := b.Vote(t.Context(), id, voter("bob"), "", false, "not now"); err != nil || a.State != nhi.ApprovalDenied {
+		if a, err := b.Vote(t.Context(), id, voter("bob"), nil, false, "not now"); err != nil || a.State != nhi.ApprovalDenied {
 			t.Fatalf("%+v, %v", a, err)
 		}
-		if _, err := b.Vote(t.Context(), id, voter("eve"), "", true, ""); !errors.Is(err, nhi.ErrConflict) {
+		if _, err := b.Vote(t.Context(), id, voter("eve"), nil, true, ""); !errors.Is(err, nhi.ErrConflict) {
 			t.Errorf("a yes after the no: %v", err)
 		}
 	})
@@ -254,20 +254,20 @@ func TestNobodyApprovesWhatIsTheirs(t *testing.T) {
 	for _, owner := range []string{"ada@example.com", "team:ada"} {
 		in(t, Settings{}, func(t *testing.T, b *bench) {
 			id := b.ask(t, question(nil))
-			if _, err := b.Vote(t.Context(), id, voter("ada"), owner, true, ""); !errors.Is(err, nhi.ErrDenied) {
+			if _, err := b.Vote(t.Context(), id, voter("ada"), []string{owner}, true, ""); !errors.Is(err, nhi.ErrDenied) {
 				t.Errorf("owner %s: %v", owner, err)
 			}
-			if _, err := b.Vote(t.Context(), id, Voter{}, "", true, ""); !errors.Is(err, nhi.ErrDenied) {
+			if _, err := b.Vote(t.Context(), id, Voter{}, nil, true, ""); !errors.Is(err, nhi.ErrDenied) {
 				t.Errorf("nobody: %v", err)
 			}
-			if a, err := b.Vote(t.Context(), id, voter("ada"), owner, false, ""); err != nil || a.State != nhi.ApprovalDenied {
+			if a, err := b.Vote(t.Context(), id, voter("ada"), []string{owner}, false, ""); err != nil || a.State != nhi.ApprovalDenied {
 				t.Errorf("an owner may always say no: %v", err)
 			}
 		})
 	}
 	in(t, Settings{OwnersMayApprove: true}, func(t *testing.T, b *bench) {
 		id := b.ask(t, question(nil))
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "ada@example.com", true, ""); err != nil {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), []string{"ada@example.com"}, true, ""); err != nil {
 			t.Errorf("where duties are not separated: %v", err)
 		}
 	})
@@ -278,14 +278,14 @@ func TestApprovalsExpire(t *testing.T) {
 		q := question(nil)
 		late := b.ask(t, q)
 		time.Sleep(time.Hour)
-		if _, err := b.Vote(t.Context(), late, voter("ada"), "", true, ""); !errors.Is(err, nhi.ErrConflict) {
+		if _, err := b.Vote(t.Context(), late, voter("ada"), nil, true, ""); !errors.Is(err, nhi.ErrConflict) {
 			t.Errorf("a yes too late: %v", err)
 		}
 		id := b.ask(t, q)
 		if id == late {
 			t.Fatal("what has expired is asked for again")
 		}
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, ""); err != nil {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, ""); err != nil {
 			t.Fatal(err)
 		}
 		b.follow(t)
@@ -357,7 +357,7 @@ func TestADeskFollowsChangesAndClosesWhatItCannotRead(t *testing.T) {
 	in(t, Settings{}, func(t *testing.T, b *bench) {
 		q := question(nil)
 		id := b.ask(t, q)
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, ""); err != nil {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, ""); err != nil {
 			t.Fatal(err)
 		}
 		b.follow(t)
@@ -379,10 +379,10 @@ func TestSettingsOutOfRangeAreRefused(t *testing.T) {
 		}
 	}
 	in(t, Settings{}, func(t *testing.T, b *bench) {
-		if _, err := b.Vote(t.Context(), "apr_x", voter("ada"), "", true, strings.Repeat("x", 501)); !errors.Is(err, nhi.ErrInvalid) {
+		if _, err := b.Vote(t.Context(), "apr_x", voter("ada"), nil, true, strings.Repeat("x", 501)); !errors.Is(err, nhi.ErrInvalid) {
 			t.Errorf("a long comment: %v", err)
 		}
-		if _, err := b.Vote(t.Context(), "apr_x", voter("ada"), "", true, ""); !errors.Is(err, nhi.ErrNotFound) {
+		if _, err := b.Vote(t.Context(), "apr_x", voter("ada"), nil, true, ""); !errors.Is(err, nhi.ErrNotFound) {
 			t.Errorf("no such approval: %v", err)
 		}
 	})
@@ -394,7 +394,7 @@ func TestANewApprovalIsNotLostBehindOneThatExpired(t *testing.T) {
 		q := question(nil)
 		yes := func() string {
 			id := b.ask(t, q)
-			a, err := b.Vote(t.Context(), id, voter("ada"), "", true, "")
+			a, err := b.Vote(t.Context(), id, voter("ada"), nil, true, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -420,7 +420,7 @@ func TestAnApprovalOfOneRecordLetsNoOtherOfTheSameRoutePass(t *testing.T) {
 			q.Operation, q.Host, q.Target = "DELETE /payments/{id}", "shop.example", "/payments/17?force=no"
 		}
 		id := b.ask(t, question(one))
-		if _, err := b.Vote(t.Context(), id, voter("ada"), "", true, ""); err != nil {
+		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, ""); err != nil {
 			t.Fatal(err)
 		}
 		b.follow(t)

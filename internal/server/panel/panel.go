@@ -71,11 +71,15 @@ func (p *Panel) Vote(ctx context.Context, by frame.Caller, id string, yes bool, 
 	}
 	// Whose it is must be known: of what has left the inventory nobody can say
 	// that it is not the voter's.
-	who, err := p.Identity(ctx, asked.Identity)
-	if err != nil {
-		return nhi.Approval{}, fmt.Errorf("approval %s, of whom nobody knows who answers for it: %w", id, err)
+	var owners []string
+	for _, one := range append([]nhi.ID{asked.Identity}, asked.Behind...) {
+		who, err := p.Identity(ctx, one)
+		if err != nil {
+			return nhi.Approval{}, fmt.Errorf("approval %s, of whom nobody knows who answers for it: %w", id, err)
+		}
+		owners = append(owners, who.Owner.Ref)
 	}
-	a, err := p.Desk.Vote(ctx, id, v, who.Owner.Ref, yes, p.Clean(comment))
+	a, err := p.Desk.Vote(ctx, id, v, owners, yes, p.Clean(comment))
 	if err != nil {
 		return nhi.Approval{}, err
 	}

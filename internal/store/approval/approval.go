@@ -53,6 +53,9 @@ func New(db *store.DB, hooks Hooks) *Store { return &Store{db: db, hooks: hooks}
 // Put implements approval.Store.
 func (s *Store) Put(ctx context.Context, a nhi.Approval) error {
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
+		if err := own(ctx, tx, &a); err != nil {
+			return err
+		}
 		body, err := json.Marshal(a)
 		if err != nil {
 			return err
@@ -72,6 +75,22 @@ func (s *Store) Put(ctx context.Context, a nhi.Approval) error {
 	})
 	if err != nil {
 		return fmt.Errorf("keep approval %s: %w", a.ID, err)
+	}
+	return nil
+}
+
+// own notes who answers for those that a question is for. Whoever gives them to
+// somebody else afterwards must not approve it either.
+func own(ctx context.Context, tx *store.Tx, a *nhi.Approval) error {
+	a.Owners = nil
+	for _, id := range append([]nhi.ID{a.Identity}, a.Behind...) {
+		who, err := inventory.GetIdentity(ctx, tx, id)
+		if err != nil && !errors.Is(err, nhi.ErrNotFound) {
+			return err
+		}
+		if who.Owner.Ref != "" && !slices.Contains(a.Owners, who.Owner.Ref) {
+			a.Owners = append(a.Owners, who.Owner.Ref)
+		}
 	}
 	return nil
 }
