@@ -136,7 +136,7 @@ func TestNoAttackReachesTheApplication(t *testing.T) {
 					t.Errorf("%s: the client cannot name the decision", tt.name)
 				}
 			}
-			if got := send(t, s.address, request("GET /payments/17", good)); got.status != 200 || len(a.take()) != 1 {
+			if got := send(t, s.address, request("GET /payments/17", good)); got.status != 200 || len(a.take()) != 1 || got.header.Get("Muster-Decision") != "" {
 				t.Errorf("after all that the rightful request gets %d", got.status)
 			}
 		})
