@@ -135,11 +135,11 @@ func (r *running) heard(serial string) {
 	if d := page.Items[0]; len(page.Items) != 1 || d.Outcome != "allow" || d.Glass != serial || !d.Reported || d.Resource != "secrets/api" || len(d.Reasons) == 0 {
 		r.t.Errorf("%d decisions, the first %+v", len(page.Items), d)
 	}
-	if !slices.ContainsFunc(r.findings("status=open"), func(f client.Finding) bool {
-		return f.Rule == "break-glass" && f.Severity == "high" && strings.Contains(f.Sentence, serial)
-	}) {
-		r.t.Error("there is no finding")
-	}
+	eventually(r.t, "a finding", func() bool { // the code is noted first
+		return slices.ContainsFunc(r.findings("status=open"), func(f client.Finding) bool {
+			return f.Rule == "break-glass" && f.Severity == "high" && strings.Contains(f.Sentence, serial)
+		})
+	})
 	eventually(r.t, "the audit", func() bool {
 		acts := r.acts()
 		return acts["break-glass.take"] == 2 && acts["break-glass.open"] == 1 && acts["break-glass.close"] == 1
