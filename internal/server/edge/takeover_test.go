@@ -20,7 +20,9 @@ func hub(t *testing.T, db *store.DB) *Hub {
 	f := facts.New()
 	f.Heartbeat(time.Now())
 	h, err := New(t.Context(), Config{DB: db, Facts: f, Points: enforce.NewPoints(f), Installation: "i", Dir: t.TempDir(),
-		Basis:  func() (func() (feed.Basis, error), any) { return func() (feed.Basis, error) { return feed.Basis{Issuer: "i"}, nil }, 1 },
+		Basis: func() (func() (feed.Basis, error), any) {
+			return func() (feed.Basis, error) { return feed.Basis{Issuer: "i"}, nil }, 1
+		},
 		MaxAge: func() time.Duration { return time.Minute },
 	})
 	if err != nil {
