@@ -48,10 +48,15 @@ func (c *Client) ActivateSnapshot(ctx context.Context, digest string, request Ac
 	return write[Snapshot](ctx, c, http.MethodPost, at("/v1/snapshots/", digest, "/activate"), request, options)
 }
 
-// ConfirmSnapshot says yes, as a second administrator, to what waits. A token of
-// which nobody knows whose it is is refused with status 403.
+// ConfirmSnapshot says yes, as a second administrator, to what waits. Only people
+// may, in a session of their own: every token is refused with status 403.
 func (c *Client) ConfirmSnapshot(ctx context.Context, digest string, options ...Option) (Snapshot, error) {
 	return write[Snapshot](ctx, c, http.MethodPost, at("/v1/snapshots/", digest, "/confirm"), nil, options)
+}
+
+// WithdrawSnapshot takes back what waits for a second administrator.
+func (c *Client) WithdrawSnapshot(ctx context.Context, digest string, request ActOn, options ...Option) (Snapshot, error) {
+	return write[Snapshot](ctx, c, http.MethodPost, at("/v1/snapshots/", digest, "/withdraw"), request, options)
 }
 
 // ListPolicies reads one page of the policies in force, the built-in guards first.
@@ -83,6 +88,7 @@ func (c *Client) AcknowledgePromotion(ctx context.Context, request Acknowledge, 
 type (
 	Snapshot       = policies.Snapshot
 	SnapshotDetail = policies.SnapshotDetail
+	SnapshotChange = policies.SnapshotChange
 	Confirmation   = policies.Confirmation
 	PolicyProblem  = policies.PolicyProblem
 	LibraryFile    = policies.LibraryFile

@@ -286,28 +286,29 @@ type Rate struct {
 
 // Overview answers: is anything wrong, and are we protected?
 type Overview struct {
-	Demo        bool      `json:"demo"`
-	Identities  int       `json:"identities"`
-	Shadow      int       `json:"shadow"`
-	Unowned     int       `json:"unowned"`
-	Credentials int       `json:"credentials"`
-	Static      int       `json:"static" doc:"credentials that never expire"`
-	Contained   int       `json:"contained" doc:"credentials narrowed, suspended or revoked"`
-	Findings    int       `json:"findings" doc:"open findings"`
-	Critical    int       `json:"critical" doc:"open findings of severity critical"`
-	Events      uint64    `json:"events"`
-	Unparsable  uint64    `json:"unparsable"`
-	PerSecond   float64   `json:"per_second" doc:"decisions a second over the last minute"`
-	WouldRefuse uint64    `json:"would_refuse" doc:"requests that observing points let pass"`
-	Unlogged    uint64    `json:"unlogged" doc:"decisions that could not be recorded"`
-	Generation  uint64    `json:"generation"`
-	Rates       []Rate    `json:"rates" doc:"the last 60 minutes"`
-	Needs       []Finding `json:"needs" doc:"open findings, worst first, at most ten"`
-	Points      []Point   `json:"points"`
-	Unprotected []string  `json:"unprotected" doc:"points that only observe"`
-	GeoBuilt    time.Time `json:"geo_built"`
-	GeoStale    bool      `json:"geo_stale"`
-	Attribution string    `json:"attribution" doc:"of the network data"`
+	Demo        bool       `json:"demo"`
+	Identities  int        `json:"identities"`
+	Shadow      int        `json:"shadow"`
+	Unowned     int        `json:"unowned"`
+	Credentials int        `json:"credentials"`
+	Static      int        `json:"static" doc:"credentials that never expire"`
+	Contained   int        `json:"contained" doc:"credentials narrowed, suspended or revoked"`
+	Findings    int        `json:"findings" doc:"open findings"`
+	Critical    int        `json:"critical" doc:"open findings of severity critical"`
+	Events      uint64     `json:"events"`
+	Unparsable  uint64     `json:"unparsable"`
+	PerSecond   float64    `json:"per_second" doc:"decisions a second over the last minute"`
+	WouldRefuse uint64     `json:"would_refuse" doc:"requests that observing points let pass"`
+	Unlogged    uint64     `json:"unlogged" doc:"decisions that could not be recorded"`
+	Generation  uint64     `json:"generation"`
+	Rates       []Rate     `json:"rates" doc:"the last 60 minutes"`
+	Needs       []Finding  `json:"needs" doc:"open findings, worst first, at most ten"`
+	Waiting     []Snapshot `json:"waiting" doc:"policies that wait for a second administrator, the oldest first; for who may read everything"`
+	Points      []Point    `json:"points"`
+	Unprotected []string   `json:"unprotected" doc:"points that only observe"`
+	GeoBuilt    time.Time  `json:"geo_built"`
+	GeoStale    bool       `json:"geo_stale"`
+	Attribution string     `json:"attribution" doc:"of the network data"`
 }
 
 // Enrolled shows the key of a point or source for the only time.

@@ -110,3 +110,18 @@ func (l *loan) Close() error {
 	l.r = nil
 	return nil
 }
+
+// ExportDecisions writes the decisions of a time to w, the newest first: as "jsonl"
+// or "csv". next, if it is not empty, is the page token of those that follow behind
+// the limit. After an error w may hold a part.
+func (c *Client) ExportDecisions(ctx context.Context, format string, q DecisionQuery, w io.Writer) (next string, err error) {
+	query := values(q)
+	query.Set("format", format)
+	res, err := c.patient().send(ctx, http.MethodGet, "/v1/decisions/export?"+query.Encode(), "", "application/jsonl, text/csv, application/problem+json", nil, callOf(nil))
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	_, err = io.Copy(w, res.Body)
+	return res.Trailer.Get("Muster-Next"), err
+}

@@ -212,7 +212,7 @@ var vendors = map[string][]string{
 	"github.com/jackc/":             {"store/postgres", "store/postgres/pgtest"},
 	"github.com/nats-io/":           {"stream/nats", "stream/nats/natstest"},
 	"github.com/cedar-policy/":      {"policy", "policy/compare", "clause"},
-	"github.com/danielgtaylor/huma": {"api", "api/frame", "api/glass", "api/library", "api/rehearse"},
+	"github.com/danielgtaylor/huma": {"api", "api/export", "api/frame", "api/glass", "api/library", "api/rehearse"},
 	"github.com/spf13/cobra":        {"cli", "cli/command", "cli/author", "cli/operate", "cli/people"},
 	"github.com/cloudflare/circl":   {"fingerprint"},
 	"github.com/go-jose/":           {"jose"},

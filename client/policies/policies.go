@@ -14,22 +14,35 @@ type Confirmation struct {
 
 // Snapshot is one entry of the history of the policies.
 type Snapshot struct {
-	Digest    string          `json:"digest" doc:"names the files by their content"`
-	Sequence  uint64          `json:"sequence" doc:"number of the entry, from 1; 0 of a dry run"`
-	Parent    string          `json:"parent,omitempty" doc:"digest of what it replaces"`
-	State     string          `json:"state" enum:"active,waiting,past,outdated,expired,staged,withdrawn" doc:"outdated waited, and something else was put into force; staged is on its way into force, and withdrawn was"`
-	Author    string          `json:"author"`
-	Note      string          `json:"note,omitempty"`
-	At        time.Time       `json:"at"`
-	Files     int             `json:"files"`
-	Policies  int             `json:"policies" doc:"without the built-in guards"`
-	Effective string          `json:"effective" doc:"digest of policies and guards together, as decisions record it"`
-	Why       []string        `json:"why" doc:"why a second administrator is asked, a line each"`
-	Confirmed []Confirmation  `json:"confirmed"`
-	Expires   *time.Time      `json:"expires,omitempty" doc:"until when it waits"`
-	Activated *time.Time      `json:"activated,omitempty"`
-	Ended     *time.Time      `json:"ended,omitempty" doc:"when it ceased to be in force, or to wait"`
-	Warnings  []PolicyProblem `json:"warnings" doc:"what is doubtful; only in the reply to a new snapshot"`
+	Digest       string          `json:"digest" doc:"names the files by their content"`
+	Sequence     uint64          `json:"sequence" doc:"number of the entry, from 1; 0 of a dry run"`
+	Parent       string          `json:"parent,omitempty" doc:"digest of what it replaces"`
+	State        string          `json:"state" enum:"active,waiting,past,outdated,expired,staged,withdrawn" doc:"outdated waited, and something else was put into force; staged is on its way into force by gates; withdrawn waited or was on its way, and was taken back"`
+	Author       string          `json:"author" doc:"as the audit log names them"`
+	AuthorPerson string          `json:"author_person,omitempty" doc:"id of the person behind the author, if that is known"`
+	AuthorName   string          `json:"author_name,omitempty" doc:"what that person is called"`
+	Note         string          `json:"note,omitempty"`
+	At           time.Time       `json:"at"`
+	Files        int             `json:"files"`
+	Policies     int             `json:"policies" doc:"without the built-in guards"`
+	Effective    string          `json:"effective" doc:"digest of policies and guards together, as decisions record it"`
+	Why          []string        `json:"why" doc:"why a second administrator is asked, a line each"`
+	Confirmed    []Confirmation  `json:"confirmed"`
+	Expires      *time.Time      `json:"expires,omitempty" doc:"until when it waits"`
+	Activated    *time.Time      `json:"activated,omitempty"`
+	Ended        *time.Time      `json:"ended,omitempty" doc:"when it ceased to be in force, or to wait"`
+	EndedBy      string          `json:"ended_by,omitempty" doc:"who withdrew it"`
+	EndedWhy     string          `json:"ended_why,omitempty" doc:"what for"`
+	Change       *SnapshotChange `json:"change,omitempty" doc:"how much it differs from what it replaces"`
+	Warnings     []PolicyProblem `json:"warnings" doc:"what is doubtful; only in the reply to a new snapshot"`
+}
+
+// SnapshotChange counts what is different from what was in force.
+type SnapshotChange struct {
+	Files   int `json:"files" doc:"whose text differs, that are new or gone"`
+	Added   int `json:"added" doc:"policies"`
+	Removed int `json:"removed" doc:"policies"`
+	Changed int `json:"changed" doc:"policies of the same id and another text"`
 }
 
 // PolicyProblem is what is wrong or doubtful in a file of policies.

@@ -20,6 +20,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"github.com/muster-id/muster/internal/api/export"
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/api/glass"
 	"github.com/muster-id/muster/internal/api/library"
@@ -58,6 +59,7 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 	s.signals(h)
 	s.findings(h)
 	s.decisions(h)
+	export.Register(h, s.Frame)
 	s.explanation(h)
 	s.approvals(h)
 	s.enrolment(h)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api/frame"
+	"github.com/muster-id/muster/internal/api/library"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -31,9 +32,12 @@ func (s *server) overview(h huma.API) {
 			}
 			o.Demo = s.Demo
 			o.Needs = frame.Each(open, func(f nhi.Finding) client.Finding { return s.named(ctx, f) })
-			o.Rates = []client.Rate{}
+			o.Rates, o.Waiting = []client.Rate{}, []client.Snapshot{}
 			if within == nil {
 				o.Rates = s.Decisions.Rates(60)
+				if o.Waiting, err = library.Waiting(ctx, s.Frame); err != nil {
+					return nil, frame.Fail(err)
+				}
 			}
 			o.Points, o.Unprotected = frame.Each(points, func(p nhi.Point) client.Point { return s.point(ctx, p) }), []string{}
 			for _, p := range points {

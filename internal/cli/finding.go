@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/list"
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/cli/operate"
 	"github.com/muster-id/muster/internal/output"
@@ -162,17 +162,7 @@ func (a *app) actionDo(use, short string) *cobra.Command {
 	})
 }
 
-var decisionColumns = slices.Concat(
-	output.Columns[client.Decision]("at outcome identity=name action resource address country"),
-	[]output.Column[client.Decision]{{Head: "POLICY", Of: func(d client.Decision) string {
-		names := make([]string, 0, len(d.Reasons))
-		for _, r := range d.Reasons {
-			names = append(names, r.Policy)
-		}
-		return strings.Join(names, ",")
-	}}},
-	output.Columns[client.Decision]("would_refuse id | glass identity_id=identity point=point_name key_id assurance risk surprise network agent generation microseconds=micros"),
-)
+var decisionColumns = list.DecisionColumns
 
 func (a *app) decide() *cobra.Command {
 	return a.Group("decide", "What was allowed and refused, and why", `

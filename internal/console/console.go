@@ -36,7 +36,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src
 // pages are the addresses that the console's own router knows. One more
 // segment is allowed below those that end in a slash. web/src/router.tsx is
 // the other half of this list.
-var pages = []string{"/", "/activity", "/findings", "/identities", "/identities/", "/points", "/refusals", "/approvals", "/settings", "/sources"}
+var pages = []string{"/", "/activity", "/findings", "/identities", "/identities/", "/policies", "/points", "/refusals", "/approvals", "/settings", "/sources"}
 
 // types are the media types of what the console consists of. They are written
 // here because the tables of the host differ.

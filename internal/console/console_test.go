@@ -140,7 +140,7 @@ func TestReadersAreToldHowLongToKeep(t *testing.T) {
 
 func TestOnlyTheAddressesOfPagesAnswerWithThePage(t *testing.T) {
 	for target, want := range map[string]int{
-		"/": 200, "/activity": 200, "/findings": 200, "/identities": 200, "/points": 200, "/refusals": 200, "/approvals": 200, "/settings": 200, "/sources": 200,
+		"/": 200, "/activity": 200, "/findings": 200, "/identities": 200, "/policies": 200, "/points": 200, "/refusals": 200, "/approvals": 200, "/settings": 200, "/sources": 200,
 		"/identities/nhi_mzxw6ytboi": 200,
 		"/identities/":               404,
 		"/identities/a/b":            404,

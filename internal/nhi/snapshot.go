@@ -17,7 +17,7 @@ const (
 	SnapshotExpired  SnapshotState = "expired"  // waited, and nobody confirmed it in time
 
 	SnapshotStaged    SnapshotState = "staged"    // on its way into force by gates, see Promotion
-	SnapshotWithdrawn SnapshotState = "withdrawn" // was on it, and was rolled back or aborted
+	SnapshotWithdrawn SnapshotState = "withdrawn" // was on it or waited, and was taken back
 )
 
 // A Snapshot is one entry of the history of the policies: which files were put
@@ -47,6 +47,20 @@ type Snapshot struct {
 	Ended     time.Time      `json:"ended,omitzero"` // when it ceased to be in force, or to wait
 	// Gated says that it goes through the gates of a promotion once it waits no more.
 	Gated bool `json:"gated,omitempty"`
+	// Change is how much it differs from what it replaces, or would; nil: an earlier
+	// release made it, or it is the first.
+	Change *SnapshotChange `json:"change,omitempty"`
+	// EndedBy is who withdrew it, as the audit log names them, and EndedWhy what for.
+	EndedBy  string `json:"ended_by,omitempty"`
+	EndedWhy string `json:"ended_why,omitempty"`
+}
+
+// A SnapshotChange counts what is different from what was in force.
+type SnapshotChange struct {
+	Files   int `json:"files"`   // whose text differs, that are new or gone
+	Added   int `json:"added"`   // policies
+	Removed int `json:"removed"` // policies
+	Changed int `json:"changed"` // policies of the same id and another text
 }
 
 // A Confirmation is the yes of one administrator.

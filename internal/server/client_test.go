@@ -270,6 +270,7 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 			return only(api.PutSnapshot(ctx, client.PutSnapshot{Files: []client.LibraryFile{{Name: "policies/a.cedar", Text: narrow("a")}}}))
 		},
 		"activate-snapshot": func() error { return only(api.ActivateSnapshot(ctx, h.pastSnapshot(), client.ActOn{})) },
+		"withdraw-snapshot": func() error { return only(api.WithdrawSnapshot(ctx, h.waitingSnapshot(), client.ActOn{})) },
 		"confirm-snapshot": func() error {
 			if _, err := api.ConfirmSnapshot(ctx, h.waitingSnapshot()); status(err) != http.StatusForbidden {
 				return fmt.Errorf("a token confirms: %w", err)
@@ -284,6 +285,9 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 		"list-refusals":   func() error { return only(api.ListRefusals(ctx, list)) },
 		"list-decisions": func() error {
 			return only(api.ListDecisions(ctx, client.DecisionQuery{ListQuery: list, Outcome: "allow"}))
+		},
+		"export-decisions": func() error {
+			return only(api.ExportDecisions(ctx, "csv", client.DecisionQuery{Since: time.Now().Add(-time.Hour)}, io.Discard))
 		},
 		"get-decision":     func() error { return only(api.GetDecision(ctx, h.decision)) },
 		"explain-decision": func() error { return only(api.ExplainDecision(ctx, h.decision)) },

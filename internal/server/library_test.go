@@ -82,11 +82,14 @@ func (r *running) promoting(path string) string {
 
 // waitingSnapshot is the digest of one that ada sent and that a second administrator
 // has to confirm.
-func (r *running) waitingSnapshot() string {
+func (r *running) waitingSnapshot() string { return r.waits("open") }
+
+// waits is the digest of one whose policy has this id.
+func (r *running) waits(id string) string {
 	r.t.Helper()
 	r.administrator("mara")
 	_, ada := r.administrator("ada")
-	n, err := ada.PutSnapshot(r.t.Context(), client.PutSnapshot{Files: files("policies/open.cedar", open("open"))})
+	n, err := ada.PutSnapshot(r.t.Context(), client.PutSnapshot{Files: files("policies/open.cedar", open(id))})
 	if err != nil || n.State != "waiting" {
 		r.t.Fatalf("%+v, %v", n, err)
 	}
@@ -323,12 +326,13 @@ func TestOneAdministratorAloneDoesNotOpenEverything(t *testing.T) {
 	}
 	var robot client.NewToken
 	r.send(http.MethodPost, "/v1/tokens", client.CreateToken{Name: "robot", Roles: []client.Role{{Role: "admin"}}}, &robot)
-	for who, c := range map[string]*client.Client{"a token that nobody made as themselves": r.as(robot.Key), "the first administrator": r.api} {
+	_, program := r.administrator("mara")
+	for who, c := range map[string]*client.Client{"a token that nobody made as themselves": r.as(robot.Key), "the first administrator": r.api, "a program with a token that mara made": program} {
 		if _, err := c.ConfirmSnapshot(t.Context(), n.Digest); status(err) != http.StatusForbidden || !strings.Contains(err.Error(), "only people confirm") {
 			t.Errorf("%s confirms: %v", who, err)
 		}
 	}
-	if _, err := ada.ConfirmSnapshot(t.Context(), n.Digest); status(err) != http.StatusForbidden || !strings.Contains(err.Error(), "another administrator") {
+	if _, err := ada.ConfirmSnapshot(t.Context(), n.Digest); status(err) != http.StatusForbidden || !strings.Contains(err.Error(), "only people confirm") {
 		t.Errorf("the author confirms with a token: %v", err)
 	}
 	if _, err := r.browsing("ada").ConfirmSnapshot(t.Context(), n.Digest); status(err) != http.StatusForbidden || !strings.Contains(err.Error(), "another administrator") {
@@ -378,8 +382,7 @@ func TestATokenThatSeveralHoldIsNobodysFirstYes(t *testing.T) {
 	if n, err = mara.ConfirmSnapshot(t.Context(), n.Digest); err != nil || n.State != "waiting" || len(n.Confirmed) != 1 {
 		t.Errorf("whoever sent it may be mara: %+v, %v", n, err)
 	}
-	_, again := r.administrator("mara")
-	for _, c := range []*client.Client{mara, again} {
+	for _, c := range []*client.Client{mara, r.browsing("mara")} {
 		if _, err := c.ConfirmSnapshot(t.Context(), n.Digest); status(err) != http.StatusConflict {
 			t.Errorf("mara again: %v", err)
 		}
@@ -427,6 +430,58 @@ func TestWhatWaitsTooLongIsClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.halt()
+}
+
+func TestWhatWaitsIsWithdrawn(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir())
+	digest := r.waitingSnapshot()
+	before := r.inForce()
+	n, err := r.browsing("mara").WithdrawSnapshot(t.Context(), digest, client.ActOn{Reason: "not what was meant"})
+	if err != nil || n.State != "withdrawn" || n.EndedWhy != "not what was meant" || !strings.HasPrefix(n.EndedBy, "person:") || n.Ended == nil {
+		t.Fatalf("%+v, %v", n, err)
+	}
+	if n.AuthorName != "ada" || n.AuthorPerson == "" {
+		t.Errorf("its author is %q (%s), want ada", n.AuthorName, n.AuthorPerson)
+	}
+	if _, err := r.browsing("mara").ConfirmSnapshot(t.Context(), digest); status(err) != http.StatusConflict {
+		t.Errorf("confirmed after it was withdrawn: %v", err)
+	}
+	if _, err := r.api.WithdrawSnapshot(t.Context(), digest, client.ActOn{}); status(err) != http.StatusConflict {
+		t.Errorf("withdrawn twice: %v", err)
+	}
+	if _, err := r.api.WithdrawSnapshot(t.Context(), before.Digest, client.ActOn{}); status(err) != http.StatusConflict {
+		t.Errorf("what is in force is withdrawn: %v", err)
+	}
+	if now := r.inForce(); now.Sequence != before.Sequence {
+		t.Errorf("something changed: %+v", now)
+	}
+	if acts := r.acts(); acts["policy.withdraw"] != 1 {
+		t.Errorf("acts: %v", acts)
+	}
+	// Sent again it waits again; nothing of the one before counts for it.
+	if again := r.waitingSnapshot(); again != digest {
+		t.Errorf("sent again: %s", again)
+	}
+	if _, err := r.api.WithdrawSnapshot(t.Context(), digest, client.ActOn{Reason: "two\nlines"}); status(err) != http.StatusUnprocessableEntity {
+		t.Errorf("a reason of two lines: %v", err)
+	}
+	if n, err := r.browsing("mara").ConfirmSnapshot(t.Context(), digest); err != nil || n.State != "active" {
+		t.Errorf("confirmed: %+v, %v", n, err)
+	}
+}
+
+func TestASnapshotSaysHowMuchIsDifferent(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir())
+	r.push("policies/a.cedar", narrow("a"), "policies/b.cedar", narrow("b"), "policies/c.cedar", narrow("c"))
+	n := r.push("policies/a.cedar", narrow("a"), "policies/b.cedar", strings.Replace(narrow("b"), "nowhere", "elsewhere", 1), "policies/d.cedar", narrow("d")+narrow("e"))
+	if diff := cmp.Diff(&client.SnapshotChange{Files: 3, Added: 2, Removed: 1, Changed: 1}, n.Change); diff != "" {
+		t.Errorf("change (-want +got):\n%s", diff)
+	}
+	if back, err := r.api.ActivateSnapshot(t.Context(), n.Parent, client.ActOn{}); err != nil || back.Change == nil || back.Change.Added != 1 || back.Change.Removed != 2 {
+		t.Errorf("taken back: %+v, %v", back, err)
+	}
 }
 
 func TestTheBundleIsWhatIsInForce(t *testing.T) {

@@ -96,6 +96,7 @@ func (h *household) writes() []writing {
 		{route: "PUT /v1/people/{id}", path: "/v1/people/" + other, body: `{"roles":[{"role":"viewer"}]}`, other: `{"roles":[]}`},
 		{route: "POST /v1/tokens", body: `{"name":"robot"}`, other: `{"name":"android"}`, shown: true},
 		{route: "DELETE /v1/tokens/{id}", path: "/v1/tokens/" + token.ID, other: `{}`},
+		{route: "POST /v1/snapshots/{digest}/withdraw", path: "/v1/snapshots/" + h.waits("slip") + "/withdraw", body: `{"reason":"a slip"}`, other: `{"reason":"another"}`},
 		{route: "POST /v1/snapshots/{digest}/confirm", path: "/v1/snapshots/" + h.waitingSnapshot() + "/confirm", by: h.browsing("mara"), other: `{}`},
 		{route: "POST /v1/snapshots/{digest}/activate", path: "/v1/snapshots/" + past + "/activate", body: `{"reason":"back"}`, other: `{"reason":"again"}`},
 		{route: "POST /v1/snapshots", body: `{"files":[{"name":"policies/once.cedar","text":"@id(\"once\") forbid (principal, action, resource == Resource::\"nowhere\");"}]}`, other: `{"files":[]}`},

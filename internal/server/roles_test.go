@@ -31,7 +31,7 @@ var routes = map[string]string{
 	"GET /v1/me": "own", "GET /v1/sessions": "own", "DELETE /v1/sessions/{id}": "own",
 
 	"GET /v1/overview": "read anywhere", "GET /v1/stream": "read anywhere", "GET /v1/identities": "read anywhere", "GET /v1/identities/facets": "read anywhere",
-	"GET /v1/credentials": "read anywhere", "GET /v1/findings": "read anywhere", "GET /v1/actions": "read anywhere", "GET /v1/decisions": "read anywhere",
+	"GET /v1/credentials": "read anywhere", "GET /v1/findings": "read anywhere", "GET /v1/actions": "read anywhere", "GET /v1/decisions": "read anywhere", "GET /v1/decisions/export": "read anywhere",
 	"GET /v1/points": "read anywhere", "GET /v1/usage": "read anywhere", "GET /v1/refusals": "read anywhere", "GET /v1/views": "read anywhere",
 	"POST /v1/search": "read anywhere", "POST /v1/links": "read anywhere",
 
@@ -40,6 +40,7 @@ var routes = map[string]string{
 	"GET /v1/snapshots": "read whole", "GET /v1/snapshots/{digest}": "read whole", "GET /v1/snapshots/{digest}/bundle": "read whole",
 	"GET /v1/policies": "read whole", "GET /v1/policies/key": "read whole", "POST /v1/snapshots": "administer whole",
 	"POST /v1/snapshots/{digest}/activate": "administer whole", "POST /v1/snapshots/{digest}/confirm": "administer whole",
+	"POST /v1/snapshots/{digest}/withdraw": "administer whole",
 
 	"GET /v1/identities/{id}": "read identity", "GET /v1/identities/{id}/normal": "read identity", "GET /v1/identities/{id}/risk": "read identity",
 	"GET /v1/identities/{id}/lineage": "read identity", "GET /v1/identities/{id}/changes": "read identity", "GET /v1/credentials/{id}": "read credential",

@@ -32,6 +32,7 @@ before(async () => {
   provider = await startProvider(`http://127.0.0.1:${port}`);
   provider.state.people = {
     ada: { name: "Ada Park", email: "ada@example.com", email_verified: true, groups: ["muster-admins"] },
+    mara: { name: "Mara Quist", email: "mara@example.com", email_verified: true, groups: ["muster-admins"] },
     eve: { name: "Eve Stone", email: "eve@example.com", email_verified: true, groups: ["viewers"] },
   };
   folder = await mkdtemp(join(tmpdir(), "muster-access-"));
@@ -237,6 +238,97 @@ describe("people, by keyboard", () => {
     await ada.accessible("sessions");
     ada.calm("sessions");
     await other.close();
+  });
+});
+
+describe("policies that open everything", () => {
+  /** put sends a library in the session of somebody. */
+  const put = (v, files, note) =>
+    v.page.evaluate(
+      async ([files, note]) => {
+        const body = JSON.stringify({ note, files: Object.entries(files).map(([name, text]) => ({ name, text })) });
+        const reply = await fetch("/v1/snapshots", { method: "POST", headers: { "Content-Type": "application/json", "Muster-Csrf": "1" }, body });
+        return { status: reply.status, body: await reply.json() };
+      },
+      [files, note],
+    );
+  const narrowly = '@id("first")\n@text("Nobody deletes.")\nforbid (principal, action == Action::"delete", resource == Resource::"ledger");\n';
+  const openly = '@id("open")\n@text("Everybody may.")\npermit (principal, action, resource);\n';
+
+  it("wait for a second person, who sees what changes and confirms by keyboard", async () => {
+    const mara = await enter("mara");
+    assert.equal((await put(ada, { "policies/a.cedar": narrowly }, "the first")).status, 200);
+    const sent = await put(ada, { "policies/a.cedar": narrowly, "policies/open.cedar": openly }, "for <b>everybody</b>");
+    assert.equal(sent.body.state, "waiting", JSON.stringify(sent.body));
+
+    // Whoever sent it is told that it is not theirs to confirm.
+    await ada.go("/policies", `[data-waiting="${sent.body.digest}"]`);
+    await ada.page.getByRole("button", { name: /Confirm\s*, not possible: You sent it/ }).waitFor();
+
+    // The other one meets it on the overview, and reads it before anything else.
+    await mara.go("/", `[data-waits="${sent.body.digest}"]`);
+    await mara.page.getByRole("link", { name: /^Policies.*1 waiting/s }).waitFor();
+    await mara.page.locator(`[data-waits="${sent.body.digest}"]`).getByRole("link").click();
+    const file = mara.page.locator('[data-file="policies/open.cedar"]');
+    await file.getByText("permit (principal, action, resource);").waitFor();
+    assert.equal(await mara.page.locator('[data-file="policies/a.cedar"]').count(), 0, "only what differs");
+    await mara.page.getByText("for <b>everybody</b>").first().waitFor();
+    await mara.accessible("a snapshot that waits");
+    await mara.page.getByRole("button", { name: "Confirm", exact: true }).focus();
+    await mara.page.keyboard.press("Enter");
+    await mara.page.locator('dialog[open] h2:has-text("Put it into force?")').waitFor();
+    await mara.accessible("the question before it is confirmed");
+    await press(mara, /^Confirm$/);
+    await mara.page.locator('section:has(h2:has-text("Snapshot ")) >> text="In force"').first().waitFor();
+    await mara.page.getByText("Mara Quist").first().waitFor();
+
+    // Another one is taken back by whoever sent it.
+    const again = await put(mara, { "policies/other.cedar": openly.replaceAll("open", "other") }, "too much");
+    assert.equal(again.body.state, "waiting");
+    await ada.go(`/policies?snapshot=${again.body.digest}`, `[data-waiting="${again.body.digest}"]`);
+    await ada.page.getByRole("button", { name: "Withdraw" }).focus();
+    await ada.page.keyboard.press("Enter");
+    await ada.page.getByLabel("Why (kept in the audit log)").fill("a slip");
+    await ada.page.keyboard.press("Enter");
+    await ada.page.getByText("a slip").waitFor();
+    await ada.page.locator("[data-waiting]").waitFor({ state: "detached" });
+
+    // What was before comes back as a new entry, with a reason.
+    await ada.go("/policies?view=history", '[data-state="active"]');
+    await ada.page.locator('[data-snapshot]', { hasText: "the first" }).getByRole("link").click();
+    await ada.page.getByRole("button", { name: "Go back to it" }).focus();
+    await ada.page.keyboard.press("Enter");
+    const go = ada.page.locator("dialog[open]").getByRole("button", { name: "Put into force" });
+    assert.ok(await go.isDisabled(), "a reason is needed");
+    await ada.page.getByLabel("Why (required, kept in the audit log)").fill("it stopped the till");
+    await ada.page.keyboard.press("Enter");
+    await ada.page.locator("dialog[open]").waitFor({ state: "detached" });
+    await ada.go("/policies?view=history", '[data-state="active"]:has-text("it stopped the till")');
+    for (const v of [ada, mara]) {
+      for (const [path, ready] of [["/policies", '[data-policy="first"]'], ["/policies?view=history", "[data-snapshot]"]]) {
+        await v.go(path, ready);
+        await v.accessible(path);
+        await v.fits(path);
+      }
+      v.calm("policies");
+    }
+    await mara.close();
+  });
+
+  it("are read down to 320 pixels, in both themes", async () => {
+    for (const theme of ["dark", "light"]) {
+      const eve = await enter("eve", { viewport: narrow, theme });
+      await eve.go("/policies?view=history", "[data-snapshot]");
+      await eve.accessible("history");
+      await eve.fits("history");
+      await eve.page.locator("[data-snapshot]", { hasText: "for <b>everybody</b>" }).first().getByRole("link").click();
+      await eve.page.locator("[data-file]").first().waitFor();
+      await eve.accessible("a snapshot");
+      await eve.fits("a snapshot");
+      await eve.picture(`out/snapshot-${theme}.png`);
+      eve.calm("a snapshot");
+      await eve.close();
+    }
   });
 });
 

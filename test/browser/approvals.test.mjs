@@ -86,6 +86,7 @@ describe("approvals", () => {
         await v.accessible(`approvals ${theme} ${viewport.width}`);
         await v.fits(`approvals ${theme} ${viewport.width}`);
         await v.picture(`out/approvals-${theme}-${viewport.width}.png`);
+        if (process.env.UPDATE_IMAGES && viewport === wide) await v.picture(`../../docs/images/approvals-${theme}.png`);
         v.calm(`approvals ${theme} ${viewport.width}`);
         await v.close();
       }

@@ -13,6 +13,9 @@ const routes = [
   { name: "findings", path: "/findings", ready: "[data-finding]" },
   { name: "actions", path: "/findings?view=actions", ready: 'ul[aria-label^="What was done"] li' },
   { name: "identities", path: "/identities", ready: '[role="grid"] a[href^="/identities/"]' },
+  { name: "policies", path: "/policies", ready: "[data-policy]" },
+  { name: "history", path: "/policies?view=history", ready: "[data-snapshot]" },
+  { name: "found decisions", path: "/activity?filter=sensitivity%3E%3D0&since=1h", ready: '[role="row"][data-id]' },
   { name: "points", path: "/points", ready: 'ul[aria-label="Enforcement points"] li' },
   { name: "sources", path: "/sources", ready: 'ul[aria-label="Sources"] li' },
   { name: "settings", path: "/settings", ready: 'h2:has-text("Who you are")' },
@@ -310,6 +313,7 @@ describe("the console of a living company", () => {
       for (const [name, path, ready] of [
         ["refusals", "/refusals?filter=kind%3Adenied", row],
         ["identities", "/identities?filter=static%3Atrue&order=-last_used", row],
+        ["policies", "/policies", "[data-policy]"],
         ["points", "/points", 'ul[aria-label="Enforcement points"] li'],
         ["sources", "/sources", 'ul[aria-label="Sources"] li'],
         ["settings", "/settings?part=health", 'ul[aria-label="Checks"] li'],

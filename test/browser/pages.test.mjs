@@ -189,6 +189,8 @@ describe("a hostile world", () => {
         [`/identities/${id}?tab=credentials`, 'ul[aria-label="Credentials"] li'],
         [`/identities/${id}?tab=changes`, 'nav[aria-label="Parts"]'],
         ["/points", 'ul[aria-label="Enforcement points"] li'],
+        ["/policies", "[data-policy]"],
+        ["/policies?view=history", "[data-snapshot]"],
         ["/sources", 'ul[aria-label="Sources"] li'],
         ["/settings?part=health", 'ul[aria-label="Checks"] li'],
         ["/settings?part=people", 'h2:has-text("People")'],

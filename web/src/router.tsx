@@ -18,6 +18,7 @@ const status = oneOf<FindingStatus | "all">("open", "acknowledged", "resolved", 
 // The first tab needs no name: one page has one address.
 const tab = oneOf<IdentityTab>("normal", "credentials", "decisions", "changes");
 const days = oneOf<"7" | "28" | "90">("7", "28", "90");
+const since = oneOf<Since>("1h", "24h", "7d", "30d");
 const part = oneOf<SettingsPart>("people", "tokens", "audit", "health", "about");
 
 export type ActivitySearch = {
@@ -25,13 +26,24 @@ export type ActivitySearch = {
   q?: string;
   identity?: string;
   point?: string;
+  filter?: string;
+  since?: Since;
   decision?: string;
 };
+export type Since = "1h" | "24h" | "7d" | "30d";
 export type RefusalsSearch = { filter?: string; id?: string };
 export type ApprovalsSearch = { view?: "history"; id?: string };
 export type IdentitiesSearch = { filter?: string; order?: string };
 export type IdentityTab = "activity" | "normal" | "credentials" | "decisions" | "changes";
 export type IdentitySearch = { tab?: IdentityTab; days?: "7" | "28" | "90" };
+export type PoliciesSearch = {
+  view?: "history";
+  filter?: string;
+  snapshot?: string;
+  with?: "force";
+  file?: string;
+  line?: string;
+};
 export type PointsSearch = { point?: string };
 export type SettingsPart = "you" | "people" | "tokens" | "audit" | "health" | "about";
 export type SettingsSearch = { part?: SettingsPart };
@@ -52,6 +64,8 @@ const activity = createRoute({
     q: text(s.q),
     identity: text(s.identity),
     point: text(s.point),
+    filter: text(s.filter),
+    since: since(s.since),
     decision: text(s.decision),
   }),
   component: lazyRouteComponent(() => import("./activity/ActivityPage"), "ActivityPage"),
@@ -90,6 +104,19 @@ const identity = createRoute({
   validateSearch: (s: Raw): IdentitySearch => ({ tab: tab(s.tab), days: days(s.days) }),
   component: lazyRouteComponent(() => import("./identities/IdentityPage"), "IdentityPage"),
 });
+const policies = createRoute({
+  getParentRoute: () => root,
+  path: "/policies",
+  validateSearch: (s: Raw): PoliciesSearch => ({
+    view: s.view === "history" ? "history" : undefined,
+    filter: text(s.filter),
+    snapshot: text(s.snapshot),
+    with: s.with === "force" ? "force" : undefined,
+    file: text(s.file),
+    line: text(s.line),
+  }),
+  component: lazyRouteComponent(() => import("./policies/PoliciesPage"), "PoliciesPage"),
+});
 const points = createRoute({
   getParentRoute: () => root,
   path: "/points",
@@ -126,6 +153,7 @@ export const router = createRouter({
     approvals,
     identities,
     identity,
+    policies,
     points,
     sources,
     settings,

@@ -1,9 +1,11 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
+import { decisionFields } from "../src/activity/fields";
 import { complete } from "../src/filter/complete";
 import { identityFields } from "../src/filter/identityFields";
 import { refusalFields } from "../src/filter/refusalFields";
 import { errorColumn, holds, terms, toggle, written } from "../src/filter/terms";
+import { policyFields } from "../src/policies/fields";
 
 describe("the terms of a filter", () => {
   it("are found with their place", () => {
@@ -117,6 +119,8 @@ it("the fields that are offered are those of the manual", () => {
   for (const [list, fields] of [
     ["Identities", identityFields],
     ["Refusals", refusalFields],
+    ["Decisions", decisionFields],
+    ["Policies", policyFields],
   ] as const) {
     const section = manual.split(`\n## ${list}\n`)[1]?.split("\n## ")[0] ?? "";
     const documented = [...section.matchAll(/^\| `(\w+)`/gm)].map((m) => m[1]);

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, it } from "vitest";
-import { snippet } from "../src/points/snippets";
+import { dialectNames, dialects, kindDialect, kinds, snippet } from "../src/points/snippets";
 
 /** lines of a fence of the guide: blanks are as wide as one, addresses and keys are the reader's. */
 const lines = (text: string) => text.split("\n").map((line) => line.trim().replace(/\s+/g, " "));
@@ -21,3 +21,25 @@ for (const [dialect, prefix] of [
     expect(known).toEqual(expect.arrayContaining(wanted));
   });
 }
+
+it("the snippet of Kubernetes has what the guide has, line by line", () => {
+  const known = lines(snippet("kubernetes", "https://muster.example:8700") ?? "");
+  const blocks = [...guide("kubernetes").matchAll(/^```yaml\n([\s\S]*?)^```/gm)].map((m) => m[1] ?? "");
+  const wanted = blocks
+    .filter((b) =>
+      /^kind: (Config|AuthorizationConfiguration|ValidatingWebhookConfiguration|AdmissionConfiguration)$/m.test(b),
+    )
+    .flatMap((b) => lines(b))
+    // The reader's own names and key.
+    .map((l) => l.replace("muster_pnt_...", "THE_KEY_OF_THE_POINT").replaceAll("cluster-1", "THE_NAME_OF_THE_CLUSTER"))
+    .filter(Boolean);
+  expect(wanted.length).toBeGreaterThanOrEqual(60);
+  expect(known).toEqual(expect.arrayContaining(wanted));
+});
+
+it("each way to connect has a name and a dialect that points have", () => {
+  for (const kind of kinds) {
+    expect(dialectNames[kind]).not.toBe("");
+    expect(dialects).toContain(kindDialect(kind));
+  }
+});

@@ -340,6 +340,8 @@ type Operations interface {
 type Library interface {
 	// Snapshots returns the history, the newest first.
 	Snapshots(ctx context.Context) ([]nhi.Snapshot, error)
+	// Waiting returns what waits for a second administrator, the oldest first.
+	Waiting(ctx context.Context) ([]nhi.Snapshot, error)
 	// Show maps an entry of the history.
 	Show(nhi.Snapshot) client.Snapshot
 	// Snapshot finds by a digest or its beginning. The error wraps nhi.ErrNotFound
@@ -372,6 +374,8 @@ type Librarian interface {
 	Activate(ctx context.Context, by Caller, digest, note string) (client.Snapshot, error)
 	// Confirm wraps nhi.ErrDenied when it is not the caller's to say.
 	Confirm(ctx context.Context, by Caller, digest string) (client.Snapshot, error)
+	// Withdraw wraps nhi.ErrConflict for what does not wait.
+	Withdraw(ctx context.Context, by Caller, digest, why string) (client.Snapshot, error)
 }
 
 // Channels are the ways by which people are told.

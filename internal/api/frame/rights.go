@@ -97,6 +97,7 @@ var rules = map[string]rule{
 	"GET /v1/usage":                   {right: access.Read, reach: narrowed},
 	"GET /v1/refusals":                {right: access.Read, reach: narrowed},
 	"GET /v1/decisions":               {right: access.Read, reach: narrowed},
+	"GET /v1/decisions/export":        {right: access.Read, reach: narrowed},
 	"GET /v1/decisions/{id}":          {right: access.Read, reach: one, of: byDecision},
 
 	"GET /v1/decisions/{id}/explanation": {right: access.Read, reach: one, of: byDecision},
@@ -123,6 +124,7 @@ var rules = map[string]rule{
 	"GET /v1/snapshots/{digest}/bundle":    {right: access.Read},
 	"POST /v1/snapshots/{digest}/activate": {right: access.Administer},
 	"POST /v1/snapshots/{digest}/confirm":  {right: access.Administer}, // and only people
+	"POST /v1/snapshots/{digest}/withdraw": {right: access.Administer},
 	"GET /v1/policies":                     {right: access.Read},
 	"GET /v1/policies/key":                 {right: access.Read},
 

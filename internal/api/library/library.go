@@ -4,6 +4,7 @@
 package library
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -73,8 +74,11 @@ func Register(h huma.API, f *frame.Frame) {
 	huma.Register(h, o, r.activate)
 	o = frame.Operation(http.MethodPost, "/v1/snapshots/{digest}/confirm", "confirm-snapshot", "policies", "Confirm, as a second administrator, what waits")
 	o.DefaultStatus = http.StatusOK
-	o.Description = "Only people may: in a session of their own, or with a token that they made when they had signed in. Every other token is refused, the first administrator's too."
+	o.Description = "Only people may, in a session of their own. Every token is refused, and the first administrator too."
 	huma.Register(h, o, r.confirm)
+	o = frame.Operation(http.MethodPost, "/v1/snapshots/{digest}/withdraw", "withdraw-snapshot", "policies", "Take back what waits for a second administrator")
+	o.DefaultStatus = http.StatusOK
+	huma.Register(h, o, r.withdraw)
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/policies", "list-policies", "policies", "List the policies in force, with where they stand and what is doubtful"), r.policies)
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/policies/key", "get-policy-key", "policies", "Show the public key that bundles are signed with"), r.key)
 	promotions(h, r)
@@ -82,11 +86,50 @@ func Register(h huma.API, f *frame.Frame) {
 
 func (r *room) list(ctx context.Context, in *OnlyList) (*frame.Body[client.Page[client.Snapshot]], error) {
 	q, err := r.Read(Snapshots.Language, in.ListQuery)
-	return frame.Serve(ctx, q, err, frame.Whole(r.Frame, Snapshots, r.Library.Snapshots), r.Library.Show)
+	names := r.names(ctx)
+	return frame.Serve(ctx, q, err, frame.Whole(r.Frame, Snapshots, r.Library.Snapshots), func(n nhi.Snapshot) client.Snapshot {
+		out := r.Library.Show(n)
+		out.AuthorName = names[out.AuthorPerson]
+		return out
+	})
+}
+
+// Waiting returns what waits for a second administrator, with names.
+func Waiting(ctx context.Context, f *frame.Frame) ([]client.Snapshot, error) {
+	waiting, err := f.Library.Waiting(ctx)
+	if err != nil || len(waiting) == 0 {
+		return []client.Snapshot{}, err
+	}
+	names := (&room{f}).names(ctx)
+	return frame.Each(waiting, func(n nhi.Snapshot) client.Snapshot {
+		out := f.Library.Show(n)
+		out.AuthorName = names[out.AuthorPerson]
+		return out
+	}), nil
+}
+
+// names are what people are called, by id. Without them ids have to do.
+func (r *room) names(ctx context.Context) map[string]string {
+	people, err := r.Access.People(ctx)
+	if err != nil {
+		return nil
+	}
+	out := make(map[string]string, len(people))
+	for i := range people {
+		out[people[i].ID] = cmp.Or(people[i].Name, people[i].Email)
+	}
+	return out
+}
+
+func (r *room) named(ctx context.Context, n client.Snapshot, err error) (*frame.Body[client.Snapshot], error) {
+	n.AuthorName = r.names(ctx)[n.AuthorPerson]
+	return answer(n, err)
 }
 
 func (r *room) get(ctx context.Context, in *Path) (*frame.Body[client.SnapshotDetail], error) {
-	return answer(r.Library.Snapshot(ctx, in.Digest))
+	out, err := r.Library.Snapshot(ctx, in.Digest)
+	out.AuthorName = r.names(ctx)[out.AuthorPerson]
+	return answer(out, err)
 }
 
 // A tarball is answered as it is.
@@ -105,18 +148,29 @@ func (r *room) bundle(ctx context.Context, in *Path) (*tarball, error) {
 }
 
 func (r *room) put(ctx context.Context, in *frame.Body[client.PutSnapshot]) (*frame.Body[client.Snapshot], error) {
-	return answer(r.Library.Put(ctx, frame.CallerOf(ctx), in.Body))
+	n, err := r.Library.Put(ctx, frame.CallerOf(ctx), in.Body)
+	return r.named(ctx, n, err)
 }
 
-func (r *room) activate(ctx context.Context, in *struct {
+// Act is what is done to a snapshot, and why. It is exported, as Path is.
+type Act struct {
 	Path
 	Body client.ActOn `required:"false"`
-}) (*frame.Body[client.Snapshot], error) {
-	return answer(r.Library.Activate(ctx, frame.CallerOf(ctx), in.Digest, in.Body.Reason))
+}
+
+func (r *room) activate(ctx context.Context, in *Act) (*frame.Body[client.Snapshot], error) {
+	n, err := r.Library.Activate(ctx, frame.CallerOf(ctx), in.Digest, in.Body.Reason)
+	return r.named(ctx, n, err)
+}
+
+func (r *room) withdraw(ctx context.Context, in *Act) (*frame.Body[client.Snapshot], error) {
+	n, err := r.Library.Withdraw(ctx, frame.CallerOf(ctx), in.Digest, in.Body.Reason)
+	return r.named(ctx, n, err)
 }
 
 func (r *room) confirm(ctx context.Context, in *Path) (*frame.Body[client.Snapshot], error) {
-	return answer(r.Library.Confirm(ctx, frame.CallerOf(ctx), in.Digest))
+	n, err := r.Library.Confirm(ctx, frame.CallerOf(ctx), in.Digest)
+	return r.named(ctx, n, err)
 }
 
 func (r *room) policies(ctx context.Context, in *OnlyList) (*frame.Body[client.Page[client.Policy]], error) {

@@ -4,9 +4,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/muster-id/muster/internal/api/library"
 	"github.com/muster-id/muster/internal/filter"
 )
 
@@ -22,7 +24,7 @@ func table() string {
 	var b strings.Builder
 	b.WriteString(begin)
 	kinds := map[filter.Kind]string{filter.Text: "text", filter.Enum: "word", filter.Number: "number", filter.Time: "time", filter.Flag: "true or false"}
-	for _, l := range Languages {
+	for _, l := range append(slices.Clone(Languages), library.Snapshots.Language, library.Policies.Language) {
 		fmt.Fprintf(&b, "\n## %s\n\nOrdered by `%s` unless asked otherwise. A bare word is searched for in %s.\n\n| field | holds | means | order |\n|---|---|---|---|\n",
 			strings.ToUpper(l.List[:1])+l.List[1:], l.Order, l.Bare)
 		for _, f := range l.Fields {

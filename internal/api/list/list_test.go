@@ -73,7 +73,7 @@ func TestEveryFieldOfEveryListIsRead(t *testing.T) {
 	every(t, Decisions, nhi.Decision{
 		ID: "a", At: now, Outcome: nhi.StepUp, WouldRefuse: true, Glass: "n", Reasons: []nhi.Reason{{Policy: "b"}}, Point: "c", Identity: "d", Credential: "e",
 		KeyID: "f", Method: "g", Assurance: 1, Action: "h", Operation: "i", Resource: "j", Sensitivity: 2, Address: netip.MustParseAddr("192.0.2.1"),
-		Country: "k", ASN: 3, Network: "l", Agent: "m", Risk: 4, Surprise: 50,
+		Country: "k", ASN: 3, Network: "l", Agent: "m", Risk: 4, Surprise: 50, Policy: "o", Reported: true,
 	}, nhi.Decision{})
 	every(t, Actions, nhi.Action{ID: "a", Measure: nhi.MeasureRevoke, Status: nhi.ActionRefused, Identity: "d", Credential: "e", Finding: "f", Actor: "g", At: now}, nhi.Action{})
 	every(t, Audit, client.Entry{Seq: 1, At: now, Actor: "a", Act: "b", Target: "c", Outcome: "d"}, client.Entry{})

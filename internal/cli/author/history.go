@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -104,15 +105,50 @@ muster policy rollback 5f0c21aa90b4 --note "the new ones stopped the till"`,
 
 func confirm(a *command.App) *cobra.Command {
 	return a.Command(command.Verb{
-		Use: "confirm DIGEST", Short: "Confirm, as a second administrator, what waits",
-		Long: "Say yes to policies that another administrator sent and that open more than one person may. Look at them\nfirst. Only people may: the token must be one that you made yourself when you had signed in.",
+		Use: "confirm DIGEST", Short: "Say whether a snapshot waits to be confirmed, and where that is done",
+		Long: "Policies that open more than one person may wait for a second administrator. Only a person who is signed\nin confirms them, in the console: a token may be a program's, so this command cannot. It shows what waits and\nprints the address, and its exit status is 1 until the snapshot is in force.",
 		Example: `
 muster policy history --filter state:waiting
-muster policy show 5f0c21aa90b4
 muster policy confirm 5f0c21aa90b4`,
-		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Snapshot](), Talks: command.Writes,
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Snapshot](), Talks: command.Reads,
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
-			return command.Change(ctx, k, http.MethodPost, snapshots+"/"+url.PathEscape(args[0])+"/confirm", nil, snapshotColumns, func(n client.Snapshot) { pushed(a, &n, false) })
+			detail, err := snapshotOf(ctx, k, args[0])
+			if err != nil {
+				return err
+			}
+			if err := output.One(k.Out, detail.Snapshot, snapshotColumns); err != nil {
+				return err
+			}
+			if detail.State == "active" {
+				return nil
+			}
+			if detail.State != "waiting" {
+				k.Say("it waits for nobody: it is %s", detail.State)
+				return command.ErrFound
+			}
+			for _, why := range detail.Why {
+				k.Say("%s", output.Visible(why))
+			}
+			k.Say("another administrator signs in and confirms it at %s/policies?snapshot=%s", strings.TrimSuffix(k.Address(), "/"), detail.Digest)
+			return command.ErrFound
+		},
+	})
+}
+
+func withdraw(a *command.App) *cobra.Command {
+	var in client.ActOn
+	return a.Command(command.Verb{
+		Use: "withdraw DIGEST", Short: "Take back what waits for a second administrator",
+		Long: "Take back a snapshot that waits, so that nobody confirms it any more. What is in force stays.",
+		Example: `
+muster policy history --filter state:waiting
+muster policy withdraw 5f0c21aa90b4 --note "not what was meant"`,
+		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Snapshot](), Talks: command.Writes,
+		Flags: func(c *cobra.Command) { c.Flags().StringVar(&in.Reason, "note", "", "why, in a `line`") },
+		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			return command.Change(ctx, k, http.MethodPost, snapshots+"/"+url.PathEscape(args[0])+"/withdraw", in, snapshotColumns, func(n client.Snapshot) {
+				a.Say("%s is withdrawn; what was in force is", n.Digest[:12])
+			})
 		},
 	})
 }

@@ -23,7 +23,7 @@ muster policy check policies.cedar
 muster policy apply policies.cedar
 muster policy push policies-repository
 muster policy history
-muster policy template list`, check(a), test(a), formats(a), diff(a), simulate(a), shadows(a), apply(a), push(a), promotions(a), learn(a), pull(a), history(a), show(a), rollback(a), confirm(a), download(a), verify(a), templates(a))
+muster policy template list`, check(a), test(a), formats(a), diff(a), simulate(a), shadows(a), apply(a), push(a), promotions(a), learn(a), pull(a), history(a), show(a), rollback(a), confirm(a), withdraw(a), download(a), verify(a), templates(a))
 }
 
 var problemColumns = output.Columns[policy.Problem]("file line column policy warning reason")

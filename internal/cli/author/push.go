@@ -24,7 +24,7 @@ func push(a *command.App) *cobra.Command {
 		Long: `Put a folder into force in place of all policies that are: policies.cedar, policies/**/*.cedar,
 grants/**/*.yaml and tests/**/*.yaml, as it may lie in git. It is checked here and again by the server,
 which also runs its tests; what is wrong is refused with file and line, and nothing changes. A permit that
-names neither a principal nor a resource waits for a second administrator, who confirms it with muster policy confirm.
+names neither a principal nor a resource waits for a second administrator, who confirms it in the console.
 With --staged it comes into force through the gates of a promotion: tried on live decisions, then for a growing share of
 the principals, then for everybody; see muster policy promotion.`,
 		Example: `
@@ -87,7 +87,7 @@ func pushed(a *command.App, n *client.Snapshot, check bool) {
 	case check:
 		a.Say("nothing to object to; nothing was changed")
 	case n.State == "waiting":
-		a.Say("it is NOT in force: it waits until %s for a second administrator: muster policy confirm %s", n.Expires.Format("2006-01-02 15:04 MST"), n.Digest[:12])
+		a.Say("it is NOT in force: it waits until %s for a second administrator, who signs in to the console and confirms %s on its page Policies", n.Expires.Format("2006-01-02 15:04 MST"), n.Digest[:12])
 	case n.State == "staged":
 		a.Say("%s is on its way into force, in the shadow at first: muster policy promotion status", n.Digest[:12])
 	default:

@@ -2,8 +2,9 @@ package operate
 
 import (
 	"context"
-	"net/url"
-	"strconv"
+	"encoding/json"
+	"errors"
+	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -13,16 +14,13 @@ import (
 	"github.com/muster-id/muster/internal/output"
 )
 
-// exportPage is how many decisions are in memory at a time.
-const exportPage = 500
-
 // ExportDecisions is the verb that writes decisions out of the record.
 func ExportDecisions(a *command.App, columns []output.Column[client.Decision]) *cobra.Command {
 	var since, until string
 	var narrow command.Narrowing
 	return a.Command(command.Verb{
 		Use: "export", Short: "Write the decisions of a time, the newest first, one a line",
-		Long: "Write the decisions of a time out of the record, the newest first: JSON Lines, or CSV with -o csv.\nNothing is kept in memory, so it may be as long as the record is.",
+		Long: "Write the decisions of a time out of the record, the newest first: JSON Lines, or CSV with -o csv.\nNothing is kept in memory, so it may be as long as the record is. The audit log says that it was done.",
 		Example: `
 muster decide export --since 7d > decisions.jsonl
 muster decide export --since 2026-11-01 --until 2026-11-08 -o csv > week.csv
@@ -53,35 +51,56 @@ muster decide export --since 30d --filter 'outcome:deny policy:guard-leaked' -o 
 			if k.Out.Format == "table" || k.Out.Format == "wide" { // for machines
 				k.Out.Format = "json"
 			}
-			query := url.Values{"since": {from.Format(time.RFC3339Nano)}, "before": {to.Format(time.RFC3339Nano)}, "limit": {strconv.Itoa(exportPage)}}
-			return export(ctx, k, command.Given(narrow.Of(query)), columns)
+			return export(ctx, k, client.DecisionQuery{ListQuery: client.ListQuery{Filter: narrow.Filter}, Since: from, Before: to}, columns)
 		},
 	})
 }
 
-// export writes page after page. What is decided meanwhile is newer than the
-// time that is asked for.
-func export(ctx context.Context, k *command.Call, query url.Values, columns []output.Column[client.Decision]) error {
+// export writes file after file: each has as much as the server hands out at once.
+// What is decided meanwhile is newer than the time that is asked for.
+func export(ctx context.Context, k *command.Call, q client.DecisionQuery, columns []output.Column[client.Decision]) error {
 	c, err := k.Client()
 	if err != nil {
 		return err
 	}
 	rows, n := output.Follow(k.Out, columns), 0
 	for {
-		var page client.Page[client.Decision]
-		if err := c.Get(ctx, "/v1/decisions", query, &page); err != nil {
+		next, err := exported(ctx, c, q, func(d client.Decision) error {
+			n++
+			return rows.Add(d)
+		})
+		if err != nil {
 			return err
 		}
-		for i := range page.Items {
-			if err := rows.Add(page.Items[i]); err != nil {
-				return err
-			}
-		}
-		n += len(page.Items)
-		if page.Next == "" || page.Next == query.Get("page_token") {
+		if next == "" || next == q.PageToken {
 			k.Say("%d decisions", n)
 			return nil
 		}
-		query.Set("page_token", page.Next)
+		q.PageToken = next
 	}
+}
+
+// exported reads one file and gives each decision to add.
+func exported(ctx context.Context, c *client.Client, q client.DecisionQuery, add func(client.Decision) error) (next string, err error) {
+	read, write := io.Pipe()
+	done := make(chan struct{})
+	go func() { // ends when all is read, or when read is closed below
+		defer close(done)
+		var failed error
+		next, failed = c.ExportDecisions(ctx, "jsonl", q, write)
+		write.CloseWithError(failed)
+	}()
+	lines := json.NewDecoder(read)
+	for err == nil {
+		var d client.Decision
+		if err = lines.Decode(&d); err == nil {
+			err = add(d)
+		}
+	}
+	read.CloseWithError(err)
+	<-done
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return next, err
 }

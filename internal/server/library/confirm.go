@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/notify"
@@ -19,10 +20,14 @@ const needed = 2
 
 // Confirm has a caller say yes to what waits, and puts it into force when two
 // different people stand behind it. The error wraps nhi.ErrDenied when the caller is
-// no person, or the author, and nhi.ErrConflict when nothing waits any more.
+// no person in a session of their own, or the author, and nhi.ErrConflict when nothing
+// waits any more. A token is nobody's yes, whoever made it: a program may hold it.
 func (l *Library) Confirm(ctx context.Context, by frame.Caller, digest string) (client.Snapshot, error) {
-	if by.First || by.Person == "" {
-		return client.Snapshot{}, fmt.Errorf("only people confirm, and nobody knows who holds this token: sign in as yourself, or use a token that you made when you were: %w", nhi.ErrDenied)
+	switch {
+	case by.First:
+		return client.Snapshot{}, fmt.Errorf("only people confirm, and nobody knows who the first administrator is: sign in to the console as yourself: %w", nhi.ErrDenied)
+	case by.Kind != string(access.Session) || by.Person == "" || by.Token != "":
+		return client.Snapshot{}, fmt.Errorf("only people confirm, and a token may be a program's: sign in to the console as yourself: %w", nhi.ErrDenied)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -76,6 +81,35 @@ func (l *Library) confirm(e *kept.Entry, by frame.Caller, c *checked) error {
 	return l.beside(e, c, by.Actor(), now)
 }
 
+// Withdraw takes back what waits for a second administrator. The error wraps
+// nhi.ErrConflict when it does not wait.
+func (l *Library) Withdraw(ctx context.Context, by frame.Caller, digest, why string) (client.Snapshot, error) {
+	if err := oneLine("reason", why); err != nil {
+		return client.Snapshot{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	waits, err := l.c.Store.Get(ctx, digest)
+	if err != nil {
+		return client.Snapshot{}, err
+	}
+	n, err := l.c.Store.Change(ctx, waits.Sequence, func(e *kept.Entry) error {
+		if e.State != nhi.SnapshotWaiting {
+			return fmt.Errorf("snapshot %s waits for nobody: it is %s: %w", kept.Short(e.Digest), e.State, nhi.ErrConflict)
+		}
+		e.State, e.Ended = nhi.SnapshotWithdrawn, time.Now().UTC().Truncate(time.Microsecond)
+		e.EndedBy, e.EndedWhy = by.Actor(), l.c.Clean(why)
+		act := actOf(&e.Snapshot, "policy.withdraw", e.EndedBy, e.Ended)
+		act.Reason = e.EndedWhy
+		e.Acts = []nhi.Act{act}
+		return nil
+	})
+	if err != nil {
+		return client.Snapshot{}, err
+	}
+	return toSnapshot(&n), l.c.Record(ctx)
+}
+
 // actOf is what the audit log has to say of an entry.
 func actOf(n *nhi.Snapshot, act, by string, at time.Time) nhi.Act {
 	detail, err := json.Marshal(map[string]any{
@@ -93,7 +127,7 @@ func actOf(n *nhi.Snapshot, act, by string, at time.Time) nhi.Act {
 func notices(n *nhi.Snapshot) []nhi.Notice {
 	data, err := json.Marshal(map[string]any{
 		"title": "A change of the policies waits for a second administrator",
-		"sentence": fmt.Sprintf("%s proposes policies that are not in force yet. Look at them with muster policy show %[2]s, and confirm them with muster policy confirm %[2]s, or leave them until %[3]s.",
+		"sentence": fmt.Sprintf("%s proposes policies that are not in force yet. Look at them with muster policy show %[2]s or on the page Policies of the console, where a second administrator who is signed in confirms them, or leave them until %[3]s.",
 			n.Author, kept.Short(n.Digest), n.Expires.Format("2006-01-02 15:04 UTC")),
 		"reason": n.Why[0],
 	})

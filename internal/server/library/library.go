@@ -271,7 +271,7 @@ func (l *Library) Activate(ctx context.Context, by frame.Caller, digest, note st
 		return client.Snapshot{}, err
 	}
 	if old.State == nhi.SnapshotWaiting {
-		return client.Snapshot{}, fmt.Errorf("snapshot %s waits for a second administrator: muster policy confirm %[1]s: %w", kept.Short(old.Digest), nhi.ErrConflict)
+		return client.Snapshot{}, fmt.Errorf("snapshot %s waits for a second administrator, who confirms it in the console: %w", kept.Short(old.Digest), nhi.ErrConflict)
 	}
 	checked, err := l.again(ctx, &old)
 	if err != nil {
@@ -301,7 +301,7 @@ func (l *Library) draft(ctx context.Context, by frame.Caller, note string, c *ch
 	now := time.Now().UTC().Truncate(time.Microsecond)
 	n := nhi.Snapshot{
 		Digest: c.digest, Parent: l.active.Digest, State: nhi.SnapshotActive, Author: by.Actor(), Person: by.Person, Note: l.c.Clean(note), At: now,
-		Files: len(c.files), Policies: own(c.set), Effective: c.set.Digest(),
+		Files: len(c.files), Policies: own(c.set), Effective: c.set.Digest(), Change: change(l.files, c.files, l.holder.Set(), c.set),
 	}
 	if n.Why = l.broad(c.set); len(n.Why) == 0 {
 		n.Activated = now
@@ -327,6 +327,41 @@ func (l *Library) gate(n *nhi.Snapshot, staged bool) error {
 		n.State, n.Activated = nhi.SnapshotStaged, time.Time{}
 	}
 	return nil
+}
+
+// change counts what is different after another library takes the place of one.
+func change(before, after map[string]string, was, is *policy.Set) *nhi.SnapshotChange {
+	c := &nhi.SnapshotChange{}
+	for name, text := range after {
+		if old, there := before[name]; !there || old != text {
+			c.Files++
+		}
+	}
+	for name := range before {
+		if _, there := after[name]; !there {
+			c.Files++
+		}
+	}
+	old := map[string]string{}
+	for _, p := range was.Policies() {
+		if !p.Guard {
+			old[p.ID] = p.Source
+		}
+	}
+	for _, p := range is.Policies() {
+		source, there := old[p.ID]
+		switch {
+		case p.Guard:
+			continue
+		case !there:
+			c.Added++
+		case source != p.Source:
+			c.Changed++
+		}
+		delete(old, p.ID)
+	}
+	c.Removed = len(old)
+	return c
 }
 
 // possible returns an error that says what to do when there are no two people who

@@ -116,6 +116,9 @@ func (l *Library) Snapshots(ctx context.Context) ([]nhi.Snapshot, error) {
 	return l.c.Store.History(ctx)
 }
 
+// Waiting returns what waits for a second administrator, the oldest first.
+func (l *Library) Waiting(ctx context.Context) ([]nhi.Snapshot, error) { return l.c.Store.Waiting(ctx) }
+
 // Snapshot returns one snapshot with its files.
 func (l *Library) Snapshot(ctx context.Context, digest string) (client.SnapshotDetail, error) {
 	n, err := l.c.Store.Get(ctx, digest)
@@ -186,9 +189,13 @@ func (l *Library) Show(n nhi.Snapshot) client.Snapshot { return toSnapshot(&n) }
 
 func toSnapshot(n *nhi.Snapshot) client.Snapshot {
 	out := client.Snapshot{
-		Digest: n.Digest, Sequence: n.Sequence, Parent: n.Parent, State: string(n.State), Author: n.Author, Note: n.Note, At: n.At,
+		Digest: n.Digest, Sequence: n.Sequence, Parent: n.Parent, State: string(n.State), Author: n.Author, AuthorPerson: n.Person, Note: n.Note, At: n.At,
 		Files: n.Files, Policies: n.Policies, Effective: n.Effective, Why: frame.OrEmpty(n.Why), Confirmed: []client.Confirmation{},
 		Expires: frame.When(n.Expires), Activated: frame.When(n.Activated), Ended: frame.When(n.Ended), Warnings: []client.PolicyProblem{},
+		EndedBy: n.EndedBy, EndedWhy: n.EndedWhy,
+	}
+	if c := n.Change; c != nil {
+		out.Change = &client.SnapshotChange{Files: c.Files, Added: c.Added, Removed: c.Removed, Changed: c.Changed}
 	}
 	for _, c := range n.Confirmed {
 		out.Confirmed = append(out.Confirmed, client.Confirmation{Person: c.Person, Name: c.Name, At: c.At})

@@ -1,11 +1,12 @@
-import { keepPreviousData, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { Pause, Play, X } from "lucide-react";
 import { useCallback, useDeferredValue, useEffect, useMemo, useRef, useState } from "react";
 import type { Decision } from "../api/client";
 import { merge } from "../api/live";
-import { decision, decisions } from "../api/queries";
+import { decided, decision, decisions, points } from "../api/queries";
 import { useLive } from "../api/useLive";
+import { QueryField } from "../filter/QueryField";
 import { Button } from "../parts/Button";
 import { Choice } from "../parts/Choice";
 import { Command } from "../parts/Command";
@@ -13,14 +14,19 @@ import { Empty } from "../parts/Empty";
 import { Failure } from "../parts/Failure";
 import { FilterField } from "../parts/FilterField";
 import { filled } from "../parts/filled";
+import { Hostile } from "../parts/Hostile";
 import { IdentityLink } from "../parts/IdentityLink";
 import { Shape } from "../parts/Shape";
+import { Skeleton } from "../parts/Skeleton";
 import { NewRows, useReading } from "../parts/Still";
 import { typing } from "../parts/typing";
 import { useHeld } from "../parts/useHeld";
+import type { Since } from "../router";
 import { count } from "../text/format";
 import { outcomes } from "../text/words";
 import { DecisionTable } from "./DecisionTable";
+import { Export } from "./Export";
+import { decisionFields } from "./fields";
 import { matches } from "./filter";
 import { Why } from "./Why";
 
@@ -37,7 +43,10 @@ export function ActivityPage() {
   );
   const [paused, setPaused] = useState(false);
   const { reading, place } = useReading();
-  const { rows, error, refetch } = useDecisions(search);
+  const found = search.filter !== undefined || search.since !== undefined;
+  const live = useDecisions(search, !found);
+  const asked = useFound(search, found);
+  const { rows, error, refetch } = found ? asked : live;
   const { shown, waiting, release } = useHeld(rows, paused || reading || search.decision !== undefined);
   useSpace(() => setPaused((p) => !p));
   const table = useRef<HTMLDivElement>(null);
@@ -54,22 +63,42 @@ export function ActivityPage() {
 
   return (
     <div className={filled}>
-      <Toolbar search={search} set={set} paused={paused} setPaused={setPaused} rows={shown.length} />
+      <Toolbar
+        search={search}
+        set={set}
+        paused={paused}
+        setPaused={setPaused}
+        rows={shown.length}
+        error={found ? asked.error : undefined}
+      />
       <div className="flex min-h-0 min-w-0 flex-1">
         <div ref={table} className="relative flex min-w-0 flex-1 flex-col" {...place}>
           <NewRows waiting={waiting} onShow={release} />
-          {rows.length === 0 && error ? (
+          {rows.length === 0 && error && !(found && search.filter) ? (
             <Failure what="The decisions" error={error} again={refetch} />
+          ) : found && asked.pending ? (
+            <Skeleton rows={8} />
           ) : shown.length === 0 ? (
             <NoRows
-              filtered={Boolean(search.outcome || search.q || search.identity || search.point)}
-              clear={() => set({ outcome: undefined, q: undefined, identity: undefined, point: undefined })}
+              filtered={Boolean(search.outcome || search.q || search.identity || search.point || found)}
+              past={search.since !== undefined}
+              clear={() =>
+                set({
+                  outcome: undefined,
+                  q: undefined,
+                  identity: undefined,
+                  point: undefined,
+                  filter: undefined,
+                  since: undefined,
+                })
+              }
             />
           ) : (
             <DecisionTable
               rows={shown}
               chosen={search.decision}
               onOpen={(id) => set({ decision: id }, search.decision !== undefined)}
+              onNearEnd={found ? asked.more : undefined}
             />
           )}
         </div>
@@ -80,10 +109,14 @@ export function ActivityPage() {
 }
 
 /** useDecisions joins what came live with what the server still knows of this filter. */
-function useDecisions(search: ReturnType<typeof route.useSearch>) {
+function useDecisions(search: ReturnType<typeof route.useSearch>, enabled: boolean) {
   const stream = useLive((s) => s.decisions);
   const { outcome, identity, point } = search;
-  const older = useQuery({ ...decisions({ outcome, identity, point }, 500), placeholderData: keepPreviousData });
+  const older = useQuery({
+    ...decisions({ outcome, identity, point }, 500),
+    placeholderData: keepPreviousData,
+    enabled,
+  });
   const q = useDeferredValue(search.q ?? "");
   const rows = useMemo(() => {
     const wanted = (d: Decision) => matches(d, { outcome, identity, point, q });
@@ -93,6 +126,31 @@ function useDecisions(search: ReturnType<typeof route.useSearch>) {
     return rest.length === 0 ? fresh : merge(fresh, rest);
   }, [stream, older.data, outcome, identity, point, q]);
   return { rows, error: older.error, refetch: older.refetch };
+}
+
+const hours: Record<Since, number> = { "1h": 1, "24h": 24, "7d": 7 * 24, "30d": 30 * 24 };
+
+/** from is when a time that is named begins. */
+const from = (since: Since | undefined): string | undefined =>
+  since && new Date(Date.now() - hours[since] * 3_600_000).toISOString();
+
+/** useFound has the server look for what the fields say; words narrow what it found further. */
+function useFound(search: ReturnType<typeof route.useSearch>, enabled: boolean) {
+  const { outcome, identity, point, filter, since } = search;
+  const list = useInfiniteQuery({
+    ...decided({ outcome, identity, point, filter }, () => from(since), since ?? ""),
+    enabled,
+  });
+  const q = useDeferredValue(search.q ?? "");
+  const rows = useMemo(
+    () => (list.data?.pages ?? []).flatMap((p) => p.items ?? []).filter((d) => matches(d, { q })),
+    [list.data, q],
+  );
+  const { hasNextPage, isFetchingNextPage, fetchNextPage } = list;
+  const more = useCallback(() => {
+    if (hasNextPage && !isFetchingNextPage) void fetchNextPage();
+  }, [hasNextPage, isFetchingNextPage, fetchNextPage]);
+  return { rows, error: list.error, refetch: list.refetch, pending: list.isPending, more };
 }
 
 function useSpace(toggle: () => void) {
@@ -114,12 +172,15 @@ function Toolbar({
   paused,
   setPaused,
   rows,
+  error,
 }: {
   search: ReturnType<typeof route.useSearch>;
   set: (change: Partial<ReturnType<typeof route.useSearch>>) => void;
   paused: boolean;
   setPaused: (paused: boolean) => void;
   rows: number;
+  /** What the server said about the fields. */
+  error: Error | null | undefined;
 }) {
   const dropped = useLive((s) => s.dropped);
   return (
@@ -150,6 +211,28 @@ function Toolbar({
         value={search.q ?? ""}
         onChange={(q) => set({ q: q || undefined })}
       />
+      <QueryField
+        label="Narrow by fields"
+        placeholder="policy:guard-* sensitivity>=3"
+        value={search.filter ?? ""}
+        fields={decisionFields}
+        known={() => []}
+        slash={false}
+        error={search.filter ? error?.message : undefined}
+        onApply={(f) => set({ filter: f || undefined })}
+      />
+      <select
+        aria-label="Time"
+        className="field"
+        value={search.since ?? ""}
+        onChange={(e) => set({ since: (e.target.value || undefined) as Since | undefined })}
+      >
+        {times.map(({ value, label }) => (
+          <option key={value} value={value}>
+            {label}
+          </option>
+        ))}
+      </select>
       <Button aria-pressed={paused} onClick={() => setPaused(!paused)} title="Space">
         {paused ? <Play size={14} aria-hidden /> : <Pause size={14} aria-hidden />}
         {paused ? "Go on" : "Pause"}
@@ -162,11 +245,41 @@ function Toolbar({
           </Button>
         </span>
       )}
+      {search.point && <PointChip id={search.point} clear={() => set({ point: undefined })} />}
       <span className="ml-auto text-12 text-muted">
         {count(rows)} shown
         {dropped > 0 && `, ${count(dropped)} were too fast for this tab`}
       </span>
+      <Export
+        query={{
+          filter: search.filter,
+          outcome: search.outcome,
+          identity: search.identity,
+          point: search.point,
+          since: from(search.since),
+        }}
+      />
     </div>
+  );
+}
+
+const times: readonly { value: Since | ""; label: string }[] = [
+  { value: "", label: "The latest" },
+  { value: "1h", label: "1 hour" },
+  { value: "24h", label: "24 hours" },
+  { value: "7d", label: "7 days" },
+  { value: "30d", label: "30 days" },
+];
+
+function PointChip({ id, clear }: { id: string; clear: () => void }) {
+  const all = useQuery(points).data?.items ?? [];
+  return (
+    <span className="inline-flex h-8 max-w-full items-center gap-1 rounded-control border border-line pl-2.5 text-13">
+      Point <Hostile text={all.find((p) => p.id === id)?.name ?? id} className="min-w-0" />
+      <Button look="quiet" icon aria-label="All points" onClick={clear}>
+        <X size={14} aria-hidden />
+      </Button>
+    </span>
   );
 }
 
@@ -176,10 +289,13 @@ function WhyOf({ id, rows, onClose }: { id: string; rows: readonly Decision[]; o
   return <Why decision={here ?? asked.data} error={asked.error} onClose={onClose} />;
 }
 
-function NoRows({ filtered, clear }: { filtered: boolean; clear: () => void }) {
+function NoRows({ filtered, past, clear }: { filtered: boolean; past: boolean; clear: () => void }) {
   return filtered ? (
     <Empty title="No decision matches">
-      <p>New ones that match appear here by themselves. Only the latest decisions are searched.</p>
+      <p>
+        New ones that match appear here by themselves.{" "}
+        {!past && "Only the latest decisions are searched; choose a time to search the record."}
+      </p>
       <p>
         <Button onClick={clear}>Show all</Button>
       </p>

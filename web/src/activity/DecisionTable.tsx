@@ -33,10 +33,13 @@ export function DecisionTable({
   rows,
   chosen,
   onOpen,
+  onNearEnd,
 }: {
   rows: readonly Decision[];
   chosen: string | undefined;
   onOpen: (id: string) => void;
+  /** Called when the last rows come near, where there are more. */
+  onNearEnd?: () => void;
 }) {
   return (
     <Grid
@@ -52,6 +55,7 @@ export function DecisionTable({
       chosen={chosen}
       mark={(d) => ({ "data-outcome": d.outcome })}
       onOpen={(d) => onOpen(d.id)}
+      onNearEnd={onNearEnd}
     />
   );
 }

@@ -1,3 +1,4 @@
+import { Link } from "@tanstack/react-router";
 import type { Decision } from "../api/client";
 import { Copy } from "../parts/Copy";
 import { Features } from "../parts/Features";
@@ -99,7 +100,9 @@ function Reasons({ d }: { d: Decision }) {
         <li key={r.policy + r.position} className="min-w-0">
           <Hostile text={r.text || r.policy} className="block whitespace-normal break-words" />
           <span className="flex min-w-0 gap-2 text-muted">
-            <Hostile text={r.policy} className="mono" />
+            <Link to="/policies" search={{ filter: `id:"${r.policy.replaceAll('"', "")}"` }} className="min-w-0">
+              <Hostile text={r.policy} className="mono" />
+            </Link>
             <Hostile text={r.position} className="mono shrink-0" />
             <span>{r.effect}</span>
           </span>

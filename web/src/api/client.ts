@@ -17,6 +17,9 @@ export type IdentityDetail = Schemas["IdentityDetail"];
 export type Credential = Schemas["Credential"];
 export type Overview = Schemas["Overview"];
 export type Point = Schemas["Point"];
+export type Policy = Schemas["Policy"];
+export type Snapshot = Schemas["Snapshot"];
+export type SnapshotDetail = Schemas["SnapshotDetail"];
 export type Source = Schemas["Source"];
 export type Refusal = Schemas["Refusal"];
 export type Entry = Schemas["Entry"];
@@ -50,6 +53,13 @@ const guard: Middleware = {
 
 export const api = createClient<paths>({ baseUrl: window.location.origin, credentials: "same-origin" });
 api.use(guard);
+
+/** exportAddress is where a file of decisions is downloaded from. */
+export function exportAddress(query: NonNullable<paths["/v1/decisions/export"]["get"]["parameters"]["query"]>): string {
+  const out = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) if (value !== undefined && value !== "") out.set(name, `${value}`);
+  return `/v1/decisions/export?${out}`;
+}
 
 type Reply<T> = { data?: T; error?: unknown; response: Response };
 

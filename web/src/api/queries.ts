@@ -48,6 +48,22 @@ export const decisions = (filter: DecisionFilter, limit = 200) =>
     queryFn: () => answer(api.GET("/v1/decisions", { params: { query: { ...filter, limit } } })),
   });
 
+/** decided are the decisions that the server found by a filter, since a time out of the record. */
+export const decided = (filter: DecisionFilter & { filter?: string }, since: () => string | undefined, key: string) =>
+  infiniteQueryOptions({
+    queryKey: ["decision", "found", filter, key],
+    queryFn: async ({ pageParam }) => {
+      // Every page is asked for with the time of the first.
+      const from = pageParam ? pageParam.from : since();
+      const query = { ...filter, since: from, limit: 200, page_token: pageParam?.token };
+      const page = await answer(api.GET("/v1/decisions", { params: { query } }));
+      return { ...page, from };
+    },
+    initialPageParam: undefined as { token: string; from: string | undefined } | undefined,
+    getNextPageParam: (page) => (page.next ? { token: page.next, from: page.from } : undefined),
+    refetchInterval: ({ state }) => (state.status === "success" && state.data?.pages.length === 1 ? 3_000 : false),
+  });
+
 export const decision = (id: string) =>
   queryOptions({
     queryKey: ["decision", "one", id],
@@ -189,6 +205,39 @@ export const changes = (id: string) =>
   queryOptions({
     queryKey: ["identity", "changes", id],
     queryFn: () => answer(api.GET("/v1/identities/{id}/changes", about(id))),
+  });
+
+/** snapshots are the history of the policies, the newest first. */
+export const snapshots = infiniteQueryOptions({
+  queryKey: ["snapshot", "list"],
+  queryFn: ({ pageParam }) =>
+    answer(api.GET("/v1/snapshots", { params: { query: { limit: 50, page_token: pageParam || undefined } } })),
+  initialPageParam: "",
+  getNextPageParam: (page) => page.next || undefined,
+  // What the command line did is told by nobody.
+  refetchInterval: ({ state }) => (state.status === "success" && state.data?.pages.length === 1 ? 10_000 : false),
+});
+
+/** snapshot is one with its files. */
+export const snapshot = (digest: string) =>
+  queryOptions({
+    queryKey: ["snapshot", "one", digest],
+    queryFn: () => answer(api.GET("/v1/snapshots/{digest}", { params: { path: { digest } } })),
+    staleTime: 10_000,
+  });
+
+/** inForce are the policies that decide now. */
+export const inForce = (filter: string) =>
+  infiniteQueryOptions({
+    queryKey: ["policy", "list", filter],
+    queryFn: ({ pageParam }) =>
+      answer(
+        api.GET("/v1/policies", {
+          params: { query: { filter: filter || undefined, limit: 100, page_token: pageParam || undefined } },
+        }),
+      ),
+    initialPageParam: "",
+    getNextPageParam: (page) => page.next || undefined,
   });
 
 export const points = queryOptions({

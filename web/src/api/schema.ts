@@ -388,6 +388,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/decisions/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Write the decisions of a time to a file, the newest first
+         * @description A stream of JSON Lines or CSV. That of whoever reads too slowly, or of what fails under way, is cut off and has no proper end. Each export is in the audit log.
+         *
+         *     Needs the right to read. Roles with a scope see what lies within it.
+         */
+        get: operations["export-decisions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/decisions/{id}": {
         parameters: {
             query?: never;
@@ -1385,11 +1407,31 @@ export interface paths {
         put?: never;
         /**
          * Confirm, as a second administrator, what waits
-         * @description Only people may: in a session of their own, or with a token that they made when they had signed in. Every other token is refused, the first administrator's too.
+         * @description Only people may, in a session of their own. Every token is refused, and the first administrator too.
          *
          *     Needs the right to administer. Roles with a scope may not use it.
          */
         post: operations["confirm-snapshot"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/snapshots/{digest}/withdraw": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Take back what waits for a second administrator
+         * @description Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["withdraw-snapshot"];
         delete?: never;
         options?: never;
         head?: never;
@@ -2379,6 +2421,8 @@ export interface components {
             unparsable: number;
             /** @description points that only observe */
             unprotected: string[];
+            /** @description policies that wait for a second administrator, the oldest first; for who may read everything */
+            waiting: components["schemas"]["Snapshot"][];
             /**
              * Format: int64
              * @description requests that observing points let pass
@@ -3373,7 +3417,14 @@ export interface components {
             activated?: string;
             /** Format: date-time */
             at: string;
+            /** @description as the audit log names them */
             author: string;
+            /** @description what that person is called */
+            author_name?: string;
+            /** @description id of the person behind the author, if that is known */
+            author_person?: string;
+            /** @description how much it differs from what it replaces */
+            change?: components["schemas"]["SnapshotChange"];
             confirmed: components["schemas"]["Confirmation"][];
             /** @description names the files by their content */
             digest: string;
@@ -3384,6 +3435,10 @@ export interface components {
              * @description when it ceased to be in force, or to wait
              */
             ended?: string;
+            /** @description who withdrew it */
+            ended_by?: string;
+            /** @description what for */
+            ended_why?: string;
             /**
              * Format: date-time
              * @description until when it waits
@@ -3405,7 +3460,7 @@ export interface components {
              */
             sequence: number;
             /**
-             * @description outdated waited, and something else was put into force; staged is on its way into force, and withdrawn was
+             * @description outdated waited, and something else was put into force; staged is on its way into force by gates; withdrawn waited or was on its way, and was taken back
              * @enum {string}
              */
             state: "active" | "waiting" | "past" | "outdated" | "expired" | "staged" | "withdrawn";
@@ -3414,12 +3469,41 @@ export interface components {
             /** @description why a second administrator is asked, a line each */
             why: string[];
         };
+        SnapshotChange: {
+            /**
+             * Format: int64
+             * @description policies
+             */
+            added: number;
+            /**
+             * Format: int64
+             * @description policies of the same id and another text
+             */
+            changed: number;
+            /**
+             * Format: int64
+             * @description whose text differs, that are new or gone
+             */
+            files: number;
+            /**
+             * Format: int64
+             * @description policies
+             */
+            removed: number;
+        };
         SnapshotDetail: {
             /** Format: date-time */
             activated?: string;
             /** Format: date-time */
             at: string;
+            /** @description as the audit log names them */
             author: string;
+            /** @description what that person is called */
+            author_name?: string;
+            /** @description id of the person behind the author, if that is known */
+            author_person?: string;
+            /** @description how much it differs from what it replaces */
+            change?: components["schemas"]["SnapshotChange"];
             confirmed: components["schemas"]["Confirmation"][];
             contents: components["schemas"]["LibraryFile"][];
             /** @description names the files by their content */
@@ -3431,6 +3515,10 @@ export interface components {
              * @description when it ceased to be in force, or to wait
              */
             ended?: string;
+            /** @description who withdrew it */
+            ended_by?: string;
+            /** @description what for */
+            ended_why?: string;
             /**
              * Format: date-time
              * @description until when it waits
@@ -3452,7 +3540,7 @@ export interface components {
              */
             sequence: number;
             /**
-             * @description outdated waited, and something else was put into force; staged is on its way into force, and withdrawn was
+             * @description outdated waited, and something else was put into force; staged is on its way into force by gates; withdrawn waited or was on its way, and was taken back
              * @enum {string}
              */
             state: "active" | "waiting" | "past" | "outdated" | "expired" | "staged" | "withdrawn";
@@ -5569,6 +5657,100 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["PageDecision"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "export-decisions": {
+        parameters: {
+            query?: {
+                /** @description JSON Lines, or CSV with one line of headings */
+                format?: "jsonl" | "csv";
+                /** @description as of the list of decisions */
+                filter?: string;
+                /** @description short for the filter outcome:… */
+                outcome?: "" | "allow" | "deny" | "step-up";
+                /** @description short for the filter identity:… */
+                identity?: string;
+                /** @description short for the filter point:… */
+                point?: string;
+                /** @description those from then on; without it those of the last 24 hours */
+                since?: string;
+                /** @description only older ones; without it up to now */
+                before?: string;
+                /** @description decisions at most, the newest; the trailer Muster-Next then holds the page_token of those that follow */
+                limit?: number;
+                /** @description of the trailer Muster-Next, with everything else the same */
+                page_token?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description decisions, one a line */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": string;
+                    "text/csv": string;
                 };
             };
             /** @description nobody is signed in */
@@ -11125,6 +11307,126 @@ export interface operations {
             cookie?: never;
         };
         requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Snapshot"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description there is no such thing, or it lies outside the caller's scope */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
+    "withdraw-snapshot": {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description made up by the caller; the same request sent again with the same key within a day happens once */
+                "Idempotency-Key"?: string;
+            };
+            path: {
+                /** @description digest of the snapshot, or at least 8 characters of it */
+                digest: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ActOn"];
+            };
+        };
         responses: {
             /** @description OK */
             200: {

@@ -1,9 +1,9 @@
-import { useInfiniteQuery } from "@tanstack/react-query";
-import { getRouteApi } from "@tanstack/react-router";
+import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { Act } from "../access/Act";
 import type { Approval } from "../api/client";
-import { approvals } from "../api/queries";
+import { approvals, overview } from "../api/queries";
 import { Button } from "../parts/Button";
 import { Choice } from "../parts/Choice";
 import { Command } from "../parts/Command";
@@ -13,7 +13,7 @@ import { IdentityLink } from "../parts/IdentityLink";
 import { Pair, Pairs } from "../parts/Pairs";
 import { Pending } from "../parts/Pending";
 import { Clock, Time } from "../parts/Time";
-import { count, counted } from "../text/format";
+import { count, counted, plural } from "../text/format";
 import { AnswerDialog } from "./AnswerDialog";
 import { states } from "./states";
 
@@ -28,6 +28,7 @@ const tabs = [
 export function ApprovalsPage() {
   const { view = "pending", id } = route.useSearch();
   const navigate = route.useNavigate();
+  const waiting = useQuery(overview).data?.waiting?.length ?? 0;
   return (
     <div className="flex min-w-0 flex-col">
       <div className="flex flex-wrap items-center gap-2 border-b border-hair px-3 py-2 md:px-4">
@@ -42,6 +43,11 @@ export function ApprovalsPage() {
           <Button look="quiet" onClick={() => navigate({ search: {} })}>
             All that wait
           </Button>
+        )}
+        {waiting > 0 && (
+          <Link to="/policies" className="ml-auto text-13">
+            {plural(waiting, "change")} of the policies {waiting === 1 ? "waits" : "wait"} too
+          </Link>
         )}
       </div>
       <List

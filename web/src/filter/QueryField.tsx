@@ -15,6 +15,7 @@ export function QueryField({
   fields,
   known,
   error,
+  slash = true,
   onApply,
 }: {
   label: string;
@@ -25,6 +26,8 @@ export function QueryField({
   known: Known;
   /** What the server said about the filter in force. */
   error?: string;
+  /** Whether the key / leads to it; one field of a page has it. */
+  slash?: boolean;
   onApply: (filter: string) => void;
 }) {
   const id = useId();
@@ -34,7 +37,7 @@ export function QueryField({
   const [open, setOpen] = useState(false);
   const [at, setAt] = useState(-1);
   useEffect(() => setText(value), [value]);
-  useSlash(field);
+  useSlash(field, slash);
   const options = open ? complete(text, caret, fields, known) : [];
   const chosen = options[at];
 
@@ -152,8 +155,9 @@ function Wrong({ id, text, message }: { id: string; text: string; message: strin
   );
 }
 
-function useSlash(field: React.RefObject<HTMLInputElement | null>) {
+function useSlash(field: React.RefObject<HTMLInputElement | null>, on: boolean) {
   useEffect(() => {
+    if (!on) return;
     const onKey = (e: KeyboardEvent) => {
       if (e.key !== "/" || e.ctrlKey || e.metaKey || typing(e.target)) return;
       e.preventDefault();
@@ -161,5 +165,5 @@ function useSlash(field: React.RefObject<HTMLInputElement | null>) {
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
-  }, [field]);
+  }, [field, on]);
 }

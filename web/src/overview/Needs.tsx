@@ -1,5 +1,5 @@
 import { Link } from "@tanstack/react-router";
-import type { Finding } from "../api/client";
+import type { Finding, Snapshot } from "../api/client";
 import { Card } from "../parts/Card";
 import { Hostile } from "../parts/Hostile";
 import { Severity } from "../parts/Severity";
@@ -8,7 +8,15 @@ import { count } from "../text/format";
 import { measures } from "../text/words";
 
 /** Needs is what waits for a person, the worst first. */
-export function Needs({ findings, open }: { findings: readonly Finding[]; open: number }) {
+export function Needs({
+  findings,
+  open,
+  waiting,
+}: {
+  findings: readonly Finding[];
+  open: number;
+  waiting: readonly Snapshot[];
+}) {
   return (
     <Card
       title="Needs you"
@@ -19,7 +27,28 @@ export function Needs({ findings, open }: { findings: readonly Finding[]; open: 
         </Link>
       }
     >
-      {findings.length === 0 ? (
+      {waiting.length > 0 && (
+        <ul aria-label="Policies that wait">
+          {waiting.map((s) => (
+            <li key={s.sequence} data-waits={s.digest} className="border-t border-hair">
+              <Link
+                to="/policies"
+                search={{ snapshot: s.digest }}
+                className="flex flex-col gap-0.5 px-4 py-2 text-fg no-underline hover:bg-raised hover:no-underline"
+              >
+                <span className="flex items-baseline gap-2">
+                  <span className="min-w-0 flex-1 font-[600]">A change of the policies waits for a second yes</span>
+                  <span className="shrink-0 text-12 text-muted">
+                    <Time at={s.at} />
+                  </span>
+                </span>
+                <Hostile text={s.why[0] ?? s.note ?? ""} className="text-13 text-muted" />
+              </Link>
+            </li>
+          ))}
+        </ul>
+      )}
+      {findings.length === 0 && waiting.length > 0 ? null : findings.length === 0 ? (
         <p className="px-4 pb-4 text-muted">
           Nothing waits for you. Findings appear here as soon as something is wrong.
         </p>

@@ -25,7 +25,10 @@ export function OverviewPage() {
       {data.demo && <DemoStops overview={data} />}
       <Tiles overview={data} />
       {empty ? (
-        <Start />
+        <>
+          {data.waiting.length > 0 && <Needs findings={data.needs ?? []} open={data.findings} waiting={data.waiting} />}
+          <Start />
+        </>
       ) : (
         <div className="grid min-w-0 gap-3 lg:grid-cols-[minmax(0,1fr)_minmax(320px,380px)]">
           <div className="flex min-w-0 flex-col gap-3">
@@ -33,7 +36,7 @@ export function OverviewPage() {
             <Rates rates={data.rates ?? []} perSecond={data.per_second} />
           </div>
           <div className="flex min-w-0 flex-col gap-3">
-            <Needs findings={data.needs ?? []} open={data.findings} />
+            <Needs findings={data.needs ?? []} open={data.findings} waiting={data.waiting ?? []} />
             <Card
               title="Latest refusals"
               flush

@@ -9,7 +9,10 @@ import { count } from "../text/format";
 import { clean } from "../text/hostile";
 import { PointFields, read, written } from "./PointFields";
 
-type Change = Pick<Point, "mode" | "percent" | "dialect" | "disabled"> & { sources: string[]; resources: string[] };
+type Change = Pick<Point, "mode" | "percent" | "dialect" | "disabled" | "assert"> & {
+  sources: string[];
+  resources: string[];
+};
 
 /** does says what a point does now. */
 function does(p: Point): string {

@@ -15,6 +15,7 @@ import { Connect } from "./Connect";
 import { EnrolDialog } from "./EnrolDialog";
 import { GlassDialog } from "./GlassDialog";
 import { PointDialog } from "./PointDialog";
+import { dialectNames } from "./snippets";
 
 const route = getRouteApi("/points");
 
@@ -79,7 +80,8 @@ function Row({ p, chosen, onChange, onGlass }: RowProps) {
       <div className="min-w-0 flex-1 basis-60">
         <Hostile text={p.name} className="block font-[600]" />
         <span className="flex min-w-0 flex-wrap gap-x-1.5 text-12 text-muted">
-          <span>{p.dialect},</span>
+          <span>{dialectNames[p.dialect]},</span>
+          {p.assert && <span title="The application behind can check each decision">signs its decisions,</span>}
           <span title={resources.join(", ").slice(0, 2_000)}>
             {resources.length === 0 ? "guards every resource" : `guards ${plural(resources.length, "resource")}`},
           </span>

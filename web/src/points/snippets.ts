@@ -14,9 +14,37 @@ export const dialects: readonly Dialect[] = [
   "authzen",
 ];
 
+/** A Kind is a way to connect: a dialect, or a proxy that looks into the calls of tools. */
+export type Kind = Dialect | "mcp";
+
+export const kinds: readonly Kind[] = [...dialects.slice(0, 6), "mcp", ...dialects.slice(6)];
+
+/** What the ways to connect are called. */
+export const dialectNames: Record<Kind, string> = {
+  nginx: "nginx",
+  caddy: "Caddy",
+  traefik: "Traefik",
+  haproxy: "HAProxy",
+  envoy: "Envoy",
+  proxy: "Muster's proxy",
+  mcp: "MCP tools",
+  kubernetes: "Kubernetes",
+  authzen: "AuthZEN",
+};
+
+/** kindDialect is the dialect that a point of this kind is enrolled with. */
+export const kindDialect = (kind: Kind): Dialect => (kind === "mcp" ? "proxy" : kind);
+
+/** What is done with the key or the name of the point, where it is not put into the snippet as a header. */
+export const afterwards: Partial<Record<Kind, string>> = {
+  proxy: " and put its name into the place below: the proxy is part of Muster and needs no key.",
+  mcp: " and put its name into the place below. Each call of a tool is then a decision of its own.",
+  kubernetes: " whose name is that of the cluster, and put its key into the kubeconfigs of both webhooks below.",
+};
+
 const key = "THE_KEY_OF_THE_POINT";
 
-const snippets: Partial<Record<Dialect, (origin: string) => string>> = {
+const snippets: Partial<Record<Kind, (origin: string) => string>> = {
   nginx: (origin) => `location / {
     auth_request     /_muster;
     auth_request_set $muster_identity $upstream_http_muster_identity;
@@ -58,6 +86,93 @@ proxies:
     listen: 0.0.0.0:8443
     tls: { cert: /etc/muster/your-service.crt, key: /etc/muster/your-service.key }
     upstream: { urls: ["http://your-service"] }`,
+  mcp: () => `# the configuration of muster serve
+proxies:
+  - point: THE_NAME_OF_THE_POINT
+    listen: 0.0.0.0:8443
+    tls: { cert: /etc/muster/tools.crt, key: /etc/muster/tools.key }
+    protocol: mcp
+    upstream: { urls: ["http://your-mcp-server"] }`,
+  kubernetes: (origin) => `# /etc/kubernetes/muster.yaml, readable by the API server alone
+apiVersion: v1
+kind: Config
+clusters:
+  - name: muster
+    cluster:
+      server: ${origin}/enforce/kubernetes/authorize
+      certificate-authority: /etc/kubernetes/muster-ca.crt
+users:
+  - name: THE_NAME_OF_THE_CLUSTER
+    user: {token: ${key}}
+contexts:
+  - name: muster
+    context: {cluster: muster, user: THE_NAME_OF_THE_CLUSTER}
+current-context: muster
+---
+# the file of --authorization-config
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthorizationConfiguration
+authorizers:
+  - type: Node
+    name: node
+  - type: Webhook
+    name: muster
+    webhook:
+      connectionInfo:
+        type: KubeConfigFile
+        kubeConfigFile: /etc/kubernetes/muster.yaml
+      subjectAccessReviewVersion: v1
+      matchConditionSubjectAccessReviewVersion: v1
+      timeout: 1s
+      authorizedTTL: 5s
+      unauthorizedTTL: 5s
+      failurePolicy: Deny
+      matchConditions:
+        - expression: request.user.startsWith('system:serviceaccount:')
+        - expression: "!request.user.startsWith('system:serviceaccount:kube-system:')"
+  - type: RBAC
+    name: rbac
+---
+# kubectl apply -f: what is admitted
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: muster}
+webhooks:
+  - name: admit.muster.example
+    clientConfig:
+      url: ${origin}/enforce/kubernetes/admit
+      caBundle: LS0t...
+    admissionReviewVersions: [v1]
+    sideEffects: NoneOnDryRun
+    failurePolicy: Fail
+    matchPolicy: Equivalent
+    timeoutSeconds: 2
+    rules:
+      - operations: [CREATE, UPDATE, DELETE, CONNECT]
+        apiGroups: [""]
+        apiVersions: [v1]
+        resources: [secrets, pods/exec]
+        scope: Namespaced
+    matchConditions:
+      - name: workloads
+        expression: request.userInfo.username.startsWith('system:serviceaccount:payments:')
+---
+# the file of --admission-control-config-file
+apiVersion: apiserver.config.k8s.io/v1
+kind: AdmissionConfiguration
+plugins:
+  - name: ValidatingAdmissionWebhook
+    configuration:
+      apiVersion: apiserver.config.k8s.io/v1
+      kind: WebhookAdmissionConfiguration
+      kubeConfigFile: /etc/kubernetes/muster-admission.yaml
+---
+# /etc/kubernetes/muster-admission.yaml
+apiVersion: v1
+kind: Config
+users:
+  - name: ${origin.replace(/^https?:\/\//, "")}
+    user: {token: ${key}}`,
   caddy: (origin) => `route {
     request_header -Muster-Identity
     request_header -Muster-Decision
@@ -107,13 +222,11 @@ http:
 };
 
 /** What a dialect without a snippet needs: the manual has the headers. */
-export const headers: Partial<Record<Dialect, string>> = {
+export const headers: Partial<Record<Kind, string>> = {
   haproxy: "X-Forwarded-Method, X-Forwarded-Proto, X-Forwarded-Host, X-Forwarded-Uri and X-Forwarded-For, once each",
   envoy:
     "the request itself below /enforce/forward-auth, with X-Forwarded-Proto and X-Forwarded-For, once each; by gRPC (ext_authz) the key is metadata of that name and Envoy sends the rest",
-  kubernetes:
-    "the reviews of an API server, at /enforce/kubernetes/authorize and /enforce/kubernetes/admit; the key is the bearer token in its kubeconfig",
 };
 
 /** snippet is what to write into a proxy so that it asks; undefined where the manual has to do. */
-export const snippet = (dialect: Dialect, origin: string): string | undefined => snippets[dialect]?.(origin);
+export const snippet = (kind: Kind, origin: string): string | undefined => snippets[kind]?.(origin);

@@ -13,7 +13,11 @@ const bar =
 
 /** Nav leads to the pages: a column on the left, a bar at the bottom where the window is narrow. */
 export function Nav() {
-  const open = useQuery(overview).data?.findings ?? 0;
+  const { data } = useQuery(overview);
+  const badges: Partial<Record<(typeof pages)[number]["to"], { n: number; of: string }>> = {
+    "/findings": { n: data?.findings ?? 0, of: "open" },
+    "/policies": { n: data?.waiting?.length ?? 0, of: "waiting" },
+  };
   const path = useRouterState({ select: (s) => s.location.pathname });
   const more = pages.filter((p) => !p.main);
   return (
@@ -42,15 +46,7 @@ export function Nav() {
               <span className={bar} />
               <Icon size={16} aria-hidden />
               {label}
-              {to === "/findings" && open > 0 && (
-                <span
-                  className="absolute top-0.5 left-[calc(50%+10px)] text-12 md:static md:ml-auto"
-                  title={`${count(open)} open findings`}
-                >
-                  {open > 99 ? "99+" : open}
-                  <span className="sr-only"> open</span>
-                </span>
-              )}
+              <Badge {...badges[to]} />
             </Link>
           </li>
         ))}
@@ -81,6 +77,9 @@ export function Nav() {
                       className="flex h-9 items-center gap-2.5 rounded-control px-2 text-fg no-underline hover:bg-raised data-[status=active]:font-[600]"
                     >
                       <Icon size={16} aria-hidden /> {label}
+                      <span className="relative ml-auto">
+                        <Badge {...badges[to]} />
+                      </span>
                     </Link>
                   </li>
                 ))}
@@ -90,5 +89,16 @@ export function Nav() {
         </li>
       </ul>
     </nav>
+  );
+}
+
+/** Badge says how many things wait on a page. */
+function Badge({ n = 0, of = "" }: { n?: number; of?: string }) {
+  if (n === 0) return null;
+  return (
+    <span className="absolute top-0.5 left-[calc(50%+10px)] text-12 md:static md:ml-auto" title={`${count(n)} ${of}`}>
+      {n > 99 ? "99+" : n}
+      <span className="sr-only"> {of}</span>
+    </span>
   );
 }

@@ -1,0 +1,30 @@
+import type { Field } from "../filter/complete";
+
+/** What decisions can be narrowed by; docs/reference/filter.md is the whole list, and a test compares. */
+export const decisionFields: readonly Field[] = [
+  { name: "policy", kind: "text", doc: "the policy that determined it first" },
+  { name: "resource", kind: "text", doc: "what was asked for" },
+  { name: "action", kind: "text", doc: "class of the action" },
+  { name: "operation", kind: "text", doc: "the caller's own word for it" },
+  { name: "sensitivity", kind: "number", doc: "of the resource, 0 to 4" },
+  { name: "would_refuse", kind: "flag", doc: "let pass by a point that only observes" },
+  { name: "glass", kind: "text", doc: "serial of the break-glass code that let it pass" },
+  { name: "identity", kind: "text", doc: "id of who asked" },
+  { name: "credential", kind: "text", doc: "id of the credential" },
+  { name: "key_id", kind: "text", doc: "public id of the key, or id of the token" },
+  { name: "method", kind: "text", doc: "how the caller proved itself" },
+  { name: "assurance", kind: "number", doc: "0 static secret to 3 bound and attested" },
+  { name: "point", kind: "text", doc: "id of the enforcement point" },
+  { name: "reported", kind: "flag", doc: "made by a point away from the server" },
+  { name: "snapshot", kind: "text", doc: "digest of the policies and guards that decided" },
+  { name: "outcome", kind: "enum", doc: "what was answered", words: ["allow", "deny", "step-up"] },
+  { name: "country", kind: "text", doc: "two letters" },
+  { name: "asn", kind: "number", doc: "number of the network" },
+  { name: "network", kind: "text", doc: "who runs the network" },
+  { name: "address", kind: "text", doc: "address of the caller" },
+  { name: "agent", kind: "text", doc: "family of the program that asked" },
+  { name: "risk", kind: "number", doc: "of the caller, 0 to 100" },
+  { name: "surprise", kind: "number", doc: "bits, whole ones" },
+  { name: "at", kind: "time", doc: "when" },
+  { name: "id", kind: "text", doc: "id of the decision" },
+];
