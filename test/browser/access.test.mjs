@@ -280,7 +280,7 @@ describe("policies that open everything", () => {
     await mara.accessible("the question before it is confirmed");
     await press(mara, /^Confirm$/);
     await mara.page.locator('section:has(h2:has-text("Snapshot ")) >> text="In force"').first().waitFor();
-    await mara.page.getByText("Mara Quist").first().waitFor();
+    await mara.page.locator('dd:has-text("Mara Quist")').first().waitFor();
 
     // Another one is taken back by whoever sent it.
     const again = await put(mara, { "policies/other.cedar": openly.replaceAll("open", "other") }, "too much");
