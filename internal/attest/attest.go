@@ -161,6 +161,7 @@ func (v *Verifier) Verify(ctx context.Context, e nhi.Evidence) (nhi.Attested, er
 	beside, err := v.check(ctx, Presented{SchemeAttestation, e.Attestation}, e)
 	if err == nil {
 		attested.Consumer, attested.ConsumerAttestation = beside.Identity, beside.Attestation
+		attested.ConsumerProof = nhi.Proof{KeyID: beside.KeyID, Thumbprint: beside.Thumbprint, IssuedAt: beside.IssuedAt}
 	}
 	return attested, nil
 }

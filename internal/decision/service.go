@@ -112,7 +112,7 @@ func sanitise(q *nhi.Question, now time.Time) {
 	switch s := &q.Subject; {
 	case s.Asserted: // what a point claims proves nothing to us
 		s.Assurance, s.SenderBound, s.Thumbprint, s.Consumer = nhi.AssuranceStatic, false, "", ""
-		s.Attestation, s.ConsumerAttestation, s.Purpose, s.Actors = nil, nil, "", nil
+		s.Attestation, s.ConsumerAttestation, s.ConsumerProof, s.Purpose, s.Actors = nil, nil, nhi.Proof{}, "", nil
 	case s.Assurance < nhi.AssuranceStatic || s.Assurance > nhi.AssuranceAttested:
 		s.Assurance = nhi.AssuranceStatic
 	}

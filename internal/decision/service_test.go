@@ -313,6 +313,35 @@ func TestANarrowedKeyNeedsItsConsumer(t *testing.T) {
 	}
 }
 
+// What was cut off is not good for half a proof either: a leaked key beside a
+// stolen token of its workload stays narrowed once that token is revoked.
+func TestARevokedTokenBesideANarrowedKeyProvesNobody(t *testing.T) {
+	issued := time.Now().Add(-time.Minute)
+	for name, c := range map[string]nhi.Change{
+		"the token":               change(t, 3, nhi.SubjectRevocation, "a", nhi.Revocation{Token: "jti", At: time.Now(), Expires: time.Now().Add(time.Hour)}),
+		"its key":                 change(t, 3, nhi.SubjectRevocation, "b", nhi.Revocation{Key: "thumb", At: time.Now(), Expires: time.Now().Add(time.Hour)}),
+		"all of its identity":     change(t, 3, nhi.SubjectRevocation, "c", nhi.Revocation{Identity: identityN(2), At: time.Now(), Expires: time.Now().Add(time.Hour)}),
+		"all before, by identity": change(t, 3, nhi.SubjectIdentity, "", nhi.Identity{ID: identityN(2), State: nhi.Active, NotBefore: time.Now()}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := opened(t)
+			key, _ := w.facts.Credential(credentialN(1))
+			key.State, key.Consumer = nhi.CredentialNarrowed, identityN(2)
+			beside := func(q *nhi.Question) {
+				q.Subject.Consumer, q.Subject.ConsumerProof = identityN(2), nhi.Proof{KeyID: "jti", Thumbprint: "thumb", IssuedAt: issued}
+			}
+			apply(t, w.facts, change(t, 2, nhi.SubjectCredential, "", key))
+			if d := w.service.Decide(context.Background(), ask(beside)); d.Outcome != nhi.Allow || !d.Consumer {
+				t.Fatalf("before: %s: %v", d.Outcome, d.Reasons)
+			}
+			apply(t, w.facts, c)
+			if d := w.service.Decide(context.Background(), ask(beside)); d.Outcome == nhi.Allow || d.Consumer || d.Glass != "" {
+				t.Errorf("after: %s, consumer %v, glass %q: %v", d.Outcome, d.Consumer, d.Glass, d.Reasons)
+			}
+		})
+	}
+}
+
 func TestAThiefsRiskDoesNotRefuseTheWorkloadThatProvesItself(t *testing.T) {
 	w := newWorld(t, nil)
 	c, _ := w.facts.Credential(credentialN(1))

@@ -55,6 +55,14 @@ type Evidence struct {
 	At          time.Time
 }
 
+// A Proof is what tells one token from all others when it is revoked. Its fields
+// are those of [Attested].
+type Proof struct {
+	KeyID      string
+	Thumbprint string
+	IssuedAt   time.Time
+}
+
 // Attested is who a caller proved to be.
 type Attested struct {
 	Identity    ID
@@ -65,10 +73,12 @@ type Attested struct {
 	SenderBound bool
 	Thumbprint  string // RFC 7638 thumbprint of the bound key
 	Consumer    ID     // proven by Muster-Attestation, zero when none
-	IssuedAt    time.Time
-	Expires     time.Time
-	Asserted    bool         // a point claims it; nothing was proven to us
-	Attestation *Attestation // of the caller, nil when its platform proved nothing
+	// ConsumerProof is what proved Consumer, because that may be revoked by itself.
+	ConsumerProof Proof
+	IssuedAt      time.Time
+	Expires       time.Time
+	Asserted      bool         // a point claims it; nothing was proven to us
+	Attestation   *Attestation // of the caller, nil when its platform proved nothing
 	// ConsumerAttestation is that of Consumer, nil likewise.
 	ConsumerAttestation *Attestation
 	Purpose             string // what the credential was issued for, empty when for nothing in particular

@@ -233,6 +233,9 @@ func TestTheConsumerProvesItselfBesideTheKey(t *testing.T) {
 			if err != nil || got.Identity != "somebody" || got.Consumer != tt.want {
 				t.Errorf("Verify = %s with consumer %q, %v, want consumer %q", got.Identity, got.Consumer, err, tt.want)
 			}
+			if by := got.ConsumerProof; (by.KeyID != "") != (tt.want != "") || by.IssuedAt.IsZero() != (tt.want == "") {
+				t.Errorf("what proved consumer %q is told by %+v: revoked, it would not be noticed", tt.want, by)
+			}
 		})
 	}
 }

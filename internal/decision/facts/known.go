@@ -111,7 +111,7 @@ func (s *Snapshot) knowCredential(q *nhi.Question, now time.Time) {
 	if consumer == "" && k.CredentialState == nhi.CredentialNarrowed {
 		consumer = att.Identity // narrowed to its own attestation
 	}
-	k.ConsumerProven = consumer != "" && s.proven(att.Consumer, consumer)
+	k.ConsumerProven = consumer != "" && s.proven(att, consumer)
 	if k.ConsumerProven {
 		k.Attestation = att.ConsumerAttestation
 	} else {
@@ -134,9 +134,10 @@ func (s *Snapshot) belongs(sh *shard, r *credentialRecord, who nhi.ID) bool {
 	return holder == who
 }
 
-// proven reports whether attested, whose evidence came with the request, is
-// the consumer and may act.
-func (s *Snapshot) proven(attested, consumer nhi.ID) bool {
+// proven reports whether whoever proved itself beside the credential is the
+// consumer and may act, by a token that was not revoked.
+func (s *Snapshot) proven(att *nhi.Attested, consumer nhi.ID) bool {
+	attested := att.Consumer
 	if attested == "" {
 		return false
 	}
@@ -145,7 +146,9 @@ func (s *Snapshot) proven(attested, consumer nhi.ID) bool {
 	if a == nil || c == nil || attested != consumer {
 		return false
 	}
-	return nhi.State(s.words[a.state]) != nhi.Quarantined
+	by := &att.ConsumerProof
+	return nhi.State(s.words[a.state]) != nhi.Quarantined &&
+		!s.Revoked(nhi.Attested{Identity: attested, KeyID: by.KeyID, Thumbprint: by.Thumbprint, IssuedAt: by.IssuedAt})
 }
 
 // knowResource fills in what is known of what is accessed. A route may raise
