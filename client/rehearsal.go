@@ -11,97 +11,69 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/muster-id/muster/client/policies"
 )
 
-// A SimulateRequest asks what policies would have changed.
-type SimulateRequest struct {
-	Files map[string]string `json:"files" doc:"the candidate: Cedar by file name, instead of what is in force beside the guards"`
-	Since time.Time         `json:"since,omitzero" doc:"decisions from then on; without it all on record"`
-}
-
-// A Simulation says what policies would have changed, so far or in all.
-type Simulation struct {
-	Decisions  uint64              `json:"decisions" doc:"that were looked at"`
-	Judged     uint64              `json:"judged" doc:"that could be asked again"`
-	Unanswered uint64              `json:"unanswered" doc:"of which it is not on record what policies read"`
-	Changed    uint64              `json:"changed"`
-	Denied     uint64              `json:"newly_denied"`
-	StepUp     uint64              `json:"newly_step_up"`
-	Allowed    uint64              `json:"newly_allowed"`
-	Errors     uint64              `json:"errors" doc:"policies of the candidate that erred"`
-	From       time.Time           `json:"from,omitzero" doc:"earliest decision"`
-	Until      time.Time           `json:"until,omitzero" doc:"latest decision"`
-	Seconds    float64             `json:"seconds" doc:"it took"`
-	Identities []SimulationGroup   `json:"identities" doc:"the most changed first"`
-	Resources  []SimulationGroup   `json:"resources"`
-	Owners     []SimulationGroup   `json:"owners"`
-	Policies   []SimulationGroup   `json:"policies" doc:"of the candidate, that gave the new answers"`
-	Cut        bool                `json:"cut" doc:"there are more groups than are shown"`
-	Examples   []SimulationExample `json:"examples" doc:"the first of each kind"`
-}
-
-// A SimulationGroup are changed decisions that have something in common.
-type SimulationGroup struct {
-	Name     string   `json:"name" doc:"id of an identity, name of a resource, an owner, or id of a policy"`
-	Title    string   `json:"title" doc:"name of the identity"`
-	Denied   uint64   `json:"newly_denied"`
-	StepUp   uint64   `json:"newly_step_up"`
-	Allowed  uint64   `json:"newly_allowed"`
-	Examples []string `json:"examples" doc:"ids of decisions"`
-}
-
-// A SimulationExample is a decision that would have come out differently.
-type SimulationExample struct {
-	Kind     string    `json:"kind" enum:"newly-denied,newly-step-up,newly-allowed"`
-	ID       string    `json:"id" doc:"of the decision"`
-	At       time.Time `json:"at"`
-	Identity string    `json:"identity"`
-	Action   string    `json:"action"`
-	Resource string    `json:"resource"`
-	Before   string    `json:"before" doc:"allow, deny, step-up(bind)"`
-	After    string    `json:"after"`
-	Policies []string  `json:"policies" doc:"that determined the new answer"`
-	Reason   string    `json:"reason"`
-}
-
-// A simulated is one line of the answer to a simulation.
-type simulated struct {
-	Progress *Simulation `json:"progress"`
-	Report   *Simulation `json:"report"`
-	Error    string      `json:"error"`
-}
+// What the calls that try policies send and answer; see package policies.
+type (
+	SimulateRequest   = policies.SimulateRequest
+	Simulation        = policies.Simulation
+	SimulationGroup   = policies.SimulationGroup
+	SimulationExample = policies.SimulationExample
+	LearnRequest      = policies.LearnRequest
+	Proposal          = policies.Proposal
+	ProposedGrant     = policies.ProposedGrant
+)
 
 // SimulatePolicies tries policies on decisions that were made, and changes
 // nothing. progress, which may be nil, is told how far it is; an error that it
 // returns ends the simulation, and so does the context. It blocks until the
 // last decision was tried, however long that is.
 func (c *Client) SimulatePolicies(ctx context.Context, request SimulateRequest, progress func(Simulation) error) (Simulation, error) {
+	return reported(ctx, c, "/v1/policies/simulate", "simulate", request, progress)
+}
+
+// LearnPolicies proposes grants from what identities really did, and changes
+// nothing. progress is as with SimulatePolicies.
+func (c *Client) LearnPolicies(ctx context.Context, request LearnRequest, progress func(Proposal) error) (Proposal, error) {
+	return reported(ctx, c, "/v1/policies/learn", "learn", request, progress)
+}
+
+// reported asks for something that is answered line by line: how far it is, and at
+// last what came of it.
+func reported[T any](ctx context.Context, c *Client, path, what string, request any, progress func(T) error) (T, error) {
+	var none T
 	body, err := json.Marshal(request)
 	if err != nil {
-		return Simulation{}, fmt.Errorf("ask for a simulation: %w", err)
+		return none, fmt.Errorf("%s: %w", what, err)
 	}
-	res, err := c.patient().send(ctx, http.MethodPost, "/v1/policies/simulate", "application/json", "application/jsonl, application/problem+json", bytes.NewReader(body), callOf(nil))
+	res, err := c.patient().send(ctx, http.MethodPost, path, "application/json", "application/jsonl, application/problem+json", bytes.NewReader(body), callOf(nil))
 	if err != nil {
-		return Simulation{}, err
+		return none, err
 	}
 	defer res.Body.Close()
 	lines := json.NewDecoder(res.Body)
 	for {
-		var line simulated
+		var line struct {
+			Progress *T     `json:"progress"`
+			Report   *T     `json:"report"`
+			Error    string `json:"error"`
+		}
 		if err := lines.Decode(&line); err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return Simulation{}, fmt.Errorf("the simulation was cut off: %w", err)
+			return none, fmt.Errorf("%s: the answer was cut off: %w", what, err)
 		}
 		switch {
 		case line.Error != "":
-			return Simulation{}, fmt.Errorf("simulate: %s", line.Error)
+			return none, fmt.Errorf("%s: %s", what, line.Error)
 		case line.Report != nil:
 			return *line.Report, nil
 		case line.Progress != nil && progress != nil:
 			if err := progress(*line.Progress); err != nil {
-				return Simulation{}, err
+				return none, err
 			}
 		}
 	}

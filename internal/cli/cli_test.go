@@ -201,7 +201,7 @@ func TestWritesAreTheOnesWithADryRun(t *testing.T) {
 		"create": true, "set-owner": true, "register": true, "pin": true, "unpin": true, "apply": true, "add": true, "enroll": true, "set": true,
 		"ack": true, "resolve": true, "dismiss": true, "undo": true, "approve": true, "checkpoint": true, "login": true, "aws": true, "scan": true, "replay": true,
 		"set-role": true, "disable": true, "enable": true, "revoke": true, "test": true, "deny": true, "cancel": true,
-		"confirm": true, "push": true, "rollback": true, "start": true, "stop": true,
+		"push": true, "rollback": true, "start": true, "stop": true,
 		"pause": true, "resume": true, "advance": true, "abort": true, "acknowledge": true, "withdraw": true,
 	}
 	offline := map[string]bool{"muster policy test": true} // that are called like a verb that writes

@@ -34,18 +34,21 @@ func TestAnExplanationIsATableOfPartsAndOneOfWays(t *testing.T) {
 	}
 }
 
-func TestDecisionsAreExportedPageByPage(t *testing.T) {
-	pages := map[string]string{
-		"":   `{"items":[{"id":"d3","outcome":"deny","resource":"=HYPERLINK(\"http://x\")"}],"next":"t1","total":3}`,
-		"t1": `{"items":[],"next":"t2","total":3}`,
-		"t2": `{"items":[{"id":"d2","outcome":"allow"},{"id":"d1","outcome":"allow"}],"total":3}`,
+func TestDecisionsAreExportedFileByFile(t *testing.T) {
+	files := map[string][2]string{ // what is in one, and where the next begins
+		"":   {`{"id":"d3","outcome":"deny","resource":"=HYPERLINK(\"http://x\")"}` + "\n", "t1"},
+		"t1": {"", "t2"},
+		"t2": {`{"id":"d2","outcome":"allow"}` + "\n" + `{"id":"d1","outcome":"allow"}` + "\n", ""},
 	}
 	s := serving(t, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
-		if q.Get("since") != "2026-11-01T00:00:00Z" || q.Get("before") != "2026-11-08T00:00:00Z" || q.Get("filter") != "outcome:deny" {
-			t.Errorf("asked for %v", q)
+		if r.URL.Path != "/v1/decisions/export" || q.Get("format") != "jsonl" || q.Get("since") != "2026-11-01T00:00:00Z" || q.Get("before") != "2026-11-08T00:00:00Z" || q.Get("filter") != "outcome:deny" {
+			t.Errorf("asked for %v", r.URL)
 		}
-		_, _ = io.WriteString(w, pages[q.Get("page_token")])
+		file := files[q.Get("page_token")]
+		w.Header().Set("Trailer", "Muster-Next")
+		_, _ = io.WriteString(w, file[0])
+		w.Header().Set("Muster-Next", file[1])
 	})
 	week := []string{"decide", "export", "--since", "2026-11-01", "--until", "2026-11-08", "--filter", "outcome:deny"}
 	code, out, words := s.run(t, week...)

@@ -336,6 +336,7 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 		"simulate-policies": func() error {
 			return only(api.SimulatePolicies(ctx, client.SimulateRequest{Files: map[string]string{"x.cedar": `@id("x") forbid (principal, action, resource);`}}, nil))
 		},
+		"learn-policies": func() error { return only(api.LearnPolicies(ctx, client.LearnRequest{Owner: "team:payments"}, nil)) },
 		"start-shadow": func() error {
 			return only(api.StartShadow(ctx, client.StartShadow{Files: map[string]string{"x.cedar": `@id("x") forbid (principal, action, resource);`}}))
 		},

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,5 +94,33 @@ func TestASimulationSaysWhatWouldHaveChanged(t *testing.T) {
 	}
 	if _, err := r.api.SimulatePolicies(t.Context(), client.SimulateRequest{Files: map[string]string{"x.cedar": "permit ("}}, nil); err == nil || !strings.Contains(err.Error(), "x.cedar:1") {
 		t.Errorf("a wrong candidate: %v", err)
+	}
+}
+
+func TestGrantsAreLearnedFromTheServersOwnRecord(t *testing.T) {
+	r := start(t, t.TempDir())
+	point, key := r.furnish()
+	for range 3 {
+		if got := r.knock(point, key); got != http.StatusOK {
+			t.Fatalf("knocked: %d", got)
+		}
+	}
+	var p client.Proposal
+	r.until("decisions that teach", func() bool {
+		var err error
+		if p, err = r.api.LearnPolicies(t.Context(), client.LearnRequest{}, nil); err != nil {
+			t.Fatal(err)
+		}
+		return p.Taught == 3
+	})
+	if len(p.Grants) != 1 || p.Grants[0].Identity != key.Identity || p.Grants[0].Name != "settler" || p.Grants[0].Resource != "payments/api" || !slices.Equal(p.Grants[0].Actions, []string{"read"}) || p.Grants[0].Granted {
+		t.Errorf("proposed %+v", p.Grants)
+	}
+	for name, request := range map[string]client.LearnRequest{
+		"another's": {Identity: "nhi_another"}, "another owner's": {Owner: "team:another"}, "of tomorrow": {Since: time.Now().Add(24 * time.Hour)},
+	} {
+		if p, err := r.api.LearnPolicies(t.Context(), request, nil); err != nil || len(p.Grants) != 0 {
+			t.Errorf("%s: %+v, %v", name, p.Grants, err)
+		}
 	}
 }

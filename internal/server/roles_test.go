@@ -63,6 +63,7 @@ var routes = map[string]string{
 	"POST /v1/inventory/imports/aws/preview": "administer whole",
 	"POST /v1/backup":                        "administer whole",
 	"POST /v1/channels/{name}/test":          "administer whole",
+	"POST /v1/policies/learn":                "administer whole",
 	"POST /v1/policies/simulate":             "administer whole", "GET /v1/policies/shadow": "read whole",
 	"GET /v1/policies/promotion": "read whole", "POST /v1/policies/promotion/{step}": "administer whole", "POST /v1/policies/promotion/acknowledgements": "administer whole",
 	"PUT /v1/policies/shadow": "administer whole", "DELETE /v1/policies/shadow": "administer whole",

@@ -192,6 +192,12 @@ func (s *Frame) unframed(api *huma.OpenAPI) {
 			Responses:   reply("application/jsonl", "how far it is, and the report", api.Components.Schemas.Schema(reflect.TypeFor[client.Simulation](), true, "Simulation")),
 		},
 		{
+			Method: http.MethodPost, Path: "/v1/policies/learn", OperationID: "learn-policies", Tags: []string{"policies"}, Summary: "Propose grants from what identities really did",
+			Description: "What was refused, unusual, at risk or only asserted teaches nothing. The answer is JSON Lines, as that of a simulation. Nothing is changed.",
+			RequestBody: &huma.RequestBody{Required: true, Content: map[string]*huma.MediaType{"application/json": {Schema: api.Components.Schemas.Schema(reflect.TypeFor[client.LearnRequest](), true, "LearnRequest")}}},
+			Responses:   reply("application/jsonl", "how far it is, and the proposal", api.Components.Schemas.Schema(reflect.TypeFor[client.Proposal](), true, "Proposal")),
+		},
+		{
 			Method: http.MethodPost, Path: "/v1/inventory/imports/aws", OperationID: "import-aws", Tags: []string{"inventory"}, Summary: "Import IAM's export files as a whole",
 			RequestBody: takes("multipart/form-data", "parts authorization-details, and if at hand access-keys and credential-report"),
 			Responses:   reply("application/json", "what changed", object),

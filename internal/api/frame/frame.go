@@ -406,6 +406,9 @@ type Rehearsal interface {
 	// far it is; its error ends the simulation. The error wraps nhi.ErrInvalid for
 	// a candidate that is wrong, and nhi.ErrBusy while another one runs.
 	Simulate(ctx context.Context, request client.SimulateRequest, progress func(client.Simulation) error) (client.Simulation, error)
+	// Learn proposes grants from what was done; progress and errors are as with
+	// Simulate.
+	Learn(ctx context.Context, request client.LearnRequest, progress func(client.Proposal) error) (client.Proposal, error)
 	// Shadow returns the one that was started last, and what the filter chooses of
 	// its differences.
 	Shadow(ctx context.Context, f nhi.ShadowFilter) (client.Shadow, error)

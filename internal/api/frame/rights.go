@@ -139,6 +139,7 @@ var rules = map[string]rule{
 	"POST /v1/backup": {right: access.Administer},
 
 	"POST /v1/policies/simulate": {right: access.Administer},
+	"POST /v1/policies/learn":    {right: access.Administer},
 	"GET /v1/policies/shadow":    {right: access.Read},
 	"PUT /v1/policies/shadow":    {right: access.Administer},
 	"DELETE /v1/policies/shadow": {right: access.Administer},

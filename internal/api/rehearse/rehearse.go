@@ -18,12 +18,13 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// linePatience is how long a reader may take for one line of a simulation.
+// linePatience is how long a reader may take for one line of an answer.
 const linePatience = time.Minute
 
 // Register serves the routes.
 func Register(h huma.API, mux *frame.Gated, f *frame.Frame) {
 	mux.HandleFunc("POST /v1/policies/simulate", func(w http.ResponseWriter, r *http.Request) { simulate(f, w, r) })
+	mux.HandleFunc("POST /v1/policies/learn", func(w http.ResponseWriter, r *http.Request) { learn(f, w, r) })
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/policies/shadow", "get-shadow", "policies", "Show the policies in the shadow, and what they would change"),
 		func(ctx context.Context, in *struct {
 			Identity string `query:"identity" maxLength:"64" doc:"only differences of this identity"`
@@ -65,27 +66,48 @@ func shown(ctx context.Context, f *frame.Frame, out client.Shadow, err error) (*
 	return &frame.Body[client.Shadow]{Body: out}, nil
 }
 
-// A line is one of the answer to a simulation: how far it is, and at last what
+// A line is one of an answer that takes long: how far it is, and at last what
 // came of it.
-type line struct {
-	Progress *client.Simulation `json:"progress,omitempty"`
-	Report   *client.Simulation `json:"report,omitempty"`
-	Error    string             `json:"error,omitempty"`
+type line[T any] struct {
+	Progress *T     `json:"progress,omitempty"`
+	Report   *T     `json:"report,omitempty"`
+	Error    string `json:"error,omitempty"`
 }
 
-// simulate serves POST /v1/policies/simulate. What is wrong before the first line
-// is a problem; what goes wrong later is the last line.
+// simulate serves POST /v1/policies/simulate.
 func simulate(f *frame.Frame, w http.ResponseWriter, r *http.Request) {
+	reported(f, w, r, `{"files": {"NAME": "Cedar"}, "since": "2026-11-01T00:00:00Z"}`, f.Rehearsal.Simulate, func(out *client.Simulation) {
+		names := f.Namer(r.Context())
+		for i := range out.Identities {
+			out.Identities[i].Title = names.Identity(nhi.ID(out.Identities[i].Name))
+		}
+	})
+}
+
+// learn serves POST /v1/policies/learn.
+func learn(f *frame.Frame, w http.ResponseWriter, r *http.Request) {
+	reported(f, w, r, `{"since": "2026-11-01T00:00:00Z", "identity": "", "owner": "team:payments"}`, f.Rehearsal.Learn, func(out *client.Proposal) {
+		names := f.Namer(r.Context())
+		for i := range out.Grants {
+			out.Grants[i].Name = names.Identity(nhi.ID(out.Grants[i].Identity))
+		}
+	})
+}
+
+// reported answers a question that takes long, line by line. What is wrong before
+// the first line is a problem; what goes wrong later is the last line. example is
+// what the body may be, and finish completes the report.
+func reported[Q, T any](f *frame.Frame, w http.ResponseWriter, r *http.Request, example string, run func(context.Context, Q, func(T) error) (T, error), finish func(*T)) {
 	frame.Patience(w, time.Minute)
-	var in client.SimulateRequest
+	var in Q
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 2*frame.MaxDocument))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&in); err != nil {
-		f.Refuse(w, frame.Problem(nhi.Invalidf(`want {"files": {"NAME": "Cedar"}, "since": "2026-11-01T00:00:00Z"}: %v`, err), 0))
+		f.Refuse(w, frame.Problem(nhi.Invalidf("want %s: %v", example, err), 0))
 		return
 	}
 	control, begun := http.NewResponseController(w), false
-	write := func(l line) error {
+	write := func(l line[T]) error {
 		if !begun {
 			begun = true
 			w.Header().Set("Content-Type", "application/jsonl")
@@ -96,20 +118,17 @@ func simulate(f *frame.Frame, w http.ResponseWriter, r *http.Request) {
 		}
 		return control.Flush()
 	}
-	report, err := f.Rehearsal.Simulate(r.Context(), in, func(s client.Simulation) error { return write(line{Progress: &s}) })
+	report, err := run(r.Context(), in, func(s T) error { return write(line[T]{Progress: &s}) })
 	switch {
 	case err == nil:
-		names := f.Namer(r.Context())
-		for i := range report.Identities {
-			report.Identities[i].Title = names.Identity(nhi.ID(report.Identities[i].Name))
-		}
-		err = write(line{Report: &report})
+		finish(&report)
+		err = write(line[T]{Report: &report})
 	case !begun:
 		f.Refuse(w, frame.Problem(err, 0))
 		return
 	default:
-		slog.Warn("a simulation of policies broke off", "error", err)
-		err = write(line{Error: "it broke off: " + frame.Problem(err, 0).Detail})
+		slog.Warn("a look at the record of decisions broke off", "error", err)
+		err = write(line[T]{Error: "it broke off: " + frame.Problem(err, 0).Detail})
 	}
 	if err != nil { // the reader went away
 		panic(http.ErrAbortHandler)

@@ -14,34 +14,36 @@ import (
 	"github.com/goccy/go-yaml"
 	"github.com/spf13/cobra"
 
+	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/cli/command"
-	"github.com/muster-id/muster/internal/decision/logbook"
-	"github.com/muster-id/muster/internal/decision/propose"
 	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/policy"
 	grants "github.com/muster-id/muster/internal/policy/library"
 	"github.com/muster-id/muster/internal/server/library"
+	"github.com/muster-id/muster/internal/server/rehearsal"
 )
 
-var grantColumns = output.Columns[propose.Grant]("identity resource actions uses days granted last | first example")
+var grantColumns = output.Columns[client.ProposedGrant]("name identity resource actions uses days granted last | first example")
 
 // learning is what muster policy learn was told.
-type learning struct{ data, since, identity, write string }
+type learning struct{ data, since, identity, owner, write string }
 
 func learn(a *command.App) *cobra.Command {
 	var l learning
 	return a.Command(command.Verb{
-		Use: "learn --data DIR [POLICIES...]", Short: "Propose grants from what identities really did",
-		Long: "Read the decisions on record in a data folder, also beside the server that writes it, and propose grants\nthat would have been enough for what was really done. What was refused, unusual, at risk or only asserted\nteaches nothing. Permits of the policies that are given, files or folders, are named when nobody needed\nthem. With --write what is missing is written into a library, grants and tests, and never over a file\nthat is there; read it before you push it.",
+		Use: "learn [POLICIES...]", Short: "Propose grants from what identities really did",
+		Long: "Read the decisions on record and propose grants that would have been enough for what was really done.\nWhat was refused, unusual, at risk or only asserted teaches nothing. Permits in force are named when\nnobody needed them. With --write what is missing is written into a library, grants and tests, and\nnever over a file that is there; read it before you push it. With --data it is done here, over the\nrecord in a data folder, and the permits are those of the policies that are given, files or folders.",
 		Example: `
-muster policy learn --data /var/lib/muster --since 30d
-muster policy learn --data /var/lib/muster policies/ --write proposal`,
-		Args: cobra.ArbitraryArgs, Prints: output.Fields[propose.Proposal](),
+muster policy learn --since 30d
+muster policy learn --owner team:payments --write proposal
+muster policy learn --data /var/lib/muster policies/`,
+		Args: cobra.ArbitraryArgs, Prints: output.Fields[client.Proposal](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
-			c.Flags().StringVar(&l.data, "data", "", "the data `folder` of a server")
+			c.Flags().StringVar(&l.data, "data", "", "the data `folder` of a server, instead of a server")
 			c.Flags().StringVar(&l.since, "since", "30d", "decisions from this `time` on, such as 36h, 7d or a date")
 			c.Flags().StringVar(&l.identity, "identity", "", "only what the identity with this `id` did")
+			c.Flags().StringVar(&l.owner, "owner", "", "only what identities of this `owner` did, such as team:payments")
 			c.Flags().StringVar(&l.write, "write", "", "write what is missing into this `folder`")
 		},
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
@@ -49,18 +51,22 @@ muster policy learn --data /var/lib/muster policies/ --write proposal`,
 			if err != nil {
 				return command.UsageError{Err: err}
 			}
-			if info, err := os.Stat(filepath.Join(l.data, "decisions")); l.data == "" || err != nil || !info.IsDir() {
-				return command.Usagef("name the data folder of a server: --data DIR, with a folder decisions in it")
+			bar := a.Bar(0)
+			told := func(p client.Proposal) error {
+				bar.To(0, fmt.Sprintf("%d decisions", p.Decisions))
+				return nil
 			}
-			permits, err := permitsOf(a, args)
+			var p client.Proposal
+			if l.data != "" {
+				p, err = l.offline(ctx, a, since, args, told)
+			} else {
+				p, err = l.remote(ctx, k, since, args, told)
+			}
+			bar.End()
 			if err != nil {
 				return err
 			}
-			p, err := l.study(ctx, a, since, permits)
-			if err != nil {
-				return err
-			}
-			return l.print(ctx, k, p)
+			return l.print(ctx, k, &p)
 		},
 	})
 }
@@ -87,25 +93,33 @@ func permitsOf(a *command.App, args []string) ([]string, error) {
 	return out, nil
 }
 
-func (l *learning) study(ctx context.Context, a *command.App, since time.Time, permits []string) (*propose.Proposal, error) {
-	study := propose.New(propose.Settings{})
-	bar, n := a.Bar(0), 0
-	defer bar.End()
-	for d, err := range logbook.Since(ctx, filepath.Join(l.data, "decisions"), since) {
-		if err != nil {
-			return nil, fmt.Errorf("learn: %w", err)
-		}
-		if n++; n%10_000 == 0 {
-			bar.To(0, fmt.Sprintf("%d decisions", n))
-		}
-		if l.identity == "" || d.Identity == nhi.ID(l.identity) {
-			study.Add(&d)
-		}
+func (l *learning) remote(ctx context.Context, k *command.Call, since time.Time, args []string, told func(client.Proposal) error) (client.Proposal, error) {
+	if len(args) > 0 {
+		return client.Proposal{}, command.Usagef("policies go with --data: a server looks at the permits in force")
 	}
-	return study.Proposal(permits), nil
+	remote, err := k.Client()
+	if err != nil {
+		return client.Proposal{}, err
+	}
+	return remote.LearnPolicies(ctx, client.LearnRequest{Since: since, Identity: l.identity, Owner: l.owner}, told)
 }
 
-func (l *learning) print(ctx context.Context, k *command.Call, p *propose.Proposal) error {
+func (l *learning) offline(ctx context.Context, a *command.App, since time.Time, args []string, told func(client.Proposal) error) (client.Proposal, error) {
+	folder := filepath.Join(l.data, "decisions")
+	if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+		return client.Proposal{}, errors.Join(fmt.Errorf("learn: %s is no data folder of a server: it holds no folder decisions", l.data), err)
+	}
+	if l.owner != "" {
+		return client.Proposal{}, command.Usagef("--owner goes without --data: who owns whom is not in the record of decisions")
+	}
+	permits, err := permitsOf(a, args)
+	if err != nil {
+		return client.Proposal{}, err
+	}
+	return rehearsal.Learn(ctx, folder, since, permits, func(id nhi.ID) bool { return l.identity == "" || id == nhi.ID(l.identity) }, told)
+}
+
+func (l *learning) print(ctx context.Context, k *command.Call, p *client.Proposal) error {
 	var err error
 	if k.Out.Structured() {
 		err = k.Out.Object(p)
@@ -156,7 +170,7 @@ type learnedTest struct {
 // learned are the files of the grants that are missing, which were checked and
 // tested as a server would, and how many were left out. A name is hostile text: one
 // that a template would take for more than itself is left out.
-func learned(ctx context.Context, p *propose.Proposal) (map[string]string, int, error) {
+func learned(ctx context.Context, p *client.Proposal) (map[string]string, int, error) {
 	var list struct {
 		Grants []grants.Grant `yaml:"grants"`
 	}
@@ -168,23 +182,19 @@ func learned(ctx context.Context, p *propose.Proposal) (map[string]string, int, 
 		if g.Granted {
 			continue
 		}
-		var actions []string
-		for _, action := range g.Actions {
-			actions = append(actions, string(action))
-		}
 		sum := sha256.Sum256([]byte(g.Resource))
 		one := grants.Grant{ID: fmt.Sprintf("learned/%s/%x", g.Identity, sum[:6]), Template: "grant", With: map[string]string{
-			"principal": string(g.Identity), "resource": g.Resource, "actions": strings.Join(actions, ","),
+			"principal": g.Identity, "resource": g.Resource, "actions": strings.Join(g.Actions, ","),
 		}}
 		text, err := library.Render(one.Template, one.ID, one.With)
-		if err != nil || !strings.Contains(text, "principal in Identity::"+policy.Quote(string(g.Identity))) || !strings.Contains(text, "resource == Resource::"+policy.Quote(g.Resource)) {
+		if err != nil || !strings.Contains(text, "principal in Identity::"+policy.Quote(g.Identity)) || !strings.Contains(text, "resource == Resource::"+policy.Quote(g.Resource)) {
 			left++
 			continue
 		}
 		list.Grants = append(list.Grants, one)
-		for _, action := range actions {
+		for _, action := range g.Actions {
 			tests.Tests = append(tests.Tests, learnedTest{
-				Name: fmt.Sprintf("%s may %s %s", g.Identity, action, g.Resource), Principal: map[string]string{"id": string(g.Identity)},
+				Name: fmt.Sprintf("%s may %s %s", g.Identity, action, g.Resource), Principal: map[string]string{"id": g.Identity},
 				Action: action, Resource: map[string]string{"id": g.Resource}, Expect: "allow",
 			})
 		}

@@ -69,8 +69,11 @@ func TestANameThatWouldWidenAGrantIsLeftOut(t *testing.T) {
 	}
 }
 
-func TestLearningNeedsADataFolder(t *testing.T) {
-	if code, _, errs, _ := run(t, nil, "", "learn", "--data", "nowhere"); code != command.WrongUse || !strings.Contains(errs, "--data DIR") {
+func TestLearningInAFolderNeedsOneOfAServer(t *testing.T) {
+	if code, _, errs, _ := run(t, nil, "", "learn", "--data", "nowhere"); code != command.CouldNot || !strings.Contains(errs, "no data folder") {
+		t.Errorf("%d %s", code, errs)
+	}
+	if code, _, errs, _ := run(t, nil, "", "learn", "--data", recorded(t, "orders"), "--owner", "team:payments"); code != command.WrongUse || !strings.Contains(errs, "--owner goes without --data") {
 		t.Errorf("%d %s", code, errs)
 	}
 }

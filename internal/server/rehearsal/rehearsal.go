@@ -49,7 +49,7 @@ type Stage struct {
 	Deps
 	Shadows *simulate.Shadow // must Run
 
-	busy sync.Mutex // one simulation at a time
+	busy sync.Mutex // one look through the record at a time
 }
 
 // NewStage returns a Stage.
@@ -95,7 +95,7 @@ func (s *Stage) Simulate(ctx context.Context, request client.SimulateRequest, pr
 		return client.Simulation{}, err
 	}
 	if !s.busy.TryLock() {
-		return client.Simulation{}, fmt.Errorf("another simulation is running: wait for it: %w", nhi.ErrBusy)
+		return client.Simulation{}, fmt.Errorf("somebody else looks through the record of decisions: wait for it: %w", nhi.ErrBusy)
 	}
 	defer s.busy.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, maxLonger)

@@ -1034,6 +1034,28 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/policies/learn": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Propose grants from what identities really did
+         * @description What was refused, unusual, at risk or only asserted teaches nothing. The answer is JSON Lines, as that of a simulation. Nothing is changed.
+         *
+         *     Needs the right to administer. Roles with a scope may not use it.
+         */
+        post: operations["learn-policies"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/policies/promotion": {
         parameters: {
             query?: never;
@@ -2238,6 +2260,17 @@ export interface components {
             /** @description in Cedar, or absent */
             value: string;
         };
+        LearnRequest: {
+            /** @description only what the identity with this id did */
+            identity?: string;
+            /** @description only what identities of this owner did, as team:payments */
+            owner?: string;
+            /**
+             * Format: date-time
+             * @description decisions from then on; without it all on record
+             */
+            since?: string;
+        };
         Learned: {
             /** @description enough was learned to judge by */
             established: boolean;
@@ -2956,6 +2989,79 @@ export interface components {
             /** @description of the identity */
             name: string;
             resource: string;
+        };
+        Proposal: {
+            /**
+             * Format: int64
+             * @description about somebody who was not proven: likewise
+             */
+            asserted: number;
+            /**
+             * Format: int64
+             * @description that were looked at
+             */
+            decisions: number;
+            /**
+             * Format: date-time
+             * @description earliest decision
+             */
+            from?: string;
+            /** @description by identity and resource */
+            grants: components["schemas"]["ProposedGrant"][];
+            /**
+             * Format: int64
+             * @description uses beyond the bound on such pairs
+             */
+            left_out: number;
+            /**
+             * Format: int64
+             * @description pairs of identity and resource that were seen once only
+             */
+            seldom: number;
+            /**
+             * Format: int64
+             * @description that taught something
+             */
+            taught: number;
+            /**
+             * Format: int64
+             * @description that were refused: they teach nothing
+             */
+            tried: number;
+            /**
+             * Format: date-time
+             * @description latest decision
+             */
+            until?: string;
+            /** @description permits in force that allowed nothing */
+            unused: string[];
+            /**
+             * Format: int64
+             * @description that were surprising or at risk: likewise
+             */
+            unusual: number;
+        };
+        ProposedGrant: {
+            actions: string[];
+            /**
+             * Format: int64
+             * @description in UTC on which there was one
+             */
+            days: number;
+            /** @description id of the last decision */
+            example: string;
+            /** Format: date-time */
+            first: string;
+            /** @description a policy of the operator's allowed all of it already */
+            granted: boolean;
+            identity: string;
+            /** Format: date-time */
+            last: string;
+            /** @description of the identity */
+            name: string;
+            resource: string;
+            /** Format: int64 */
+            uses: number;
         };
         PutSnapshot: {
             /** @description check everything and change nothing */
@@ -9347,6 +9453,116 @@ export interface operations {
             };
         };
     };
+    "learn-policies": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "owner": "team:payments"
+                 *     }
+                 */
+                "application/json": components["schemas"]["LearnRequest"];
+            };
+        };
+        responses: {
+            /** @description how far it is, and the proposal */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/jsonl": components["schemas"]["Proposal"];
+                };
+            };
+            /** @description nobody is signed in */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the caller may not do this */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description it contradicts what is there */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is of another content type than the route takes */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the request is not valid; errors say where */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description a limit was reached; Retry-After says when to try again */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the server could not do it; its log says why */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+            /** @description the database is away; nothing was changed */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["ErrorModel"];
+                };
+            };
+        };
+    };
     "get-promotion": {
         parameters: {
             query?: never;
@@ -9433,6 +9649,12 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "policy": "no-exports",
+                 *       "reason": "the contract ended"
+                 *     }
+                 */
                 "application/json": components["schemas"]["Acknowledge"];
             };
         };
@@ -9543,6 +9765,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "reason": "seen with the team"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ActOn"];
             };
         };
@@ -11424,6 +11651,11 @@ export interface operations {
         };
         requestBody: {
             content: {
+                /**
+                 * @example {
+                 *       "reason": "pushed too early"
+                 *     }
+                 */
                 "application/json": components["schemas"]["ActOn"];
             };
         };
