@@ -104,6 +104,9 @@ type PromotionWitness struct {
 	Decision string      `json:"decision"`
 	At       time.Time   `json:"at"`
 	Erred    bool        `json:"erred,omitempty"` // they could not be evaluated
+	// Prover tells the workload that proved itself beside a key, under which all
+	// that it holds is one; empty: the identity proved itself.
+	Prover string `json:"prover,omitempty"`
 }
 
 // PromotionFound is what a promotion found.

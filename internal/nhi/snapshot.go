@@ -47,6 +47,8 @@ type Snapshot struct {
 	Ended     time.Time      `json:"ended,omitzero"` // when it ceased to be in force, or to wait
 	// Gated says that it goes through the gates of a promotion once it waits no more.
 	Gated bool `json:"gated,omitempty"`
+	// TakenBack says that it was in force and was taken back by its promotion.
+	TakenBack bool `json:"taken_back,omitempty"`
 	// Change is how much it differs from what it replaces, or would; nil: an earlier
 	// release made it, or it is the first.
 	Change *SnapshotChange `json:"change,omitempty"`

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/config"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -157,9 +159,7 @@ func TestAPromotionIsRolledBackByItself(t *testing.T) {
 	if got := r.notices("policy.rolled-back"); len(got) != 1 {
 		t.Errorf("notices: %v", got)
 	}
-	if acts := r.acts(); acts["policy.promotion.rollback"] != 1 {
-		t.Errorf("acts: %v", acts)
-	}
+	r.until("the roll-back in the audit log", func() bool { return r.acts()["policy.promotion.rollback"] == 1 })
 }
 
 func TestAPromotionIsRolledBackWhileItIsWatched(t *testing.T) {
@@ -242,5 +242,95 @@ func TestWhereGatesAreRequiredNobodyGoesAround(t *testing.T) {
 	}
 	if p, err := mara.StepPromotion(t.Context(), "advance", client.ActOn{Reason: "seen"}); err != nil || p.Percent != 1 {
 		t.Errorf("another administrator: %+v, %v", p, err)
+	}
+}
+
+func TestAnAbortThatCannotBeStoredEndsAPromotionAllTheSame(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir())
+	r.stage()
+	r.tried()
+	if _, err := r.api.AcknowledgePromotion(t.Context(), client.Acknowledge{Policy: "no-payments", Reason: "meant"}); err != nil {
+		t.Fatal(err)
+	}
+	r.beat(2*day, "staged", 1)
+	gone, cancel := context.WithCancel(t.Context()) // of who aborts, and does not wait for the answer
+	cancel()
+	if err := r.library.Promote(gone, frame.Caller{Kind: "operator", Name: "ada"}, "abort", "the till stopped"); err == nil {
+		t.Fatal("an abort that could not be stored succeeded")
+	}
+	for _, step := range []string{"advance", "resume", "pause"} {
+		if _, err := r.api.StepPromotion(t.Context(), step, client.ActOn{}); status(err) != http.StatusConflict {
+			t.Errorf("%s of what was aborted: %v", step, err)
+		}
+	}
+	r.beat(4*day, "aborted", 0)
+	if p := r.promotion(); p.Running || !strings.Contains(p.Why, "the till stopped") || r.library.Holder().Pair().Rival.Set != nil {
+		t.Errorf("%+v", p)
+	}
+	if acts := r.acts(); acts["policy.promotion.abort"] != 1 {
+		t.Errorf("acts: %v", acts)
+	}
+}
+
+func TestWhatWasTakenBackComesIntoForceOnlyThroughItsGates(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir(), func(c *config.Config) { c.Promotion.Required = true; c.Promotion.Decisions = 1 })
+	before := r.inForce()
+	next := r.stage()
+	r.tried()
+	for i, percent := range []int{1, 10, 50} {
+		r.beat(time.Duration(2+2*i)*day, "staged", percent)
+	}
+	r.beat(8*day, "watching", 100)
+	for n, who := range []string{"nhi_a", "nhi_b", "nhi_c"} {
+		r.decides(4000+n, who, "payments/api", next.Effective)
+	}
+	r.until("the roll-back", func() bool { return r.promotion().Gate == "rolled-back" })
+	if n, err := r.api.ActivateSnapshot(t.Context(), next.Digest, client.ActOn{Reason: "once more"}); status(err) != http.StatusConflict {
+		t.Errorf("what was rolled back is in force again without a gate: %s, %v", n.State, err)
+	}
+	if now := r.inForce(); now.Digest != before.Digest {
+		t.Errorf("in force: %s, want %s", now.Digest, before.Digest)
+	}
+}
+
+func TestGatesHoldForWhatWaitedWhenTheyWereMadeCompulsory(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	r := start(t, data)
+	_, ada := r.administrator("ada")
+	r.administrator("mara")
+	n, err := ada.PutSnapshot(t.Context(), client.PutSnapshot{Files: files("policies/a.cedar", open("a"))})
+	if err != nil || n.State != "waiting" {
+		t.Fatalf("%+v, %v", n, err)
+	}
+	r.halt()
+	r = start(t, data, func(c *config.Config) { c.Promotion.Required = true })
+	if n, err = r.browsing("mara").ConfirmSnapshot(t.Context(), n.Digest); err != nil || n.State != "staged" || r.promotion().Gate != "shadow" {
+		t.Errorf("%s, %v", n.State, err)
+	}
+}
+
+func TestARollbackAtTheLastMomentIsNotTakenForDone(t *testing.T) {
+	t.Parallel()
+	r := start(t, t.TempDir())
+	former := r.inForce()
+	r.stage()
+	r.tried()
+	for i, percent := range []int{1, 10, 50} {
+		r.beat(time.Duration(2+2*i)*day, "staged", percent)
+	}
+	r.beat(8*day, "watching", 100)
+	// The decision that takes it back has done so, and the next beat comes first.
+	if !r.library.Holder().Revert(r.library.Holder().Pair().Share.Key) {
+		t.Fatal("nothing was taken back")
+	}
+	r.beat(10*day, "watching", 100)
+	if _, err := r.api.StepPromotion(t.Context(), "abort", client.ActOn{}); err != nil {
+		t.Fatal(err)
+	}
+	if now := r.inForce(); now.Digest != former.Digest || r.library.Holder().Set().Digest() != former.Effective {
+		t.Errorf("in force: %s, and decisions are by %s", now.Digest, r.library.Holder().Set().Digest())
 	}
 }

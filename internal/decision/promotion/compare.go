@@ -1,6 +1,7 @@
 package promotion
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/muster-id/muster/internal/decision"
@@ -38,6 +39,9 @@ type Comparison struct {
 	// Counts says that it is evidence when it was Next that decided: it is about an
 	// attested identity at no risk and its usual work.
 	Counts bool
+	// Prover tells the workload that proved itself beside a key; empty when the
+	// identity proved itself.
+	Prover string
 }
 
 // maxPolicies bounds the policies that are named for one decision.
@@ -46,7 +50,7 @@ const maxPolicies = 8
 // Compare has both judge d again, as it was. d is not changed. A panic of the
 // engine is an error of Next.
 func (p *Pair) Compare(d *nhi.Decision) (out Comparison) {
-	out.Decided, out.Counts = d.Policy == p.Digest, proven(d)
+	out.Decided, out.Counts, out.Prover = d.Policy == p.Digest, proven(d), prover(d)
 	defer func() {
 		if recover() != nil {
 			out.Answered, out.Kind, out.Errors = true, Same, 1
@@ -94,4 +98,14 @@ func proven(d *nhi.Decision) bool {
 	in := d.Inputs
 	return in != nil && in.Attestation != nil && in.Known && d.Identity != "" && !d.Asserted && !d.Reported &&
 		d.Risk == 0 && d.Surprise <= usual && !in.NewAction && !in.NewNetwork && !in.NewCountry && !in.NewAgent && !in.Interactive
+}
+
+// prover tells by its proof the workload that stood beside a key. It may hold many
+// keys, of many identities, and whoever took it over has them all.
+func prover(d *nhi.Decision) string {
+	if d.Inputs == nil || d.Inputs.Attestation == nil || !d.Inputs.Stored {
+		return ""
+	}
+	a := d.Inputs.Attestation
+	return fmt.Sprintf("%s %q", a.Method, a.Selectors)
 }

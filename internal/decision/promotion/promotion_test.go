@@ -3,6 +3,7 @@ package promotion
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -75,8 +76,12 @@ func TestPoliciesThatErrTakeAPromotionBack(t *testing.T) {
 // TestAThiefCannotTakeAPromotionBack has him do, a thousand times each, what he can.
 func TestAThiefCannotTakeAPromotionBack(t *testing.T) {
 	for name, spoil := range map[string]func(*nhi.Decision){
-		"by being denied with stolen keys":      func(d *nhi.Decision) { d.Inputs.Attestation = nil },
-		"by one stolen attested identity":       func(d *nhi.Decision) { d.Identity = "nhi_stolen" },
+		"by being denied with stolen keys": func(d *nhi.Decision) { d.Inputs.Attestation = nil },
+		"by one stolen attested identity":  func(d *nhi.Decision) { d.Identity = "nhi_stolen" },
+		"by the keys of one workload that he took over": func(d *nhi.Decision) {
+			d.Inputs.Stored, d.Inputs.Pinned, d.Consumer, d.Inputs.CredentialState = true, true, true, nhi.CredentialActive
+			d.Inputs.Attestation.Selectors = []string{"namespace:shop", "service-account:gateway"}
+		},
 		"by the word of a point":                func(d *nhi.Decision) { d.Asserted = true },
 		"by a point that decides by itself":     func(d *nhi.Decision) { d.Reported = true },
 		"by identities that nobody knows":       func(d *nhi.Decision) { d.Inputs.Known = false },
@@ -173,6 +178,46 @@ func TestWhatIsTooMuchToListStillHoldsAPromotionUp(t *testing.T) {
 	}
 	if got := tally.Promotion(); !got.Since.Equal(at) || len(tally.Next(at).Waits) == 0 {
 		t.Errorf("what was not listed is not counted anew: %+v", got)
+	}
+}
+
+func TestAThiefCannotHideWhoElseIsDenied(t *testing.T) {
+	tally := under(nhi.PromotionShadow)
+	tries := func(from, to int) {
+		for n := from; n < to; n++ {
+			d := refused(n)
+			d.Policy, d.Identity, d.Resource = "old", "nhi_thief", fmt.Sprint(n)
+			add(tally, &breaking, &d)
+		}
+	}
+	tries(0, maxDenials+5)
+	if err := tally.Acknowledge(nhi.Acknowledgement{Identity: "nhi_thief", Reason: "it was stolen", At: monday}); err != nil {
+		t.Fatal(err)
+	}
+	tries(maxDenials+5, 3*maxDenials)
+	d := refused(1)
+	add(tally, &breaking, &d)
+	_, f, _ := tally.Found(false)
+	if !slices.ContainsFunc(f.Denials, func(n nhi.PromotionDenial) bool { return n.Identity == d.Identity }) || tally.Unexplained() != 1 {
+		t.Errorf("%d are listed, but not the one that nobody explained; %d unexplained", len(f.Denials), tally.Unexplained())
+	}
+}
+
+func TestWitnessesOfOneWorkloadStayOneAfterARestart(t *testing.T) {
+	var found nhi.PromotionFound
+	for n := range 3 {
+		d := refused(n)
+		d.Inputs.Stored, d.Consumer, d.Inputs.CredentialState = true, true, nhi.CredentialActive
+		d.Inputs.Attestation.Selectors = []string{"service-account:gateway"}
+		before := under(nhi.PromotionStaged).p
+		tally := New(before, found)
+		if why := add(tally, &breaking, &d); why != "" {
+			t.Fatal(why)
+		}
+		_, found, _ = tally.Found(false)
+	}
+	if len(found.Witnesses) != 1 {
+		t.Errorf("%d witnesses, want one: %+v", len(found.Witnesses), found.Witnesses)
 	}
 }
 

@@ -19,6 +19,7 @@ package promotion
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -29,6 +30,7 @@ import (
 // Bounds on what is kept: new policies may deny everything to everybody.
 const (
 	maxDenials   = 500
+	maxExplained = 250 // of those, how many may be listed when one more is explained already
 	maxWitnesses = 100
 	// MaxAcknowledged bounds what can be explained in one promotion.
 	MaxAcknowledged = 200
@@ -46,18 +48,18 @@ type Tally struct {
 	mu        sync.Mutex // guards what follows
 	p         nhi.Promotion
 	denials   map[key]*nhi.PromotionDenial
-	witnesses map[nhi.ID]nhi.PromotionWitness
+	witnesses map[string]nhi.PromotionWitness // by whoever proved themselves
 	changed   bool
 }
 
 // New returns the Tally of a promotion with what it found so far.
 func New(p nhi.Promotion, found nhi.PromotionFound) *Tally {
-	t := &Tally{p: p, denials: map[key]*nhi.PromotionDenial{}, witnesses: map[nhi.ID]nhi.PromotionWitness{}}
+	t := &Tally{p: p, denials: map[key]*nhi.PromotionDenial{}, witnesses: map[string]nhi.PromotionWitness{}}
 	for _, d := range found.Denials {
 		t.denials[key{d.Identity, d.Action, d.Resource}] = &d
 	}
 	for _, w := range found.Witnesses {
-		t.witnesses[w.Identity] = w
+		t.witnesses[cmp.Or(w.Prover, string(w.Identity))] = w
 	}
 	return t
 }
@@ -96,10 +98,11 @@ func (t *Tally) deny(d *nhi.Decision, c *Comparison) {
 	if n == nil {
 		n = &nhi.PromotionDenial{Identity: d.Identity, Action: d.Action, Resource: d.Resource}
 		n.Policies = c.Policies
-		if len(t.denials) >= maxDenials {
-			if t.explained(n) == nil {
-				t.p.Unlisted++
-			}
+		switch meant := t.explained(n) != nil; {
+		case meant && len(t.denials) >= maxExplained:
+			return // it must not take the place of what nobody has explained
+		case len(t.denials) >= maxDenials:
+			t.p.Unlisted++
 			return
 		}
 		t.denials[k] = n
@@ -115,12 +118,12 @@ func (t *Tally) witness(d *nhi.Decision, c *Comparison) string {
 	if !c.Decided || !c.Counts || !denied && !erred || t.p.Gate == nhi.PromotionShadow {
 		return ""
 	}
-	w := nhi.PromotionWitness{Identity: d.Identity, Action: d.Action, Resource: d.Resource, Policies: c.Policies, Decision: d.ID, At: d.At.UTC(), Erred: erred}
+	w := nhi.PromotionWitness{Identity: d.Identity, Action: d.Action, Resource: d.Resource, Policies: c.Policies, Decision: d.ID, At: d.At.UTC(), Erred: erred, Prover: c.Prover}
 	if !erred && t.meant(&w) {
 		return ""
 	}
 	if len(t.witnesses) < maxWitnesses {
-		t.witnesses[d.Identity] = w
+		t.witnesses[cmp.Or(w.Prover, string(w.Identity))] = w
 	}
 	if len(t.witnesses) < t.p.Plan.Threshold {
 		return ""
@@ -174,6 +177,7 @@ func (t *Tally) Acknowledge(a nhi.Acknowledgement) error {
 		// What is not listed cannot be told apart: it is counted anew, for as long
 		// as the gate lasts.
 		t.p.Unlisted, t.p.Since = 0, a.At
+		maps.DeleteFunc(t.denials, func(_ key, d *nhi.PromotionDenial) bool { return t.explained(d) != nil })
 	}
 	t.changed = true
 	return nil

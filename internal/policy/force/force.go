@@ -186,7 +186,7 @@ func (h *Holder) Stage(rival Side, share Share, watching bool) error {
 }
 
 // Grow has the rival of the promotion with this key decide for another share. Like
-// Watch and Revert it loads nothing, and says so when no such promotion runs.
+// Watch, Revert and Settle it loads nothing, and says so when no such promotion runs.
 func (h *Holder) Grow(key [KeySize]byte, percent int) bool {
 	return h.change(key, func(p *Pair) {
 		if !p.Watching {
@@ -214,6 +214,11 @@ func (h *Holder) Revert(key [KeySize]byte) bool {
 		}
 		*p = Pair{Side: p.Side}
 	})
+}
+
+// Settle ends the promotion with this key and leaves in force what is.
+func (h *Holder) Settle(key [KeySize]byte) bool {
+	return h.change(key, func(p *Pair) { *p = Pair{Side: p.Side} })
 }
 
 // change replaces the pair if the promotion with this key runs.

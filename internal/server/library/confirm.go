@@ -39,8 +39,13 @@ func (l *Library) Confirm(ctx context.Context, by frame.Caller, digest string) (
 	if err != nil {
 		return client.Snapshot{}, err
 	}
+	gated, err := l.gated(ctx, &waits)
+	if err != nil {
+		return client.Snapshot{}, err
+	}
 	var p *kept.Promotion
 	n, err := l.c.Store.Change(ctx, waits.Sequence, func(e *kept.Entry) error {
+		e.Gated = gated
 		err := l.confirm(e, by, checked)
 		p = e.Promotion
 		return err
@@ -52,6 +57,18 @@ func (l *Library) Confirm(ctx context.Context, by frame.Caller, digest string) (
 		return client.Snapshot{}, err
 	}
 	return toSnapshot(&n), l.c.Record(ctx)
+}
+
+// gated reports whether what waits has to go through gates: it was sent to, or they
+// were made compulsory since, and it is not the way back to what was in force.
+func (l *Library) gated(ctx context.Context, n *nhi.Snapshot) (bool, error) {
+	if n.Gated || !l.c.Gates().Required {
+		return n.Gated, nil
+	}
+	history, err := l.c.Store.History(ctx)
+	return !slices.ContainsFunc(history, func(h nhi.Snapshot) bool {
+		return h.Digest == n.Digest && h.State == nhi.SnapshotPast && !h.TakenBack
+	}), err
 }
 
 // confirm changes the entry that waits.

@@ -282,7 +282,7 @@ func (l *Library) Activate(ctx context.Context, by frame.Caller, digest, note st
 		return client.Snapshot{}, err
 	}
 	act := "policy.activate"
-	if old.State == nhi.SnapshotPast {
+	if old.State == nhi.SnapshotPast && !old.TakenBack {
 		act = "policy.rollback" // without gates: it was in force, and may be needed at once
 	} else if err := l.gate(&n, false); err != nil {
 		return client.Snapshot{}, err

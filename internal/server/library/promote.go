@@ -33,7 +33,13 @@ const beaten = 30 * time.Second
 type rollout struct {
 	tally *promotion.Tally
 	key   [force.KeySize]byte
-	why   atomic.Pointer[string] // it was rolled back, and that is not stored yet
+	end   atomic.Pointer[ending] // it was taken back, and that is not stored yet
+}
+
+// An ending is how a promotion was taken back.
+type ending struct {
+	gate    nhi.PromotionGate
+	by, why string
 }
 
 // server is who acts when a promotion goes on by itself.
@@ -130,7 +136,7 @@ func (l *Library) judge(d *nhi.Decision) {
 		return
 	}
 	slog.Error("the new policies are rolled back", "why", why)
-	r.why.Store(&why)
+	r.end.Store(&ending{nhi.PromotionRolledBack, server, why})
 	select {
 	case l.tripped <- struct{}{}:
 	default:
@@ -177,8 +183,8 @@ func (l *Library) Beat(ctx context.Context, now time.Time) error {
 	}
 	now = now.UTC().Truncate(time.Microsecond)
 	r.tally.Dropped(l.dropped.Swap(0))
-	if why := r.why.Load(); why != nil {
-		return l.back(ctx, r, nhi.PromotionRolledBack, server, *why, now)
+	if end := r.end.Load(); end != nil {
+		return l.back(ctx, r, *end, now)
 	}
 	if step := r.tally.Next(now); len(step.Waits) == 0 {
 		return l.onward(ctx, r, server, "", now)
@@ -218,8 +224,10 @@ func (l *Library) onward(ctx context.Context, r *rollout, by, reason string, now
 		err = l.full(ctx, r, keep, by, now)
 	case p.Gate == nhi.PromotionDone:
 		if err = l.c.Store.SavePromotion(ctx, keep); err == nil {
+			if !l.holder.Settle(r.key) {
+				return nil // it was taken back at the last moment, which the next beat stores
+			}
 			l.stop()
-			err = l.holder.Use(l.holder.Pair().Side)
 		}
 	default:
 		if err = l.c.Store.SavePromotion(ctx, keep); err == nil {
@@ -259,20 +267,23 @@ func (l *Library) full(ctx context.Context, r *rollout, p *kept.Promotion, by st
 
 // back ends a promotion by putting the former policies in force for everybody. It
 // needs l.mu.
-func (l *Library) back(ctx context.Context, r *rollout, gate nhi.PromotionGate, by, why string, now time.Time) error {
-	l.holder.Revert(r.key) // first: it cannot fail, and the store can
+func (l *Library) back(ctx context.Context, r *rollout, end ending, now time.Time) error {
+	// First: it cannot fail, and the store can. Then each beat tries to store it, and
+	// the promotion goes on no more.
+	l.holder.Revert(r.key)
+	r.end.Store(&end)
 	p, found, _ := r.tally.Found(false)
 	watching := p.Gate == nhi.PromotionWatching
-	p.Gate, p.Percent, p.Ended, p.Beat, p.Why = gate, 0, now, now, why
+	p.Gate, p.Percent, p.Ended, p.Beat, p.Why = end.gate, 0, now, now, end.why
 	act := "policy.promotion.abort"
 	keep := &kept.Promotion{Promotion: p, Found: found, Moved: true}
-	if gate == nhi.PromotionRolledBack {
+	if end.gate == nhi.PromotionRolledBack {
 		act, keep.Notices = "policy.promotion.rollback", rolledBack(&p)
 	}
-	keep.Acts = []nhi.Act{promotionAct(&p, act, by, why, now)}
+	keep.Acts = []nhi.Act{promotionAct(&p, act, end.by, end.why, now)}
 	var err error
 	if watching {
-		err = l.former(ctx, &p, keep, by, now)
+		err = l.former(ctx, &p, keep, end.by, now)
 	} else {
 		_, err = l.c.Store.Change(ctx, p.Sequence, func(e *kept.Entry) error {
 			e.State, e.Ended, e.Promotion = nhi.SnapshotWithdrawn, now, keep
@@ -362,8 +373,8 @@ func (l *Library) under() (*rollout, error) {
 	if r == nil {
 		return nil, fmt.Errorf("no promotion is under way: start one with muster policy push --staged: %w", nhi.ErrConflict)
 	}
-	if why := r.why.Load(); why != nil {
-		return nil, fmt.Errorf("the promotion was just rolled back: %s: %w", *why, nhi.ErrConflict)
+	if end := r.end.Load(); end != nil {
+		return nil, fmt.Errorf("the promotion was just taken back: %s: %w", end.why, nhi.ErrConflict)
 	}
 	return r, nil
 }
@@ -386,7 +397,7 @@ func (l *Library) Promote(ctx context.Context, by frame.Caller, step, reason str
 		if reason != "" {
 			why += ": " + reason
 		}
-		return l.back(ctx, r, nhi.PromotionAborted, by.Actor(), why, now)
+		return l.back(ctx, r, ending{nhi.PromotionAborted, by.Actor(), why}, now)
 	case stepAdvance:
 		return l.advance(ctx, r, by, reason, now)
 	case stepPause, stepResume:

@@ -81,6 +81,7 @@ func (s *Store) Add(ctx context.Context, e Entry, prepare func(*Entry)) (nhi.Sna
 			}
 		}
 		if e.State == nhi.SnapshotActive {
+			before.TakenBack = e.Promotion != nil && (e.Promotion.Gate == nhi.PromotionRolledBack || e.Promotion.Gate == nhi.PromotionAborted)
 			if err := replace(ctx, tx, &before, e.At); err != nil {
 				return err
 			}
@@ -169,7 +170,7 @@ func replace(ctx context.Context, tx *store.Tx, before *nhi.Snapshot, at time.Ti
 	for _, r := range rows {
 		r.Ended = at
 		if r.State = nhi.SnapshotOutdated; r.Sequence == before.Sequence {
-			r.State = nhi.SnapshotPast
+			r.State, r.TakenBack = nhi.SnapshotPast, before.TakenBack
 		}
 		if err := put(ctx, tx, &r); err != nil {
 			return err
