@@ -29,7 +29,8 @@ const (
 	// long as a session of the console lasts: whom the provider lets go must not
 	// go on answering elsewhere.
 	goodFor = 12 * time.Hour
-	// atOnce bounds what is under way.
+	// atOnce bounds what is under way of what Slack signed: who sends something
+	// else, however slowly, takes no place of it.
 	atOnce = 16
 )
 
@@ -55,13 +56,6 @@ func NewChat(p *Panel, channel func(string) (notify.Channel, bool), people func(
 // understood, and 503 when it can be pressed again.
 func (c *Chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
-	select {
-	case c.busy <- struct{}{}:
-		defer func() { <-c.busy }()
-	default:
-		http.Error(w, "busy", http.StatusServiceUnavailable)
-		return
-	}
 	known, _ := c.channel("slack:" + strings.TrimPrefix(r.URL.Path, ChatPath))
 	room, ok := known.(*slack.Channel)
 	if r.Method != http.MethodPost || !ok || !room.Answers() {
@@ -83,6 +77,13 @@ func (c *Chat) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	case err != nil:
 		http.Error(w, "not understood", http.StatusBadRequest)
+		return
+	}
+	select {
+	case c.busy <- struct{}{}:
+		defer func() { <-c.busy }()
+	default:
+		http.Error(w, "busy", http.StatusServiceUnavailable)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
