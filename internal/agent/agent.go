@@ -213,7 +213,7 @@ func (a *Agent) compose(context.Context) error {
 	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: routes, Verifier: a.brain, Decider: decider, Tells: a.brain.tells, Log: slog.Default()})
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
-	zen := authzen.New(authzen.Config{Points: points, Decider: decider, PublicURL: a.set.Server, Log: slog.Default()})
+	zen := authzen.New(authzen.Config{Points: points, Decider: decider, PublicURL: a.set.Server, Issuer: a.brain.issuer, Log: slog.Default()})
 	mux.Handle(authzen.EvaluationPath, zen)
 	mux.Handle(authzen.EvaluationsPath, zen)
 	a.handler = mux

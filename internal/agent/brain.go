@@ -129,6 +129,14 @@ func (b *brain) Key(kid, alg string) (crypto.PublicKey, bool) {
 	return nil, false
 }
 
+// issuer is the URL that the server's tokens name; empty while it is not known.
+func (b *brain) issuer() string {
+	if m := b.mind.Load(); m != nil {
+		return m.issuer
+	}
+	return ""
+}
+
 // VerifyToken implements attest.Foreign.
 func (b *brain) VerifyToken(token, audience, origin string, now time.Time) (nhi.Attested, error) {
 	if m := b.mind.Load(); m != nil {

@@ -54,6 +54,7 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -99,6 +100,9 @@ type Config struct {
 	Catalogue Catalogue
 	Audit     Auditor
 	PublicURL string // without a trailing slash, as clients write it
+	// Issuer returns the URL of whoever issues Muster's own SPIFFE ids, empty when it
+	// is not known: then none names anybody. Nil: it is PublicURL.
+	Issuer func() string
 	// PageKey seals page tokens: 32 bytes. Another length means a key that dies
 	// with the process.
 	PageKey []byte
@@ -116,6 +120,7 @@ type Config struct {
 type Handler struct {
 	c        Config
 	base     string // of the server, without a trailing slash
+	domain   string // of the SPIFFE ids of base
 	metadata []byte
 	pages    *pager
 	paces    paces
@@ -152,7 +157,7 @@ func New(c Config) *Handler {
 		panic("authzen: " + err.Error()) // strings always marshal
 	}
 	return &Handler{
-		c: c, base: base, metadata: metadata, pages: newPager(c.PageKey), paces: paces{every: pagesASecond}, asks: paces{every: pagesASecond}, busy: make(chan struct{}, searches()),
+		c: c, base: base, domain: trustDomain(base), metadata: metadata, pages: newPager(c.PageKey), paces: paces{every: pagesASecond}, asks: paces{every: pagesASecond}, busy: make(chan struct{}, searches()),
 	}
 }
 
@@ -250,7 +255,7 @@ func (h *Handler) evaluation(w http.ResponseWriter, r *http.Request, point *nhi.
 // answer decides one question.
 func (h *Handler) answer(w http.ResponseWriter, r *http.Request, point *nhi.Point, t *tuple) {
 	var question nhi.Question
-	if refused := ask(&question, point, t, time.Now(), h.hears(point)); refused != nil {
+	if refused := ask(&question, point, t, time.Now(), h.reads(point)); refused != nil {
 		fail(w, refused.Status, refused.Message)
 		return
 	}
@@ -260,8 +265,28 @@ func (h *Handler) answer(w http.ResponseWriter, r *http.Request, point *nhi.Poin
 	send(w, http.StatusOK, appendAnswer(make([]byte, 0, 1024), &decision, &x))
 }
 
-// hears reports whether the properties that a point sends are passed on.
-func (h *Handler) hears(point *nhi.Point) bool { return h.c.Hearsay != nil && h.c.Hearsay(point) }
+// A reading is how what a point says is understood.
+type reading struct {
+	hearsay bool   // the properties that it sends are passed on
+	domain  string // of our SPIFFE ids
+}
+
+func (h *Handler) reads(point *nhi.Point) reading {
+	by := reading{hearsay: h.c.Hearsay != nil && h.c.Hearsay(point), domain: h.domain}
+	if h.c.Issuer != nil {
+		by.domain = trustDomain(h.c.Issuer())
+	}
+	return by
+}
+
+// trustDomain is that of the SPIFFE ids that an issuer gives: its host.
+func trustDomain(issuer string) string {
+	u, err := url.Parse(issuer)
+	if err != nil {
+		return ""
+	}
+	return strings.ToLower(u.Hostname())
+}
 
 // read returns the body of at most limit bytes, or refuses it.
 func (h *Handler) read(w http.ResponseWriter, r *http.Request, limit int64) (body []byte, ok bool) {

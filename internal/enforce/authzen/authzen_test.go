@@ -210,8 +210,9 @@ func TestAPanicDenies(t *testing.T) {
 
 func TestSubjectsAndActionsAreUnderstood(t *testing.T) {
 	spiffe := "spiffe://muster.example/nhi/" + string(robot)
-	for id, want := range map[string]nhi.ID{string(robot): robot, spiffe: robot, "alice": "", "spiffe://x/y": "", "nhi_short": "", spiffe + "/x": ""} {
-		if got := identity(id); got != want {
+	for id, want := range map[string]nhi.ID{string(robot): robot, spiffe: robot, "alice": "", "spiffe://x/y": "", "nhi_short": "", spiffe + "/x": "",
+		"spiffe://evil.example/nhi/" + string(robot): "", "spiffe://muster.example/x/nhi/" + string(robot): "", "spiffe:///nhi/" + string(robot): ""} {
+		if got := identity(id, "muster.example"); got != want {
 			t.Errorf("identity(%q) = %q, want %q", id, got, want)
 		}
 	}
@@ -265,7 +266,7 @@ func FuzzDecode(f *testing.F) {
 			return
 		}
 		var q nhi.Question
-		err := asked.question(&q, time.Now(), false)
+		err := asked.question(&q, time.Now(), reading{})
 		if err == nil && (q.Resource == "" || q.Operation == "" || !q.Subject.Asserted || q.At.IsZero()) {
 			t.Errorf("half a question was accepted: %+v", q)
 		}

@@ -132,7 +132,7 @@ type item struct {
 // decideBatch asks about each item that can be asked about, all together, and
 // puts the answers where the items were.
 func (h *Handler) decideBatch(r *http.Request, id string, point *nhi.Point, b *batch) []item {
-	now, semantic, hearsay := time.Now(), b.Options.Semantic, h.hears(point)
+	now, semantic, by := time.Now(), b.Options.Semantic, h.reads(point)
 	out := make([]item, 0, len(b.Evaluations))
 	questions := make([]nhi.Question, len(b.Evaluations))
 	places := make([]int, 0, len(b.Evaluations)) // in out, of each question
@@ -140,7 +140,7 @@ func (h *Handler) decideBatch(r *http.Request, id string, point *nhi.Point, b *b
 		t := &b.Evaluations[i]
 		t.inherit(&b.tuple)
 		q := &questions[len(places)]
-		if refused := ask(q, point, t, now, hearsay); refused != nil {
+		if refused := ask(q, point, t, now, by); refused != nil {
 			*q = nhi.Question{}
 			out = append(out, item{failure: refused})
 			if semantic == denyFirst { // a failure is a denial, so nothing behind it is asked
@@ -172,14 +172,14 @@ func (h *Handler) decideBatch(r *http.Request, id string, point *nhi.Point, b *b
 
 // ask makes q, which is zero, a question of an item, or says why it cannot be
 // asked.
-func ask(q *nhi.Question, point *nhi.Point, t *tuple, now time.Time, hearsay bool) *failure {
+func ask(q *nhi.Question, point *nhi.Point, t *tuple, now time.Time, by reading) *failure {
 	if err := t.complete(); err != nil {
 		return &failure{http.StatusBadRequest, err.Error()}
 	}
 	if !enforce.Guards(point, t.Resource.ID) {
 		return &failure{http.StatusForbidden, notGuarded}
 	}
-	if err := t.question(q, now, hearsay); err != nil {
+	if err := t.question(q, now, by); err != nil {
 		return &failure{http.StatusBadRequest, err.Error()}
 	}
 	return nil

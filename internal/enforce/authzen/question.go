@@ -108,8 +108,8 @@ func (t *tuple) bounded() error {
 }
 
 // question translates a complete tuple into q, which is zero. Ours is the time.
-func (t *tuple) question(q *nhi.Question, now time.Time, hearsay bool) (err error) {
-	q.Subject.Identity, q.Subject.Method, q.Subject.Asserted = identity(t.Subject.ID), "asserted", true
+func (t *tuple) question(q *nhi.Question, now time.Time, by reading) (err error) {
+	q.Subject.Identity, q.Subject.Method, q.Subject.Asserted = identity(t.Subject.ID, by.domain), "asserted", true
 	q.Operation, q.Resource, q.At = t.Action.Name, t.Resource.ID, now
 	q.Target = t.Action.Name // whole, however long: the operation may be cut
 	if q.Action, err = t.Action.class(); err != nil {
@@ -118,7 +118,7 @@ func (t *tuple) question(q *nhi.Question, now time.Time, hearsay bool) (err erro
 	if err := t.Context.describe(q); err != nil {
 		return err
 	}
-	if hearsay {
+	if by.hearsay {
 		q.Hearsay = &nhi.Hearsay{
 			SubjectType: t.Subject.Type, Subject: t.Subject.ID, SubjectProperties: t.Subject.Properties,
 			ResourceType: t.Resource.Type, Resource: t.Resource.ID, ResourceProperties: t.Resource.Properties,
@@ -150,11 +150,15 @@ func (e *environment) describe(q *nhi.Question) error {
 }
 
 // identity returns the identity that a subject's id names: an identity's id,
-// or a SPIFFE id of ours, which ends in one. An id of another shape names
+// or a SPIFFE id of ours, which ends in one and is of our trust domain: any other
+// domain can write what it likes behind its name. An id of another shape names
 // nobody we know.
-func identity(id string) nhi.ID {
-	if strings.HasPrefix(id, "spiffe://") {
-		_, id, _ = strings.Cut(id, "/nhi/")
+func identity(id, domain string) nhi.ID {
+	if rest, ok := strings.CutPrefix(id, "spiffe://"); ok {
+		var of string
+		if of, id, _ = strings.Cut(rest, "/nhi/"); of != domain || domain == "" {
+			return ""
+		}
 	}
 	if candidate := nhi.ID(id); candidate.Valid() {
 		return candidate

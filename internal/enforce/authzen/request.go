@@ -172,7 +172,7 @@ func (h *Handler) denied(ctx context.Context, point *nhi.Point, asked *wish, now
 	if asked.Denial.Expires.IsZero() {
 		return a, badRequest, "denial.expires_at is required"
 	}
-	if refused := ask(&q, point, &asked.tuple, now, false); refused != nil {
+	if refused := ask(&q, point, &asked.tuple, now, reading{domain: h.reads(point).domain}); refused != nil {
 		if refused.Status == http.StatusForbidden {
 			return a, forbidden, refused.Message
 		}

@@ -285,12 +285,12 @@ func (h *Handler) page(w http.ResponseWriter, r *http.Request, point *nhi.Point,
 // try tells which candidates would be allowed. What would need a step-up is
 // not.
 func (h *Handler) try(point *nhi.Point, s *search, k *kind, candidates []string) ([]bool, error) {
-	now, hearsay := time.Now(), h.hears(point)
+	now, by := time.Now(), h.reads(point)
 	questions := make([]nhi.Question, len(candidates))
 	for i, candidate := range candidates {
 		t := s.tuple
 		k.set(&t, candidate)
-		if err := t.question(&questions[i], now, hearsay); err != nil {
+		if err := t.question(&questions[i], now, by); err != nil {
 			return nil, err
 		}
 		questions[i].Point = point.ID
