@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -140,6 +141,11 @@ func (l *learning) print(ctx context.Context, k *command.Call, p *client.Proposa
 	if err != nil {
 		return err
 	}
+	for _, name := range []string{learnedGrants, learnedTests} { // both or none
+		if _, err := os.Lstat(filepath.Join(l.write, name)); err == nil {
+			return fmt.Errorf("learn: %s exists: move it away, or name another folder: %w", output.Visible(filepath.Join(l.write, name)), nhi.ErrConflict)
+		}
+	}
 	for _, name := range []string{learnedGrants, learnedTests} {
 		path := filepath.Join(l.write, name)
 		if err := writeNew(path, files[name]); err != nil {
@@ -187,7 +193,7 @@ func learned(ctx context.Context, p *client.Proposal) (map[string]string, int, e
 			"principal": g.Identity, "resource": g.Resource, "actions": strings.Join(g.Actions, ","),
 		}}
 		text, err := library.Render(one.Template, one.ID, one.With)
-		if err != nil || !strings.Contains(text, "principal in Identity::"+policy.Quote(g.Identity)) || !strings.Contains(text, "resource == Resource::"+policy.Quote(g.Resource)) {
+		if err != nil || !strings.Contains(text, "principal in Identity::"+policy.Quote(g.Identity)) || !strings.Contains(text, "resource == Resource::"+policy.Quote(g.Resource)) || !survives(one) {
 			left++
 			continue
 		}
@@ -211,6 +217,17 @@ func learned(ctx context.Context, p *client.Proposal) (map[string]string, int, e
 		files[name] = string(text)
 	}
 	return files, left, passes(ctx, files)
+}
+
+// survives reports whether a grant is the same when it is read from a file again: a
+// name may look like something else in YAML, a number for one.
+func survives(g grants.Grant) bool {
+	text, err := yaml.Marshal(g)
+	if err != nil {
+		return false
+	}
+	var again grants.Grant
+	return yaml.Unmarshal(text, &again) == nil && again.ID == g.ID && maps.Equal(again.With, g.With)
 }
 
 // passes checks and tests a library.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,8 @@ import (
 	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/server/library"
 )
 
 const reader = "nhi_v6w2kopezgzwfpmsgulnrizwq4"
@@ -75,5 +78,46 @@ func TestLearningInAFolderNeedsOneOfAServer(t *testing.T) {
 	}
 	if code, _, errs, _ := run(t, nil, "", "learn", "--data", recorded(t, "orders"), "--owner", "team:payments"); code != command.WrongUse || !strings.Contains(errs, "--owner goes without --data") {
 		t.Errorf("%d %s", code, errs)
+	}
+}
+
+func TestANameThatYAMLTakesForSomethingElseIsLeftOut(t *testing.T) {
+	names := []string{".inf", "-.Inf", ".nan", "0x10", "1e3", "null", "~", "true", "2001-01-01", "1_000", "- x", "a: b", "*a", "!x", "{{.principal}}", `"; permit (principal, action, resource); //`, "orders"}
+	data := recorded(t, slices.Clone(names)...)
+	code, _, errs, folder := run(t, nil, "", "learn", "--data", data, "--write", "proposal")
+	if code != command.Clean {
+		t.Fatalf("%d %s", code, errs)
+	}
+	text, err := os.ReadFile(filepath.Join(folder, "proposal", "grants", "learned.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	read, problems := library.Read(map[string]string{"grants/learned.yaml": string(text)})
+	if read == nil {
+		t.Fatal(problems)
+	}
+	grants := 0
+	for _, cedar := range read.Policies() {
+		for line := range strings.Lines(cedar) {
+			_, rest, there := strings.Cut(line, "resource == Resource::")
+			if !there {
+				continue
+			}
+			grants++
+			if !slices.ContainsFunc(names, func(name string) bool { return strings.HasPrefix(rest, policy.Quote(name)) }) {
+				t.Errorf("a grant of what nobody did: %s", line)
+			}
+		}
+	}
+	if grants == 0 {
+		t.Errorf("no grant in\n%s", text)
+	}
+}
+
+func TestNeitherFileOfAProposalIsWrittenWhenOneIsThere(t *testing.T) {
+	data := recorded(t, "orders")
+	code, _, errs, folder := run(t, map[string]string{"proposal/tests/learned.yaml": "tests: []\n"}, "", "learn", "--data", data, "--write", "proposal")
+	if _, err := os.Stat(filepath.Join(folder, "proposal", "grants", "learned.yaml")); code != command.CouldNot || !strings.Contains(errs, "exists") || err == nil {
+		t.Errorf("%d %s: %v", code, errs, err)
 	}
 }
