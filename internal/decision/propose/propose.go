@@ -10,9 +10,9 @@
 //
 // It proposes and changes nothing: what comes out is to be read by a person,
 // tested, and pushed like any other policy. What somebody merely tried teaches
-// nothing, nor does what a point only asserts, nor what was unusual for the
-// identity or done while it was at risk: a thief must not be able to write
-// himself a grant by trying often.
+// nothing, nor does what a point only asserts, or reports because it decided by
+// itself, nor what was unusual for the identity or done while it was at risk: a
+// thief must not be able to write himself a grant by trying often.
 package propose
 
 import (
@@ -69,7 +69,7 @@ type Proposal struct {
 	Taught    uint64    `json:"taught"`    // that were use
 	Tried     uint64    `json:"tried"`     // that were refused: they teach nothing
 	Unusual   uint64    `json:"unusual"`   // surprising, or at risk: likewise
-	Asserted  uint64    `json:"asserted"`  // about somebody who was not proven: likewise
+	Asserted  uint64    `json:"asserted"`  // about somebody who was not proven to the server: likewise
 	Seldom    int       `json:"seldom"`    // pairs of identity and resource below the minimum
 	LeftOut   uint64    `json:"left_out"`  // uses beyond the bound on pairs
 	From      time.Time `json:"from,omitzero"`
@@ -120,7 +120,7 @@ func (s *Study) Add(d *nhi.Decision) {
 	}
 	done, granted := s.done(d)
 	switch {
-	case d.Identity == "" || d.Asserted:
+	case d.Identity == "" || d.Asserted || d.Reported:
 		p.Asserted++
 	case d.Resource == "" || d.Action == "" || !done:
 		p.Tried++

@@ -62,6 +62,7 @@ func TestAThiefCannotTeachHimselfAGrant(t *testing.T) {
 		"by trying":                  func(d *nhi.Decision) { d.Outcome = nhi.Deny },
 		"by asking to step up":       func(d *nhi.Decision) { d.Outcome = nhi.StepUp },
 		"by a point's word":          func(d *nhi.Decision) { d.Asserted = true },
+		"by a point's late report":   func(d *nhi.Decision) { d.Reported = true },
 		"as nobody":                  func(d *nhi.Decision) { d.Identity = "" },
 		"by what is unusual":         func(d *nhi.Decision) { d.Surprise = 101 },
 		"at risk":                    func(d *nhi.Decision) { d.Risk = 41 },
