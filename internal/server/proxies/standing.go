@@ -40,7 +40,11 @@ func (s standing) Withdrawn(subject *nhi.Attested) bool {
 	case nhi.CredentialActive:
 		return !credential.Expires.IsZero() && !time.Now().Before(credential.Expires)
 	case nhi.CredentialNarrowed:
-		return subject.Consumer == "" // a narrowed one works for its own workload alone
+		// A narrowed one works for its own workload alone, which proved itself when
+		// the request began.
+		q := nhi.Question{Subject: *subject}
+		s.facts.Know(&q, time.Now())
+		return !q.Known.ConsumerProven || q.Known.Expired
 	}
 	return true
 }
