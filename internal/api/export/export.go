@@ -9,12 +9,14 @@
 package export
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -29,8 +31,9 @@ import (
 const (
 	// Most is how many decisions one file has at most.
 	Most = 1_000_000
-	// together is how many files are written at a time.
-	together = 4
+	// together is how many files are written at a time, and each how many of them
+	// for one person: who reads slowly does not keep the others from theirs.
+	together, each = 4, 2
 	// page is how many decisions are in memory for one.
 	page = 500
 	// patience is how long a reader may take for one page.
@@ -56,12 +59,43 @@ type Query struct {
 // A room writes files.
 type room struct {
 	*frame.Frame
-	places chan struct{} // one for each file that is being written
+	places places
+}
+
+// places count the files that are being written, by whom they are for. The zero
+// value has none.
+type places struct {
+	mu  sync.Mutex // guards what follows
+	all int
+	by  map[string]int
+}
+
+// take has another file written for somebody, until free is called once. The error
+// wraps nhi.ErrBusy.
+func (p *places) take(who string) (free func(), err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := p.by[who]; n >= each || p.all >= together {
+		return nil, fmt.Errorf("%d exports are being written already, %d of them yours: wait for one to end: %w", p.all, n, nhi.ErrBusy)
+	}
+	if p.by == nil {
+		p.by = map[string]int{}
+	}
+	p.all++
+	p.by[who]++
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.all--
+		if p.by[who]--; p.by[who] == 0 {
+			delete(p.by, who)
+		}
+	}, nil
 }
 
 // Register adds the route.
 func Register(h huma.API, f *frame.Frame) {
-	r := &room{f, make(chan struct{}, together)}
+	r := &room{Frame: f}
 	o := frame.Operation(http.MethodGet, "/v1/decisions/export", "export-decisions", "decisions", "Write the decisions of a time to a file, the newest first")
 	o.Description = "A stream of JSON Lines or CSV. That of whoever reads too slowly, or of what fails under way, is cut off and has no proper end. Each export is in the audit log."
 	text := map[string]*huma.MediaType{}
@@ -87,22 +121,21 @@ func (r *room) export(ctx context.Context, in *Query) (*huma.StreamResponse, err
 	if !q.Before.IsZero() && !q.Since.Before(q.Before) {
 		return nil, frame.Fail(nhi.Invalidf("since is not before before"))
 	}
-	select {
-	case r.places <- struct{}{}:
-	default:
-		return nil, frame.Fail(fmt.Errorf("%d exports are being written already; wait for one to end: %w", together, nhi.ErrBusy))
+	by := frame.CallerOf(ctx)
+	free, err := r.places.take(cmp.Or(by.Person, by.Actor()))
+	if err != nil {
+		return nil, frame.Fail(err)
 	}
 	w := &file{room: r, names: r.Namer(ctx), in: in, query: q, left: in.Limit}
-	err := w.read(ctx)
-	if err == nil {
+	if err = w.read(ctx); err == nil {
 		err = r.Act(ctx, "decisions.export", "decisions", w.what(now))
 	}
 	if err != nil {
-		<-r.places
+		free()
 		return nil, frame.Fail(err)
 	}
 	return &huma.StreamResponse{Body: func(c huma.Context) {
-		defer func() { <-r.places }()
+		defer free()
 		w.write(c)
 	}}, nil
 }
