@@ -148,7 +148,7 @@ func (a *Agent) watchGlass(ctx context.Context) error {
 		}
 		open = is
 		if err := g.box.Note(now); err != nil {
-			slog.Error("how long the point was open could not be written down", "error", err)
+			slog.Error("what is known of break-glass codes could not be written down", "error", err)
 		}
 		a.tellGlass(ctx)
 		select {

@@ -32,6 +32,7 @@ const (
 	maxReason = 500      // bytes
 	maxFile   = 16 << 20 // bytes
 	version   = 1
+	seenEvery = 60 * 60 // seconds by which seen has moved when it is written down
 )
 
 // An Opening is one use of a code.
@@ -67,6 +68,7 @@ type Box struct {
 	mu    sync.Mutex // guards what follows, and the file
 	used  []Opening
 	tries []time.Time // of late that were wrong
+	noted int64       // what is written down of seen
 }
 
 // running is an opening with the clock that cannot be set.
@@ -82,6 +84,7 @@ func (r *running) left(now time.Time) time.Duration {
 type saved struct {
 	Version int       `json:"version"`
 	Used    []Opening `json:"used"`
+	Seen    int64     `json:"seen,omitempty"` // as in Box
 }
 
 // Load reads the Box that lies in the file at path; one that is not there is
@@ -105,7 +108,8 @@ func Load(path string) (*Box, error) {
 	if err := json.NewDecoder(f).Decode(&s); err != nil || s.Version != version {
 		return nil, fmt.Errorf("read which codes were used: %s is not what was written (version %d): %w", path, s.Version, errors.Join(err, nhi.ErrInvalid))
 	}
-	b.used = s.Used
+	b.used, b.noted = s.Used, s.Seen
+	b.seen.Store(s.Seen)
 	for _, o := range s.Used {
 		b.allowed[o.Serial] = o.Allowed
 		if o.Closed.IsZero() {
@@ -163,7 +167,7 @@ func (b *Box) Open(codes []nhi.GlassCode, halves [2]string, d time.Duration, rea
 
 // Seen says that it was at least this late once, by the word of somebody whose
 // clock is not this machine's: setting that back does not bring back a code that
-// has expired.
+// has expired, after a restart neither, once Note wrote it down.
 func (b *Box) Seen(at time.Time) {
 	for {
 		before := b.seen.Load()
@@ -278,14 +282,18 @@ func (b *Box) running(now time.Time) *running {
 	return r
 }
 
-// Note writes down how much of an opening is over, and that it is when it is.
+// Note writes down how much of an opening is over, and that it is when it is, and
+// each hour how late it is at least.
 // Call it every some seconds while the point runs.
 func (b *Box) Note(now time.Time) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	r := b.open.Load()
 	if r == nil {
-		return nil
+		if b.seen.Load()-b.noted < seenEvery {
+			return nil
+		}
+		return b.save(b.used)
 	}
 	next := &running{Opening: r.Opening, since: now}
 	next.Spent += max(0, now.Sub(r.since))
@@ -371,14 +379,15 @@ func (b *Box) Told(serial string) error {
 	return nil
 }
 
-// save makes used durable, or leaves what was there.
+// save makes used durable, or leaves what was there. It needs mu.
 func (b *Box) save(used []Opening) (err error) {
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("write down which codes were used: %w", err)
 		}
 	}()
-	text, err := json.Marshal(saved{Version: version, Used: b.count(used)})
+	seen := b.seen.Load()
+	text, err := json.Marshal(saved{Version: version, Used: b.count(used), Seen: seen})
 	if err != nil {
 		return err
 	}
@@ -399,5 +408,6 @@ func (b *Box) save(used []Opening) (err error) {
 	if err != nil {
 		return err
 	}
+	b.noted = seen
 	return errors.Join(d.Sync(), d.Close())
 }

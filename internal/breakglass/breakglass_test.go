@@ -291,3 +291,20 @@ func TestWhatWasLetPassIsCountedAcrossARestart(t *testing.T) {
 		t.Error("open after it was closed")
 	}
 }
+
+func TestARestartBringsNoExpiredCodeBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "glass")
+	code, halves := minted("1") // good until tomorrow, by a clock that is set back
+	b := mustLoad(t, path)
+	b.Seen(code.Expires.Add(time.Second))
+	if err := b.Note(time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	b = mustLoad(t, path)
+	if _, err := b.Open([]nhi.GlassCode{code}, halves, time.Minute, "r"); !errors.Is(err, ErrWrong) {
+		t.Errorf("an expired code, after a restart: %v", err)
+	}
+	if b.Used(code.Serial) || len(b.Untold()) != 0 {
+		t.Error("it is taken for used")
+	}
+}
