@@ -243,14 +243,14 @@ describe("people, by keyboard", () => {
 
 describe("policies that open everything", () => {
   /** put sends a library in the session of somebody. */
-  const put = (v, files, note) =>
+  const put = (v, files, note, staged = false) =>
     v.page.evaluate(
-      async ([files, note]) => {
-        const body = JSON.stringify({ note, files: Object.entries(files).map(([name, text]) => ({ name, text })) });
+      async ([files, note, staged]) => {
+        const body = JSON.stringify({ note, staged, files: Object.entries(files).map(([name, text]) => ({ name, text })) });
         const reply = await fetch("/v1/snapshots", { method: "POST", headers: { "Content-Type": "application/json", "Muster-Csrf": "1" }, body });
         return { status: reply.status, body: await reply.json() };
       },
-      [files, note],
+      [files, note, staged],
     );
   const narrowly = '@id("first")\n@text("Nobody deletes.")\nforbid (principal, action == Action::"delete", resource == Resource::"ledger");\n';
   const openly = '@id("open")\n@text("Everybody may.")\npermit (principal, action, resource);\n';
@@ -313,6 +313,32 @@ describe("policies that open everything", () => {
       v.calm("policies");
     }
     await mara.close();
+  });
+
+  it("or come by gates are paused and taken back by keyboard", async () => {
+    await ada.go("/policies", "[data-policy]");
+    const sent = await put(ada, { "policies/a.cedar": narrowly.replace("Nobody", "<b>Nobody</b>") }, "by <b>gates</b>", true);
+    assert.equal(sent.body.state, "staged", JSON.stringify(sent.body));
+    await ada.go("/policies", '[data-promotion="shadow"]');
+    await ada.page.locator('[aria-label="Gates"] [aria-current="step"]', { hasText: "Shadow" }).waitFor();
+    await ada.page.getByText("by <b>gates</b>").first().waitFor();
+    await ada.accessible("policies on their way into force");
+    await ada.page.getByRole("button", { name: "Pause" }).focus();
+    await ada.page.keyboard.press("Enter");
+    await ada.page.locator('[aria-label="Gates"]', { hasText: "paused" }).waitFor();
+    await ada.page.getByRole("button", { name: "Open the next gate" }).focus();
+    await ada.page.keyboard.press("Enter");
+    await ada.page.locator("dialog[open]").getByRole("button", { name: "Open it" }).click();
+    await ada.page.locator('dialog[open] [role="alert"]', { hasText: "Not opened: the promotion is paused" }).waitFor();
+    await ada.accessible("a gate that stays closed");
+    await ada.page.keyboard.press("Escape");
+    await ada.page.locator("dialog[open]").waitFor({ state: "detached" });
+    await ada.page.getByRole("button", { name: "Abort" }).focus();
+    await ada.page.keyboard.press("Enter");
+    await ada.page.getByLabel("Why (kept in the audit log)").fill("only a drill");
+    await ada.page.keyboard.press("Enter");
+    await ada.page.locator("[data-promotion]").waitFor({ state: "detached" });
+    await ada.go(`/policies?snapshot=${sent.body.digest}`, 'text="Withdrawn"');
   });
 
   it("are read down to 320 pixels, in both themes", async () => {

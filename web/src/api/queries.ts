@@ -218,6 +218,13 @@ export const snapshots = infiniteQueryOptions({
   refetchInterval: ({ state }) => (state.status === "success" && state.data?.pages.length === 1 ? 10_000 : false),
 });
 
+/** promotion is the way of policies into force by gates, under way or the last one. */
+export const promotion = queryOptions({
+  queryKey: ["snapshot", "promotion"],
+  queryFn: () => answer(api.GET("/v1/policies/promotion", {})),
+  refetchInterval: ({ state }) => (state.data?.running ? 3_000 : 10_000),
+});
+
 /** snapshot is one with its files. */
 export const snapshot = (digest: string) =>
   queryOptions({

@@ -38,7 +38,7 @@ export function InForce({ filter }: { filter: string }) {
           <Link to="/policies" search={{ snapshot: active.digest }}>
             {count(active.sequence)} (<span className="mono">{short(active.digest)}</span>)
           </Link>{" "}
-          is in force since <Time at={active.activated ?? active.at} />, by{" "}
+          came into force <Time at={active.activated ?? active.at} />, by{" "}
           <Hostile text={author(active)} className="whitespace-normal break-all" />{" "}
           {active.note && <Hostile text={`“${active.note}”`} className="whitespace-normal break-words" />}
         </p>

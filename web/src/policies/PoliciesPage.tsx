@@ -4,6 +4,7 @@ import { overview } from "../api/queries";
 import { Choice } from "../parts/Choice";
 import { History } from "./History";
 import { InForce } from "./InForce";
+import { OnItsWay } from "./Promotion";
 import { SnapshotView } from "./SnapshotView";
 import { Waiting } from "./Waiting";
 
@@ -38,6 +39,7 @@ export function PoliciesPage() {
             {waiting.map((s) => (
               <Waiting key={s.sequence} snapshot={s} link />
             ))}
+            <OnItsWay />
             {search.view === "history" ? <History /> : <InForce filter={search.filter ?? ""} />}
           </>
         )}

@@ -69,7 +69,7 @@ export function SnapshotDialog({
           <ul className="flex list-disc flex-col gap-1 pl-4">
             {s.why.map((line) => (
               <li key={line}>
-                <Hostile text={line} className="whitespace-normal break-words" />
+                <Hostile text={line} className="whitespace-normal break-words align-top" />
               </li>
             ))}
           </ul>

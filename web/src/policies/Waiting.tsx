@@ -45,7 +45,7 @@ export function Waiting({ snapshot: s, link = false }: { snapshot: Snapshot; lin
         <ul className="flex list-disc flex-col gap-1 pl-4">
           {s.why.map((line) => (
             <li key={line}>
-              <Hostile text={line} className="whitespace-normal break-words" />
+              <Hostile text={line} className="whitespace-normal break-words align-top" />
             </li>
           ))}
         </ul>
