@@ -12,7 +12,8 @@ BIN     := bin/muster
 WEB     := $(shell find web -type f -not -path '*/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
 SOURCES := $(shell find cmd internal client -name '*.go' -not -name '*_test.go' 2>/dev/null) $(shell find internal -type f \( -name '*.yaml' -o -name '*.cedar*' -o -name '*.sql' -o -name '*.bin' -o -name '*.html' -o -name 'modules.txt' \) 2>/dev/null)
 # Tests that need more than the Go toolchain are in stages of their own.
-PACKAGES = $(shell $(GO) list ./... | grep -v /test/)
+# The one whose tests take longest is first, so that the others run beside it.
+PACKAGES = $(shell $(GO) list ./internal/server && $(GO) list ./... | grep -v -e /test/ -e /internal/server$$)
 
 .PHONY: help
 help: ## list the targets
@@ -51,7 +52,7 @@ check: build ## format, vet, staticcheck, unit tests with race and shuffle, gene
 	scripts/check-format
 	$(GO) vet ./...
 	$(GO) tool -modfile=tools/go.mod staticcheck ./...
-	$(GO) test -race -shuffle=on -vet=off -timeout 15m $(PACKAGES)  # vet ran over all above
+	$(GO) test -race -shuffle=on -vet=off -timeout 15m $(PACKAGES)
 	cd test/promql && $(GO) test ./...
 	cd test/peers && $(GO) test ./...
 	cd web && npm run --silent check
