@@ -3,6 +3,7 @@
 package pages
 
 import (
+	"errors"
 	"fmt"
 	"unsafe"
 
@@ -13,7 +14,9 @@ import (
 )
 
 // mapPages maps pages of a file, which grows to hold them. Nothing that is
-// written to them reaches the file.
+// written to them reaches the file. The room for them is taken at once: some file
+// systems (tmpfs) need it when a page is first looked at, and where there is none
+// then, that look is a fault and what was to be learned is lost.
 func mapPages(file checkpoint.Open, from, count int) ([]surprise.Page, error) {
 	size, err := file.Size()
 	if err != nil {
@@ -23,6 +26,10 @@ func mapPages(file checkpoint.Open, from, count int) ([]surprise.Page, error) {
 	if size < end { // to look beyond the end of a file would be a fault
 		if err := file.Truncate(end); err != nil {
 			return nil, err
+		}
+		err := unix.Fallocate(int(file.Fd()), 0, size, end-size)
+		if err != nil && !errors.Is(err, unix.EOPNOTSUPP) && !errors.Is(err, unix.ENOSYS) {
+			return nil, fmt.Errorf("make room for pages: %w", err)
 		}
 	}
 	memory, err := unix.Mmap(int(file.Fd()), int64(from)*surprise.PageSize, count*surprise.PageSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
