@@ -33,9 +33,9 @@ type server struct {
 	tails tails
 }
 
-// New returns the handler of /v1, /receive and /openapi.json, and the
-// description it serves, as YAML.
-func New(d frame.Deps) (http.Handler, []byte, error) {
+// New returns the handler of /v1, /receive and /openapi.json, and what writes the
+// description it serves as YAML, which takes long.
+func New(d frame.Deps) (handler http.Handler, description func() ([]byte, error), err error) {
 	s := &server{Frame: frame.New(d)}
 	mux := &frame.Gated{ServeMux: http.NewServeMux(), Frame: s.Frame}
 	cfg := huma.DefaultConfig("Muster", "1")
@@ -84,9 +84,5 @@ func New(d frame.Deps) (http.Handler, []byte, error) {
 		return nil, nil, err
 	}
 	s.Describe(h.OpenAPI())
-	yaml, err := h.OpenAPI().YAML()
-	if err != nil {
-		return nil, nil, err
-	}
-	return s.Guard(mux), yaml, nil
+	return s.Guard(mux), h.OpenAPI().YAML, nil
 }

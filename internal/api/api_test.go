@@ -66,7 +66,11 @@ func TestTheWordsOfTheClientAreTheWordsOfTheHouse(t *testing.T) {
 }
 
 func TestTheCommittedDescriptionIsWhatIsServed(t *testing.T) {
-	_, got, err := New(frame.Deps{})
+	_, describe, err := New(frame.Deps{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := describe()
 	if err != nil {
 		t.Fatal(err)
 	}

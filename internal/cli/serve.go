@@ -219,7 +219,11 @@ func (a *app) openapi() *cobra.Command {
 	c := a.Command(command.Verb{
 		Use: "openapi", Short: "Print the description of the API", Example: `muster openapi > openapi.yaml`,
 		Run: func(context.Context, *command.Call, []string) error {
-			_, text, err := api.New(frame.Deps{})
+			_, describe, err := api.New(frame.Deps{})
+			if err != nil {
+				return err
+			}
+			text, err := describe()
 			if err != nil {
 				return err
 			}

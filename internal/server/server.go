@@ -509,7 +509,7 @@ func (s *Server) mount(mux *http.ServeMux, management, oauth http.Handler, acts 
 	mux.Handle("/signin", http.HandlerFunc(s.signIn))
 	mux.HandleFunc("GET /signin/sso", s.beginSignOn)
 	mux.HandleFunc("GET /signin/callback", func(w http.ResponseWriter, r *http.Request) { s.finishSignOn(w, r, acts) })
-	pages, err := manual.New(handbook.Files)
+	pages, err := documentation()
 	if err != nil {
 		return err
 	}
@@ -519,6 +519,9 @@ func (s *Server) mount(mux *http.ServeMux, management, oauth http.Handler, acts 
 	s.handler = mux
 	return nil
 }
+
+// documentation is the same for every server of the process.
+var documentation = sync.OnceValues(func() (*manual.Manual, error) { return manual.New(handbook.Files) })
 
 // endless serves streams that would never end by themselves: they do when the
 // server stops, so that nobody has to wait for an open console.
