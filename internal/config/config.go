@@ -322,6 +322,31 @@ func within(base, file string) string {
 
 // Check returns an error wrapping nhi.ErrInvalid that names the setting.
 func (c *Config) Check() error {
+	own := inventory.Settings{Environments: c.Environments, OwnerTags: c.OwnerTags}
+	for _, part := range []func() error{
+		c.checkListeners, c.checkSecrets, c.Store.Check, c.checkReach, c.checkPublicURL, own.Validate, c.checkLearning,
+		in("guards", c.Guards.Validate), c.Approvals.Validate, in("decisions", c.Decisions.Validate), c.Promotion.Validate,
+		c.Retention.check, c.checkProxies, c.Stream.Check, c.Access.check, c.SVID.Check, c.Signals.Validate, c.checkNotify,
+	} {
+		if err := part(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// in says in which section a check failed.
+func in(section string, check func() error) func() error {
+	return func() error {
+		if err := check(); err != nil {
+			return fmt.Errorf("%s: %w", section, err)
+		}
+		return nil
+	}
+}
+
+// checkListeners checks what the listeners are written as.
+func (c *Config) checkListeners() error {
 	for _, l := range []struct{ name, value string }{{"listen", c.Listen}, {"ops_listen", c.OpsListen}, {"ext_authz_listen", c.ExtAuthzListen}} {
 		if l.name == "ext_authz_listen" && !c.ServesEnvoy() {
 			continue
@@ -333,12 +358,11 @@ func (c *Config) Check() error {
 	if (c.TLS.Cert == "") != (c.TLS.Key == "") {
 		return nhi.Invalidf("tls: cert and key belong together")
 	}
-	if err := c.checkSecrets(); err != nil {
-		return err
-	}
-	if err := c.Store.Check(); err != nil {
-		return err
-	}
+	return nil
+}
+
+// checkReach refuses what others could reach or read that they must not.
+func (c *Config) checkReach() error {
 	if !c.TLS.On() && !Loopback(c.Listen) {
 		return nhi.Invalidf("listen: %s is reachable from elsewhere; give tls.cert and tls.key, or tls.acme, or listen on 127.0.0.1", c.Listen)
 	}
@@ -348,19 +372,25 @@ func (c *Config) Check() error {
 	if !Loopback(c.OpsListen) {
 		return nhi.Invalidf("ops_listen: %s: health and metrics have no sign-in; listen on 127.0.0.1", c.OpsListen)
 	}
-	if c.PublicURL != "" {
-		u, err := url.Parse(c.PublicURL)
-		if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
-			return nhi.Invalidf("public_url: want a URL like https://muster.example.com, without user, path, query or fragment")
-		}
-		if u.Scheme == "http" && !Loopback(net.JoinHostPort(u.Hostname(), "0")) {
-			return nhi.Invalidf("public_url: %s: plain HTTP is for loopback only", c.PublicURL)
-		}
+	return nil
+}
+
+func (c *Config) checkPublicURL() error {
+	if c.PublicURL == "" {
+		return nil
 	}
-	own := inventory.Settings{Environments: c.Environments, OwnerTags: c.OwnerTags}
-	if err := own.Validate(); err != nil {
-		return err
+	u, err := url.Parse(c.PublicURL)
+	if err != nil || u.Host == "" || u.User != nil || (u.Scheme != "https" && u.Scheme != "http") || (u.Path != "" && u.Path != "/") || u.RawQuery != "" || u.Fragment != "" {
+		return nhi.Invalidf("public_url: want a URL like https://muster.example.com, without user, path, query or fragment")
 	}
+	if u.Scheme == "http" && !Loopback(net.JoinHostPort(u.Hostname(), "0")) {
+		return nhi.Invalidf("public_url: %s: plain HTTP is for loopback only", c.PublicURL)
+	}
+	return nil
+}
+
+// checkLearning checks what learning and the journal may take.
+func (c *Config) checkLearning() error {
 	if c.Learning.MinEvents < 0 || c.Learning.MinEvents > 1_000_000 {
 		return nhi.Invalidf("learning: min_events is %d, want 0 to 1000000", c.Learning.MinEvents)
 	}
@@ -370,37 +400,7 @@ func (c *Config) Check() error {
 	if c.JournalReserve < 0 || c.JournalReserve > 1<<40 {
 		return nhi.Invalidf("journal_reserve is %d bytes, want 0 to %d", c.JournalReserve, int64(1)<<40)
 	}
-	if err := c.Guards.Validate(); err != nil {
-		return fmt.Errorf("guards: %w", err)
-	}
-	if err := c.Approvals.Validate(); err != nil {
-		return err
-	}
-	if err := c.Decisions.Validate(); err != nil {
-		return fmt.Errorf("decisions: %w", err)
-	}
-	if err := c.Promotion.Validate(); err != nil {
-		return err
-	}
-	if err := c.Retention.check(); err != nil {
-		return err
-	}
-	if err := c.checkProxies(); err != nil {
-		return err
-	}
-	if err := c.Stream.Check(); err != nil {
-		return err
-	}
-	if err := c.Access.check(); err != nil {
-		return err
-	}
-	if err := c.SVID.Check(); err != nil {
-		return err
-	}
-	if err := c.Signals.Validate(); err != nil {
-		return err
-	}
-	return c.checkNotify()
+	return nil
 }
 
 // checkProxies checks each proxy, and that no two want the same address.
