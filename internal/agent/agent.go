@@ -178,7 +178,7 @@ func (a *Agent) open(context.Context) error {
 	a.onClose(a.journal.Close)
 	a.log = logbook.New(recorder{a.journal, a.decided}, 0)
 	a.glass.open(a.set.Data)
-	a.log.Tap(a.glass.count)
+	a.log.NewTap()(a.glass.count)
 	if err := a.shipping.open(a.set.Data, a.journal); err != nil {
 		return err
 	}

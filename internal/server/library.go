@@ -22,7 +22,7 @@ func (s *Server) policies(ctx context.Context) (*library.Library, error) {
 	s.library, err = library.Open(ctx, library.Config{
 		DB: s.db, Store: snapshot.New(s.db), Guards: s.settings.Config.Guards, Key: ed25519.NewKeyFromSeed(seed),
 		People: storeaccess.New(s.db).People, Grants: func(p access.Person) []access.Grant { return s.access.GrantsOf(p) }, Record: s.respond.Reconcile, Clean: s.scanner.RedactString,
-		Gates: func() promotion.Settings { return s.reloader.Current().Promotion }, Tap: s.log.Second,
+		Gates: func() promotion.Settings { return s.reloader.Current().Promotion }, Tap: s.log.NewTap(),
 		MaxFactsAge: func() time.Duration { return s.reloader.Current().Decisions.WithDefaults().MaxFactsAge },
 	})
 	return s.library, err

@@ -35,11 +35,13 @@ type Log struct {
 	unlogged atomic.Int64
 	dropped  atomic.Int64
 	readers  atomic.Pointer[[]chan nhi.Decision]
-	tap      atomic.Pointer[func(*nhi.Decision)]
-	second   atomic.Pointer[func(*nhi.Decision)]
-	mu       sync.Mutex // serialises changes of readers
+	taps     atomic.Pointer[[]*tap]
+	mu       sync.Mutex // serialises changes of readers and taps
 	buffers  sync.Pool  // of *[]byte
 }
+
+// A tap is where somebody listens, or nobody for now.
+type tap = atomic.Pointer[func(*nhi.Decision)]
 
 // New returns a Log that writes to journal and keeps recent decisions in
 // memory (0 means 4,096).
@@ -84,11 +86,12 @@ func (l *Log) remember(d *nhi.Decision) {
 	kept := *d
 	l.ring[(l.next.Add(1)-1)%uint64(len(l.ring))].Store(&kept)
 	l.count(&kept)
-	if tap := l.tap.Load(); tap != nil {
-		(*tap)(&kept)
-	}
-	if tap := l.second.Load(); tap != nil {
-		(*tap)(&kept)
+	if taps := l.taps.Load(); taps != nil {
+		for _, t := range *taps {
+			if f := t.Load(); f != nil {
+				(*f)(&kept)
+			}
+		}
 	}
 	readers := l.readers.Load()
 	if readers == nil {
@@ -103,20 +106,25 @@ func (l *Log) remember(d *nhi.Decision) {
 	}
 }
 
-// Tap has each decision given to f when it is on record; nil ends that. There is
-// one tap: another takes its place. f must neither wait nor change the decision,
-// which it may keep.
-func (l *Log) Tap(f func(*nhi.Decision)) { set(&l.tap, f) }
-
-// Second is a second tap, like [Log.Tap].
-func (l *Log) Second(f func(*nhi.Decision)) { set(&l.second, f) }
-
-func set(tap *atomic.Pointer[func(*nhi.Decision)], f func(*nhi.Decision)) {
-	if f == nil {
-		tap.Store(nil)
-		return
+// NewTap returns what puts a listener in place of the one it was given before: f is
+// given each decision when it is on record; nil ends that. f must neither wait nor
+// change the decision, which it may keep.
+func (l *Log) NewTap() func(f func(*nhi.Decision)) {
+	t := new(tap)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	taps := []*tap{t}
+	if now := l.taps.Load(); now != nil {
+		taps = append(slices.Clone(*now), t)
 	}
-	tap.Store(&f)
+	l.taps.Store(&taps)
+	return func(f func(*nhi.Decision)) {
+		if f == nil {
+			t.Store(nil)
+			return
+		}
+		t.Store(&f)
+	}
 }
 
 // Lost counts decisions that the journal took in line and could not write after

@@ -56,7 +56,7 @@ type Stage struct {
 func NewStage(s Deps) *Stage {
 	out := &Stage{Deps: s}
 	out.Shadows = simulate.NewShadow(simulate.ShadowDeps{
-		Store: s.Store, Tap: s.Log.Tap,
+		Store: s.Store, Tap: s.Log.NewTap(),
 		Load: func(files map[string]string) (decision.Policies, error) { return out.load(files) },
 		Base: func(digest string) decision.Policies {
 			for _, set := range []*policy.Set{s.Policies.Pair().Set, s.Policies.Pair().Rival.Set} { // both decide during a promotion
