@@ -227,12 +227,18 @@ func (d *Documents) resources(ctx context.Context) (map[string]nhi.Resource, err
 	return ParseResources(body, d.Inventory.Settings())
 }
 
-func (d *Documents) applyTrust(ctx context.Context, body []byte) error {
+// parseTrust reads a document of trust rules. The error names the line or the rule.
+func parseTrust(body []byte) ([]oidc.Rule, []svid.Binding, error) {
 	rules, err := oidc.Parse(TrustFile, body)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
 	bindings, err := Bindings(rules)
+	return rules, bindings, err
+}
+
+func (d *Documents) applyTrust(ctx context.Context, body []byte) error {
+	rules, bindings, err := parseTrust(body)
 	if err != nil {
 		return err
 	}
@@ -261,11 +267,7 @@ func (d *Documents) Run(ctx context.Context) error {
 
 // Believe takes up the trust rules of a document, as the server starts.
 func (d *Documents) Believe(body []byte, s svid.Settings) error {
-	rules, err := oidc.Parse(TrustFile, body)
-	if err != nil {
-		return err
-	}
-	bindings, err := Bindings(rules)
+	rules, bindings, err := parseTrust(body)
 	if err != nil {
 		return err
 	}
