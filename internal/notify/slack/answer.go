@@ -154,10 +154,10 @@ func (c *Channel) Email(ctx context.Context, user string) (string, error) {
 			Bot        bool   `json:"is_bot"`
 			Workflow   bool   `json:"is_workflow_bot"`
 			Guest      bool   `json:"is_restricted"`
-			ChannelOf  bool   `json:"is_ultra_restricted"`
+			OneChannel bool   `json:"is_ultra_restricted"`
 			Stranger   bool   `json:"is_stranger"`
 			Invited    bool   `json:"is_invited_user"`
-			Unverified *bool  `json:"is_email_confirmed"` // told where Slack tells it
+			Confirmed  *bool  `json:"is_email_confirmed"` // nil where Slack does not tell
 			Profile    struct {
 				Email string `json:"email"`
 			} `json:"profile"`
@@ -171,9 +171,9 @@ func (c *Channel) Email(ctx context.Context, user string) (string, error) {
 	switch {
 	case !said.OK:
 		return "", fmt.Errorf("notify %s: Slack does not say who pressed the button%s: %w", c.name, word([]byte(said.Error)), nhi.ErrUnavailable)
-	case u.ID != user || u.Team != c.desk.team || u.Deleted || u.Bot || u.Workflow || u.Guest || u.ChannelOf || u.Stranger || u.Invited:
+	case u.ID != user || u.Team != c.desk.team || u.Deleted || u.Bot || u.Workflow || u.Guest || u.OneChannel || u.Stranger || u.Invited:
 		return "", fmt.Errorf("the account %s is not a full member of the workspace: %w", user, nhi.ErrDenied)
-	case u.Profile.Email == "" || u.Unverified != nil && !*u.Unverified:
+	case u.Profile.Email == "" || u.Confirmed != nil && !*u.Confirmed:
 		return "", fmt.Errorf("the account %s has no confirmed address (the app needs the scopes users:read and users:read.email): %w", user, nhi.ErrDenied)
 	}
 	return u.Profile.Email, nil
