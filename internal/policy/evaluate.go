@@ -10,38 +10,19 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/request"
 )
 
-// actionEntities are the action hierarchy: every action is in "any".
-var actionEntities = func() (out [len(actions)]types.Entity) {
-	for i, a := range actions {
-		out[i] = types.Entity{UID: types.NewEntityUID(typeAction, types.String(a)), Parents: types.NewEntityUIDSet(anyAction)}
-	}
-	return out
-}()
-
-// presented stands for a credential that no policy names: all such look alike
-// to every policy.
-var presented = types.NewEntityUID(typeCredential, "")
-
-// An evaluation is the scratch space of one call. It is the policy iterator
-// and the entity store that cedar-go asks for, so that neither a policy set
-// nor an entity map is built for a request.
+// An evaluation is the scratch space of one call. It is the policy iterator and,
+// by its request, the entity store that cedar-go asks for, so that neither a
+// policy set nor an entity map is built for a request.
 type evaluation struct {
+	request.Request
 	set   *Set
-	known *nhi.Known
-	req   types.Request
 	slice slice
 	seq   iter.Seq2[types.PolicyID, *cedar.Policy] // each, bound once
 
 	permitsOnly bool
-
-	// Entities are made when a policy first asks for them.
-	principal, resource, credential          types.Entity
-	hasPrincipal, hasResource, hasCredential bool
-	identity, identityEnv, resourceEnv       types.EntityUID
-	presented                                types.EntityUID // the credential in the context
-	action                                   int
 }
 
 func newEvaluation(s *Set) *evaluation {
@@ -53,18 +34,24 @@ func newEvaluation(s *Set) *evaluation {
 // Evaluate says what the set makes of q. It reads q and Known and changes
 // neither. An action or outcome that it does not know is denied.
 func (s *Set) Evaluate(q *nhi.Question) nhi.Ruling {
-	action, ok := actionIndex(q.Action)
+	action, ok := request.ActionIndex(q.Action)
 	if !ok {
 		return denied(s.digest, "unknown-action", "The action is none that policies know.")
 	}
 	e := s.pool.Get().(*evaluation)
-	e.prepare(q, action)
-	_, diagnostic := cedar.Authorize(e, e, e.req)
-	ruling := e.rule(&diagnostic)
+	e.Ask(s.request, q, action)
+	ruling := e.evaluate(action)
 	// Not deferred: after a panic the scratch space is not to be trusted.
-	e.known = nil
+	e.Forget()
 	s.pool.Put(e)
 	return ruling
+}
+
+// evaluate asks Cedar.
+func (e *evaluation) evaluate(action int) nhi.Ruling {
+	e.find(action)
+	_, diagnostic := cedar.Authorize(e, e, e.Cedar())
+	return e.rule(&diagnostic)
 }
 
 func denied(digest, id, text string) nhi.Ruling {
@@ -74,28 +61,12 @@ func denied(digest, id, text string) nhi.Ruling {
 	}
 }
 
-// prepare turns q into a Cedar request and finds the policies it can match.
-func (e *evaluation) prepare(q *nhi.Question, action int) {
-	k, shape := &q.Known, &e.set.request
-	e.known, e.action, e.permitsOnly = k, action, false
-	e.hasPrincipal, e.hasResource, e.hasCredential = false, false, false
-	e.identity = types.NewEntityUID(typeIdentity, types.String(q.Subject.Identity))
-	e.identityEnv = types.NewEntityUID(typeEnvironment, types.String(k.IdentityEnvironment.Name))
-	e.resourceEnv = types.NewEntityUID(typeEnvironment, types.String(k.ResourceEnvironment.Name))
-	e.req.Principal = types.NewEntityUID(entityType(k.Kind), types.String(q.Subject.Identity))
-	e.req.Action = actionEntities[action].UID
-	e.req.Resource = types.NewEntityUID(typeResource, types.String(q.Resource))
-	e.presented = presented
-	if len(shape.credentials) > 0 {
-		uid := types.NewEntityUID(typeCredential, types.String(q.Subject.Credential))
-		if _, ok := shape.credentials[uid]; ok {
-			e.presented = uid
-		}
-	}
-	e.req.Context = shape.context(q, e.presented)
+// find finds the policies that the request can match.
+func (e *evaluation) find(action int) {
+	e.permitsOnly = false
 	e.set.index.find(&e.slice, action,
-		[]types.EntityUID{e.req.Principal, e.identity, e.identityEnv},
-		[]types.EntityUID{e.req.Resource, e.resourceEnv})
+		[]types.EntityUID{e.Principal, e.Identity, e.IdentityEnvironment},
+		[]types.EntityUID{e.Resource, e.ResourceEnvironment})
 }
 
 // All makes the slice a cedar.PolicyIterator.
@@ -107,7 +78,7 @@ func (e *evaluation) each(yield func(types.PolicyID, *cedar.Policy) bool) {
 			if e.permitsOnly && !r.permit {
 				continue
 			}
-			if t := r.scope.principalType; t != "" && t != e.req.Principal.Type {
+			if t := r.scope.principalType; t != "" && t != e.Principal.Type {
 				continue
 			}
 			if !yield(r.id, r.policy) {
@@ -115,44 +86,6 @@ func (e *evaluation) each(yield func(types.PolicyID, *cedar.Policy) bool) {
 			}
 		}
 	}
-}
-
-// Get makes the request a types.EntityGetter.
-func (e *evaluation) Get(uid types.EntityUID) (types.Entity, bool) {
-	shape := &e.set.request
-	switch uid.Type {
-	case typeResource:
-		if uid != e.req.Resource {
-			return types.Entity{}, false
-		}
-		if !e.hasResource {
-			e.resource = types.Entity{UID: uid, Attributes: shape.resource(e.known), Parents: shape.namedParents(e.resourceEnv)}
-			e.hasResource = true
-		}
-		return e.resource, true
-	case typeCredential:
-		if uid != e.presented {
-			return types.Entity{}, false
-		}
-		if !e.hasCredential {
-			e.credential = types.Entity{UID: uid, Attributes: shape.credential(e.known)}
-			e.hasCredential = true
-		}
-		return e.credential, true
-	case typeAction:
-		if uid != e.req.Action {
-			return types.Entity{}, false
-		}
-		return actionEntities[e.action], true
-	}
-	if uid != e.req.Principal {
-		return types.Entity{}, false
-	}
-	if !e.hasPrincipal {
-		e.principal = types.Entity{UID: uid, Attributes: shape.principal(e.known), Parents: shape.namedParents(e.identity, e.identityEnv)}
-		e.hasPrincipal = true
-	}
-	return e.principal, true
 }
 
 // rule turns Cedar's diagnostic into a ruling: an erring forbid denies, an
@@ -224,7 +157,7 @@ func (e *evaluation) stepUp(d *types.Diagnostic, out *nhi.Ruling) {
 		}
 	}
 	e.permitsOnly = true
-	if decision, _ := cedar.Authorize(e, e, e.req); decision != cedar.Allow {
+	if decision, _ := cedar.Authorize(e, e, e.Cedar()); decision != cedar.Allow {
 		return
 	}
 	slices.Sort(kinds)

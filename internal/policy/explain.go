@@ -11,6 +11,7 @@ import (
 
 	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/request"
 )
 
 // Bounds on an explanation: policies are written by others, and some are long.
@@ -104,7 +105,7 @@ func (h *Holder) Explain(q *nhi.Question) Explanation {
 // and is not for the hot path. Its output is bounded, whatever the policies.
 func (s *Set) Explain(q *nhi.Question) Explanation {
 	out := Explanation{Ruling: s.Evaluate(q)}
-	action, ok := actionIndex(q.Action)
+	action, ok := request.ActionIndex(q.Action)
 	if !ok {
 		return out
 	}
@@ -138,23 +139,19 @@ type explainer struct {
 	q     *nhi.Question
 	e     *evaluation
 	env   eval.Env
-	full  requestShape
-	parts *Explained // being taken apart
-	steps int        // so far, to find ways
+	full  request.Request // with all there is
+	parts *Explained      // being taken apart
+	steps int             // so far, to find ways
 }
 
 func newExplainer(s *Set, q *nhi.Question, action int) *explainer {
 	e := newEvaluation(s)
-	e.prepare(q, action)
-	return &explainer{
-		set: s, q: q, e: e,
-		env: eval.Env{Entities: e, Principal: e.req.Principal, Action: e.req.Action, Resource: e.req.Resource, Context: e.req.Context},
-		full: requestShape{
-			uses: attrAll, zones: s.request.zones,
-			principals: newMemo[principalKey, types.Record](1), resources: newMemo[resourceKey, types.Record](1),
-			creds: newMemo[credentialKey, types.Record](1), contexts: newMemo[contextKey, types.Record](1),
-		},
-	}
+	e.Ask(s.request, q, action)
+	e.find(action)
+	x := &explainer{set: s, q: q, e: e}
+	x.env = eval.Env{Entities: e, Principal: e.Principal, Action: e.Action, Resource: e.Resource, Context: e.Cedar().Context}
+	x.full.Ask(s.request.Whole(), q, action)
+	return x
 }
 
 func (x *explainer) truth(n ast.IsNode) Truth {

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/request"
 )
 
 func TestAnExplanationSaysWhatWasTrueAndWhatWouldUnlockIt(t *testing.T) {
@@ -145,7 +146,7 @@ func TestAnExplanationAgreesWithTheRulingAndItsWaysWork(t *testing.T) {
 			if diff := cmp.Diff(set.Evaluate(q), got.Ruling); diff != "" {
 				t.Fatalf("seed %d: %s", seed, diff)
 			}
-			action, _ := actionIndex(q.Action)
+			action, _ := request.ActionIndex(q.Action)
 			x := newExplainer(set, q, action)
 			determined := map[string]bool{}
 			for _, reason := range got.Ruling.Reasons {

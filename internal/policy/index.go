@@ -10,40 +10,15 @@ import (
 
 	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/request"
 )
-
-// actions are the classes of action in the order that a rule's action mask
-// and a bucket's lists count them.
-var actions = [...]nhi.ActionClass{
-	nhi.Read, nhi.List, nhi.Write, nhi.Delete, nhi.Admin, nhi.Issue, nhi.Exchange, nhi.Assume,
-}
-
-const (
-	typeAction      types.EntityType = "Action"
-	typeIdentity    types.EntityType = "Identity"
-	typeEnvironment types.EntityType = "Environment"
-	typeCredential  types.EntityType = "Credential"
-	typeResource    types.EntityType = "Resource"
-)
-
-var anyAction = types.NewEntityUID(typeAction, "any")
-
-// actionIndex is the place of class in actions.
-func actionIndex(class nhi.ActionClass) (int, bool) {
-	for i, a := range actions {
-		if a == class {
-			return i, true
-		}
-	}
-	return 0, false
-}
 
 // A scope is what the head of a policy asks for, as far as the index uses it.
 type scope struct {
 	principal     types.EntityUID  // zero: any
 	principalType types.EntityType // from "is"; empty: any
 	resource      types.EntityUID  // zero: any
-	actions       uint16           // bit i: applies to actions[i]
+	actions       uint16           // bit i: applies to request.Actions[i]
 }
 
 func (s scope) unscoped() bool {
@@ -73,14 +48,14 @@ func scopeActions(node ast.IsActionScopeNode) uint16 {
 		}
 		return mask
 	}
-	return 1<<len(actions) - 1
+	return 1<<len(request.Actions) - 1
 }
 
 func actionMask(uid types.EntityUID, in bool) uint16 {
-	if in && uid == anyAction {
-		return 1<<len(actions) - 1
+	if in && uid == request.AnyAction {
+		return 1<<len(request.Actions) - 1
 	}
-	if i, ok := actionIndex(nhi.ActionClass(uid.ID)); ok && uid.Type == typeAction {
+	if i, ok := request.ActionIndex(nhi.ActionClass(uid.ID)); ok && uid.Type == request.TypeAction {
 		return 1 << i
 	}
 	return 0
@@ -91,7 +66,7 @@ func actionMask(uid types.EntityUID, in bool) uint16 {
 type scopeKey struct{ principal, resource types.EntityUID }
 
 // A bucket holds the policies of one key, by action.
-type bucket [len(actions)][]*rule
+type bucket [len(request.Actions)][]*rule
 
 // An index finds the policies whose scope a request can match. A scope that
 // does not match is false without an error, so the policies left out could
@@ -118,7 +93,7 @@ func (x *index) put(r *rule) {
 	if !r.scope.unscoped() {
 		b = x.bucket(scopeKey{r.scope.principal, r.scope.resource})
 	}
-	for i := range actions {
+	for i := range request.Actions {
 		if r.scope.actions&(1<<i) != 0 {
 			b[i] = append(b[i], r)
 		}

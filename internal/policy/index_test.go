@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/request"
 )
 
 // reference answers q the slow way: every policy, every attribute, every
@@ -40,40 +41,31 @@ func reference(s *Set, q *nhi.Question) (types.Decision, []string, []string) {
 
 // world is q as anybody would ask Cedar: every entity and attribute there is.
 func world(s *Set, q *nhi.Question) (types.EntityMap, types.Request) {
-	full := &requestShape{
-		uses: attrAll, allParents: true, zones: s.request.zones,
-		principals: newMemo[principalKey, types.Record](1), resources: newMemo[resourceKey, types.Record](1),
-		creds: newMemo[credentialKey, types.Record](1), contexts: newMemo[contextKey, types.Record](1),
-		ancestors: newMemo[[2]types.EntityUID, types.EntityUIDSet](1),
+	var full request.Request
+	action, _ := request.ActionIndex(q.Action)
+	full.Ask(s.request.Whole(), q, action)
+	entities := types.EntityMap{}
+	for uid, parents := range map[types.EntityUID]types.EntityUIDSet{
+		full.Principal:  types.NewEntityUIDSet(full.Identity, full.IdentityEnvironment),
+		full.Resource:   types.NewEntityUIDSet(full.ResourceEnvironment),
+		full.Credential: {},
+	} {
+		known, _ := full.Get(uid)
+		entities[uid] = types.Entity{UID: uid, Attributes: known.Attributes, Parents: parents}
 	}
-	k := &q.Known
-	env := func(e nhi.Environment) types.EntityUID {
-		return types.NewEntityUID(typeEnvironment, types.String(e.Name))
-	}
-	principal := types.NewEntityUID(entityType(k.Kind), types.String(q.Subject.Identity))
-	identity := types.NewEntityUID(typeIdentity, types.String(q.Subject.Identity))
-	resource := types.NewEntityUID(typeResource, types.String(q.Resource))
-	credential := types.NewEntityUID(typeCredential, types.String(q.Subject.Credential))
-	entities := types.EntityMap{
-		principal:  {UID: principal, Attributes: full.principal(k), Parents: types.NewEntityUIDSet(identity, env(k.IdentityEnvironment))},
-		resource:   {UID: resource, Attributes: full.resource(k), Parents: types.NewEntityUIDSet(env(k.ResourceEnvironment))},
-		credential: {UID: credential, Attributes: full.credential(k)},
-	}
-	for _, a := range actionEntities {
+	for _, a := range request.ActionEntities {
 		entities[a.UID] = a
 	}
-	return entities, types.Request{
-		Principal: principal, Action: types.NewEntityUID(typeAction, types.String(q.Action)), Resource: resource,
-		Context: full.context(q, credential),
-	}
+	return entities, full.Cedar()
 }
 
 // sliced answers q by the index, down to Cedar's own diagnostic.
 func sliced(s *Set, q *nhi.Question) (types.Decision, []string, []string) {
-	action, _ := actionIndex(q.Action)
+	action, _ := request.ActionIndex(q.Action)
 	e := newEvaluation(s)
-	e.prepare(q, action)
-	decision, d := cedar.Authorize(e, e, e.req)
+	e.Ask(s.request, q, action)
+	e.find(action)
+	decision, d := cedar.Authorize(e, e, e.Cedar())
 	var reasons, errs []string
 	for _, r := range d.Reasons {
 		reasons = append(reasons, string(r.PolicyID))
@@ -261,6 +253,16 @@ func BenchmarkEvaluate(b *testing.B) {
 				sink = set.Evaluate(varied[i%len(varied)])
 			}
 		})
+		b.Run(fmt.Sprintf("afresh/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			start := cpuTime()
+			defer func() { reportCPU(b, start) }()
+			e := newEvaluation(set)
+			for i := 0; b.Loop(); i++ {
+				e.Ask(set.request, varied[i%len(varied)], 0)
+				sink = e.evaluate(0)
+			}
+		})
 		b.Run(fmt.Sprintf("cedar-scan/%d", n), func(b *testing.B) {
 			b.ReportAllocs()
 			start := cpuTime()
@@ -271,8 +273,8 @@ func BenchmarkEvaluate(b *testing.B) {
 			}
 			e := newEvaluation(set)
 			for b.Loop() {
-				e.prepare(varied[0], 0)
-				cedar.Authorize(all, e, e.req)
+				e.Ask(set.request, varied[0], 0)
+				cedar.Authorize(all, e, e.Cedar())
 			}
 		})
 	}

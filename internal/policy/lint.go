@@ -8,6 +8,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
 
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/request"
 )
 
 // lint warns of policies that load and hardly do what was meant. The guards
@@ -81,18 +82,18 @@ func (r *rule) named() string { return fmt.Sprintf("policy %q (%s)", r.id, r.rea
 
 // asks says for each kind of step-up which attributes show that it was done.
 var asks = map[nhi.StepUpKind]struct {
-	uses    attr
+	uses    request.Attr
 	example string
 }{
-	nhi.StepApprove:  {attrApproval, "context has approval"},
-	nhi.StepReattest: {attrAttestation | attrLocation | attrDevice | attrAssurance, "context has attestation && context.attestation.age <= 900"},
-	nhi.StepBind:     {attrSenderBound | attrAssurance | attrConsumerProven | attrCredential | attrAttestation, "context.senderBound"},
-	nhi.StepNarrow:   {attrAll, ""}, // by asking for less: any attribute may tell
+	nhi.StepApprove:  {request.Attrs("approval"), "context has approval"},
+	nhi.StepReattest: {request.Attrs("attestation", "location", "device", "assurance"), "context has attestation && context.attestation.age <= 900"},
+	nhi.StepBind:     {request.Attrs("senderBound", "assurance", "consumerProven", "credential", "attestation"), "context.senderBound"},
+	nhi.StepNarrow:   {request.AttrAll, ""}, // by asking for less: any attribute may tell
 }
 
 // unlockable reports whether a forbid looks at what its step-up would change.
 func unlockable(r *rule) bool {
-	return r.sees.uses&asks[r.stepUp].uses != 0 || r.stepUp == nhi.StepNarrow && (r.scope.actions != 1<<len(actions)-1 || !r.scope.unscoped())
+	return r.sees.Uses&asks[r.stepUp].uses != 0 || r.stepUp == nhi.StepNarrow && (r.scope.actions != 1<<len(request.Actions)-1 || !r.scope.unscoped())
 }
 
 func conditional(r *rule) bool { return len((*ast.Policy)(r.policy.AST()).Conditions) > 0 }

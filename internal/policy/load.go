@@ -22,6 +22,7 @@ import (
 
 	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/request"
 )
 
 //go:embed schema.cedarschema
@@ -68,6 +69,18 @@ func newValidator(zones []clause.Zone) (*validate.Validator, error) {
 	return validate.New(resolved, validate.WithStrict()), nil
 }
 
+// withZones returns the schema with zones in it.
+func withZones(schema []byte, zones []clause.Zone) []byte {
+	var text strings.Builder
+	for _, z := range zones {
+		if z.Name != "UTC" {
+			fmt.Fprintf(&text, "\n    %q: Local,", string(z.Name))
+		}
+	}
+	at := []byte(`"UTC": Local,`)
+	return bytes.Replace(schema, at, append(slices.Clone(at), text.String()...), 1)
+}
+
 // A rule is a policy with what evaluation needs to know about it.
 type rule struct {
 	id     cedar.PolicyID
@@ -78,7 +91,17 @@ type rule struct {
 	reason nhi.Reason // as it appears when the policy determines a ruling
 	scope  scope
 	zones  []clause.Zone // that the policy names
-	sees   sight
+	sees   request.Sight
+}
+
+// shape is what the rules can see of a request.
+func (l *loader) shape() *request.Shape {
+	sights := make([]*request.Sight, 0, len(l.rules))
+	var zones []clause.Zone
+	for _, r := range l.rules {
+		sights, zones = append(sights, &r.sees), append(zones, r.zones...)
+	}
+	return request.NewShape(sights, zones)
 }
 
 // A loader gathers rules and problems.
@@ -226,7 +249,7 @@ func newRule(p *cedar.Policy, guard bool) (*rule, []string) {
 	notes := p.Annotations()
 	pos := p.Position()
 	tree := (*ast.Policy)(p.AST())
-	r := &rule{policy: p, permit: p.Effect() == cedar.Permit, guard: guard, scope: scopeOf(tree), sees: sightOf(tree)}
+	r := &rule{policy: p, permit: p.Effect() == cedar.Permit, guard: guard, scope: scopeOf(tree), sees: request.SightOf(tree)}
 	id := string(notes["id"])
 	switch {
 	case id == "":
@@ -314,7 +337,7 @@ func (l *loader) validate(r *rule) (reasons []string) {
 		reasons = condense(flatten(err))
 	}
 	clause.Inspect(tree, func(uid types.EntityUID) {
-		if isKind(uid.Type) {
+		if request.IsKind(uid.Type) {
 			reasons = append(reasons, fmt.Sprintf(
 				"it names %s by a kind, which can change; write principal in Identity::%s", uid, uid.ID.MarshalCedar()))
 		}

@@ -171,7 +171,7 @@ func TestOracleValidates(t *testing.T) {
 	var theirs struct {
 		Valid []bool `json:"valid"`
 	}
-	newOracle(t).call(t, map[string]any{"schema": string(withZones(schemaText, zoned.request.zones)), "candidates": texts}, &theirs)
+	newOracle(t).call(t, map[string]any{"schema": string(withZones(schemaText, zoned.request.Zones())), "candidates": texts}, &theirs)
 	if len(theirs.Valid) != len(texts) {
 		t.Fatalf("%d answers to %d questions", len(theirs.Valid), len(texts))
 	}

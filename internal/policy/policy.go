@@ -22,9 +22,8 @@
 // (principal or any, resource or any) and by action, so a request meets only those it can match. A scope that does
 // not match is false without an error: leaving the policy out changes nothing; a property test compares both ways.
 //
-// Few allocations. A request is built from the attributes that the loaded
-// policies really name, and the small records that result are remembered: many
-// requests share them.
+// Few allocations. A request is built from what the loaded policies really name,
+// and the small records that result are remembered (package request).
 //
 // Names for people. Every policy carries @id (unique) and may carry @text, the
 // sentence that a person reads when it decided. The text of a guard is
@@ -53,6 +52,7 @@ import (
 	"github.com/cedar-policy/cedar-go/types"
 
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/request"
 )
 
 // BasePermit is the id of the built-in permit: what no guard forbids is allowed.
@@ -120,7 +120,7 @@ type Set struct {
 	byID     map[cedar.PolicyID]*rule
 	byFile   map[string][]*rule
 	index    index
-	request  requestShape
+	request  *request.Shape
 	pool     sync.Pool // of *evaluation
 }
 
@@ -162,7 +162,7 @@ func (before *Set) Next(settings Settings, files map[string]string) (*Set, error
 	s := &Set{settings: settings, files: l.files, rules: l.rules, byID: l.byID, byFile: l.byFile}
 	s.digest = digest(l.files)
 	s.index = l.index()
-	s.request = newRequestShape(l.rules)
+	s.request = l.shape()
 	s.pool.New = func() any { return newEvaluation(s) }
 	return s, nil
 }

@@ -225,11 +225,10 @@ func (x *explainer) provenance(name string) string {
 
 // inputs returns everything that policies can read of the question.
 func (x *explainer) inputs() []Input {
-	k := &x.q.Known
 	out := []Input{
-		{"principal", string(x.e.req.Principal.MarshalCedar()), x.provenance("principal")},
-		{"action", string(x.e.req.Action.MarshalCedar()), x.provenance("action")},
-		{"resource", string(x.e.req.Resource.MarshalCedar()), x.provenance("resource")},
+		{"principal", string(x.e.Principal.MarshalCedar()), x.provenance("principal")},
+		{"action", string(x.e.Action.MarshalCedar()), x.provenance("action")},
+		{"resource", string(x.e.Resource.MarshalCedar()), x.provenance("resource")},
 	}
 	record := func(name string, r types.Record) {
 		for _, key := range slices.Sorted(r.Keys()) {
@@ -238,10 +237,14 @@ func (x *explainer) inputs() []Input {
 			out = append(out, Input{full, shorten(string(v.MarshalCedar()), maxPartText), x.provenance(full)})
 		}
 	}
-	record("principal", x.full.principal(k))
-	record("resource", x.full.resource(k))
-	record("context.credential", x.full.credential(k))
-	record("context", x.full.context(x.q, types.NewEntityUID(typeCredential, types.String(x.q.Subject.Credential))))
+	for _, entity := range []struct {
+		name string
+		uid  types.EntityUID
+	}{{"principal", x.full.Principal}, {"resource", x.full.Resource}, {"context.credential", x.full.Credential}} {
+		of, _ := x.full.Get(entity.uid)
+		record(entity.name, of.Attributes)
+	}
+	record("context", x.full.Cedar().Context)
 	for i := range out {
 		out[i].Value = shorten(out[i].Value, maxPartText)
 	}

@@ -1,10 +1,6 @@
-package policy
+package request
 
 import (
-	"bytes"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/cedar-policy/cedar-go/types"
@@ -18,7 +14,7 @@ import (
 const fleeting = attrNow | attrAttestation | attrDevice | attrDelegation | attrZones | attrApproval
 
 // addFleeting adds them.
-func (s *requestShape) addFleeting(f *fields, q *nhi.Question) {
+func (s *Shape) addFleeting(f *fields, q *nhi.Question) {
 	f.value("now", attrNow, types.NewDatetime(q.At))
 	if a := q.Known.Attestation; a != nil {
 		if f.uses&attrAttestation != 0 {
@@ -95,7 +91,7 @@ func location(l *nhi.Location) types.Record {
 func delegation(actors []nhi.ID) types.Record {
 	set := make([]types.Value, 0, len(actors))
 	for _, a := range actors {
-		set = append(set, types.NewEntityUID(typeIdentity, types.String(a)))
+		set = append(set, types.NewEntityUID(TypeIdentity, types.String(a)))
 	}
 	return types.NewRecord(types.RecordMap{"depth": types.Long(len(actors)), "actors": types.NewSet(set...)})
 }
@@ -111,16 +107,4 @@ func zoneRecord(z clause.Zone, at time.Time) types.Record {
 		"minute": types.Long(t.Hour()*60 + t.Minute()), "weekday": types.Long(weekday),
 		"date": types.String(t.Format(time.DateOnly)),
 	})
-}
-
-// withZones returns the schema with zones in it.
-func withZones(schema []byte, zones []clause.Zone) []byte {
-	var text strings.Builder
-	for _, z := range zones {
-		if z.Name != "UTC" {
-			fmt.Fprintf(&text, "\n    %q: Local,", string(z.Name))
-		}
-	}
-	at := []byte(`"UTC": Local,`)
-	return bytes.Replace(schema, at, append(slices.Clone(at), text.String()...), 1)
 }

@@ -1,0 +1,122 @@
+package request
+
+import (
+	"github.com/cedar-policy/cedar-go/types"
+	"github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/muster-id/muster/internal/clause"
+)
+
+// An Attr is a set of attribute names of the schema. One name is one bit,
+// whichever entity has it.
+type Attr uint64
+
+const (
+	attrKnown Attr = 1 << iota
+	attrState
+	attrOwned
+	attrRisk
+	attrEnvironment
+	attrClass
+	attrPinned
+	attrConsumerProven
+	attrExpired
+	attrRevoked
+	attrLabelled
+	attrSensitivity
+	attrService
+	attrRegion
+	attrJurisdiction
+	attrCredential
+	attrAssurance
+	attrMethod
+	attrSenderBound
+	attrAsserted
+	attrNewNetwork
+	attrNewCountry
+	attrNewAction
+	attrNewAgent
+	attrInteractive
+	attrSurprise
+	attrRate
+	attrCountry
+	attrASN
+	attrNetwork
+	attrAgent
+	attrOperation
+	attrPoint
+	attrNow
+	attrAddress
+	attrAttestation
+	attrLocation
+	attrDevice
+	attrPurpose
+	attrDelegation
+	attrZones
+	attrApproval
+	// AttrAll are all of them.
+	AttrAll = 1<<iota - 1
+)
+
+var attrByName = map[types.String]Attr{
+	"known": attrKnown, "state": attrState, "owned": attrOwned, "risk": attrRisk,
+	"environment": attrEnvironment, "class": attrClass,
+	"pinned": attrPinned, "consumerProven": attrConsumerProven, "expired": attrExpired, "revoked": attrRevoked,
+	"labelled": attrLabelled, "sensitivity": attrSensitivity,
+	"service": attrService, "region": attrRegion, "jurisdiction": attrJurisdiction,
+	"credential": attrCredential, "assurance": attrAssurance, "method": attrMethod,
+	"senderBound": attrSenderBound, "asserted": attrAsserted,
+	"newNetwork": attrNewNetwork, "newCountry": attrNewCountry, "newAction": attrNewAction, "newAgent": attrNewAgent,
+	"interactive": attrInteractive, "surprise": attrSurprise, "rate": attrRate,
+	"country": attrCountry, "asn": attrASN, "network": attrNetwork, "agent": attrAgent,
+	"operation": attrOperation, "point": attrPoint, "now": attrNow, "address": attrAddress,
+	"attestation": attrAttestation, "location": attrLocation, "device": attrDevice, "purpose": attrPurpose,
+	"delegation": attrDelegation, "zones": attrZones, "approval": attrApproval,
+}
+
+// Attrs are the attributes of these names. A name that the schema does not have
+// is none.
+func Attrs(names ...types.String) (out Attr) {
+	for _, name := range names {
+		out |= attrByName[name]
+	}
+	return out
+}
+
+// A Sight is what one policy can observe of a request.
+type Sight struct {
+	Uses       Attr
+	names      []types.EntityUID // that it mentions, each of them
+	allParents bool              // it computes the right side of an "in"
+}
+
+// SightOf returns what p can observe.
+func SightOf(p *ast.Policy) (s Sight) {
+	bare, accessed := 0, 0 // mentions of context, and those that take one attribute
+	access := func(arg ast.IsNode, name types.String) {
+		s.Uses |= attrByName[name]
+		if clause.IsContext(arg) {
+			accessed++
+		}
+	}
+	clause.Inspect(p, func(uid types.EntityUID) { s.names = append(s.names, uid) }, func(n ast.IsNode) {
+		switch n := n.(type) {
+		case ast.NodeTypeAccess:
+			access(n.Arg, n.Value)
+		case ast.NodeTypeHas:
+			access(n.Arg, n.Value)
+		case ast.NodeTypeIn:
+			s.allParents = s.allParents || !clause.IsLiteral(n.Right)
+		case ast.NodeTypeIsIn:
+			s.allParents = s.allParents || !clause.IsLiteral(n.Entity)
+		case ast.NodeTypeVariable:
+			if clause.IsContext(n) {
+				bare++
+			}
+		}
+	})
+	if bare > accessed { // the whole record is compared or passed on
+		s.Uses = AttrAll
+	}
+	return s
+}
