@@ -23,6 +23,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 	"github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/google/go-cmp/cmp"
 )
 
 // A corpusCase is one file of Cedar's own corpus of fuzzed tests: policies,
@@ -221,6 +222,12 @@ func TestConformanceSlicedEqualsScan(t *testing.T) {
 		}
 		for range questions {
 			q := randomQuestion(r)
+			if r.IntN(2) == 0 {
+				q = alike(r, q)
+			}
+			if diff := cmp.Diff(afresh(set, q), set.Evaluate(q)); diff != "" {
+				t.Fatalf("seed %d, question %+v: (-Cedar +remembered):\n%s\n%s", seed, q, diff, set.files["x.cedar"])
+			}
 			wantDecision, wantReasons, wantErrors := reference(set, q)
 			gotDecision, gotReasons, gotErrors := sliced(set, q)
 			if gotDecision != wantDecision || !slices.Equal(gotReasons, wantReasons) || !slices.Equal(gotErrors, wantErrors) {

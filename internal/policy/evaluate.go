@@ -31,8 +31,24 @@ func newEvaluation(s *Set) *evaluation {
 	return e
 }
 
+// A ruled is a ruling that was found before, and what the policies that were
+// asked for it can see.
+type ruled struct {
+	ruling nhi.Ruling // whose lists are full: appending to one copies it
+	sees   request.Attr
+}
+
+// rulings is how many rulings a set remembers.
+const rulings = 1 << 12
+
 // Evaluate says what the set makes of q. It reads q and Known and changes
-// neither. An action or outcome that it does not know is denied.
+// neither. An action or outcome that it does not know is denied. The lists of
+// the ruling may be shared with other rulings: append to them, but do not change
+// what they hold.
+//
+// Requests that no policy can tell apart get the ruling of the first of them. It
+// is remembered unless a policy that was asked sees something of the request that
+// is hardly ever the same twice, such as the time.
 func (s *Set) Evaluate(q *nhi.Question) nhi.Ruling {
 	action, ok := request.ActionIndex(q.Action)
 	if !ok {
@@ -40,18 +56,27 @@ func (s *Set) Evaluate(q *nhi.Question) nhi.Ruling {
 	}
 	e := s.pool.Get().(*evaluation)
 	e.Ask(s.request, q, action)
-	ruling := e.evaluate(action)
+	fleeting := e.Fleeting()
+	known, ok := s.rulings.Look(e.Key())
+	if !ok || known.sees&fleeting != 0 {
+		known = ruled{e.evaluate(action), e.slice.sees()}
+		if known.sees&fleeting == 0 {
+			s.rulings.Keep(e.Key(), known)
+		}
+	}
 	// Not deferred: after a panic the scratch space is not to be trusted.
 	e.Forget()
 	s.pool.Put(e)
-	return ruling
+	return known.ruling
 }
 
 // evaluate asks Cedar.
 func (e *evaluation) evaluate(action int) nhi.Ruling {
 	e.find(action)
 	_, diagnostic := cedar.Authorize(e, e, e.Cedar())
-	return e.rule(&diagnostic)
+	ruling := e.rule(&diagnostic)
+	ruling.Reasons, ruling.StepUp = slices.Clip(ruling.Reasons), slices.Clip(ruling.StepUp)
+	return ruling
 }
 
 func denied(digest, id, text string) nhi.Ruling {

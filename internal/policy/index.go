@@ -202,6 +202,16 @@ func (x *index) names(list, uids []types.EntityUID) []types.EntityUID {
 	return list
 }
 
+// sees is what the rules of the slice can see of a request.
+func (s *slice) sees() (out request.Attr) {
+	for _, list := range s.lists {
+		for _, r := range list {
+			out |= r.sees.Uses
+		}
+	}
+	return out
+}
+
 func (s *slice) add(list []*rule) {
 	if len(list) > 0 {
 		s.lists = append(s.lists, list)

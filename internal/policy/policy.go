@@ -22,8 +22,9 @@
 // (principal or any, resource or any) and by action, so a request meets only those it can match. A scope that does
 // not match is false without an error: leaving the policy out changes nothing; a property test compares both ways.
 //
-// Few allocations. A request is built from what the loaded policies really name,
-// and the small records that result are remembered (package request).
+// Nothing twice. A request is built from what the loaded policies really name
+// (package request). Requests that no policy can tell apart share a ruling, unless
+// one that was asked sees what is hardly ever the same twice, such as the time.
 //
 // Names for people. Every policy carries @id (unique) and may carry @text, the
 // sentence that a person reads when it decided. The text of a guard is
@@ -121,6 +122,7 @@ type Set struct {
 	byFile   map[string][]*rule
 	index    index
 	request  *request.Shape
+	rulings  request.Memo[request.Key, ruled]
 	pool     sync.Pool // of *evaluation
 }
 
@@ -162,7 +164,7 @@ func (before *Set) Next(settings Settings, files map[string]string) (*Set, error
 	s := &Set{settings: settings, files: l.files, rules: l.rules, byID: l.byID, byFile: l.byFile}
 	s.digest = digest(l.files)
 	s.index = l.index()
-	s.request = l.shape()
+	s.request, s.rulings = l.shape(), request.NewMemo[request.Key, ruled](rulings)
 	s.pool.New = func() any { return newEvaluation(s) }
 	return s, nil
 }
