@@ -554,3 +554,76 @@ func TestAQuietStreamIsNotASlowBody(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 }
+
+// What stands behind a body is read as headers are by whoever goes by it: the
+// caller's library, or a proxy in front that believes Muster-Identity.
+func TestTheApplicationCannotForgeOurWordsInTrailers(t *testing.T) {
+	for _, on := range []string{"HTTP/1.1", "h2c"} {
+		for _, length := range []string{"", "4"} { // over HTTP/2 a reply of known length has trailers, too
+			origin := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Trailer", "Muster-Identity, X-Sum")
+				if length != "" && r.ProtoMajor == 2 {
+					w.Header().Set("Content-Length", length)
+				}
+				fmt.Fprint(w, "body")
+				w.Header().Set("Muster-Identity", "nhi_somebody")
+				w.Header().Set("X-Sum", "4")
+				w.Header().Set(http.TrailerPrefix+"Muster-Decision", "dec-forged")
+				w.Header().Set(http.TrailerPrefix+"X-More", "5")
+			}))
+			origin.Config.Protocols = &http.Protocols{}
+			origin.Config.Protocols.SetHTTP1(on == "HTTP/1.1")
+			origin.Config.Protocols.SetUnencryptedHTTP2(on == "h2c")
+			origin.Start()
+			defer origin.Close()
+			s := before(t, func(s *script) {
+				s.settings.Upstream.URLs, s.settings.Upstream.H2C, s.settings.H2C = []string{origin.URL}, on == "h2c", on == "h2c"
+			})
+			client := plain
+			if on == "h2c" {
+				client = h2c(t)
+			}
+			res, err := client.Do(s.request("GET", "/payments/17", nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := io.ReadAll(res.Body)
+			_ = res.Body.Close()
+			if err != nil || res.StatusCode != 200 || string(text) != "body" || res.Trailer.Get("X-Sum") != "4" || res.Trailer.Get("X-More") != "5" {
+				t.Errorf("%s: %s %q with the trailers %v", on, res.Status, text, res.Trailer)
+			}
+			for name := range res.Trailer {
+				if strings.HasPrefix(name, "Muster-") {
+					t.Errorf("%s: the application's %s came through: %v", on, name, res.Trailer)
+				}
+			}
+		}
+	}
+}
+
+// A header that the settings drop is dropped as a trailer, too, announced or not.
+func TestADroppedHeaderDoesNotComeAsATrailer(t *testing.T) {
+	app := &witness{}
+	s := put(t, app, func(s *script) { s.settings.DropHeaders = []string{"x-tenant"} })
+	got := s.raw("POST /payments/17 HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer good\r\nTransfer-Encoding: chunked\r\nTrailer: X-Tenant, X-Sum\r\n\r\n0\r\nX-Tenant: spoofed\r\nX-Sum: 1\r\n\r\n")
+	if len(got) != 1 || got[0] != 200 {
+		t.Fatal(got)
+	}
+	if seen := app.last(t).Trailer; seen.Get("X-Tenant") != "" || seen.Get("X-Sum") != "1" {
+		t.Errorf("the application got the trailers %v", seen)
+	}
+}
+
+// HTTP/1.0 has no upgrades: a program in front that speaks it would take what
+// follows for the next request, and we for a tunnel that was decided about once.
+func TestHTTP10IsNotUpgraded(t *testing.T) {
+	app := &witness{}
+	s := put(t, app, nil)
+	got := s.raw("GET /payments/17 HTTP/1.0\r\nHost: shop.example\r\nAuthorization: Bearer good\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+	if len(got) != 1 || got[0] != 200 {
+		t.Fatal(got)
+	}
+	if seen := app.last(t).Header; seen.Get("Upgrade") != "" {
+		t.Errorf("the application got %v", seen)
+	}
+}

@@ -70,11 +70,12 @@ func (h *Handler) hygiene(w http.ResponseWriter, r *http.Request) *trouble {
 
 // settle removes what HTTP/1 has beyond HTTP/2. Another protocol than a
 // websocket would lead around the decisions about the requests inside of it
-// (h2c), so it is not switched to. A body in chunks, as every request of
+// (h2c), so it is not switched to, and none at all for HTTP/1.0, which has no
+// upgrades (RFC 9110, section 7.8). A body in chunks, as every request of
 // HTTP/1.0, is the last on its connection: what follows may be what a program
 // in front, which read a Content-Length, took for more of the body.
 func settle(w http.ResponseWriter, r *http.Request) {
-	if _, asked := r.Header["Upgrade"]; asked && (!upgrades(r.Header) || r.Method != http.MethodGet || r.ContentLength != 0) {
+	if _, asked := r.Header["Upgrade"]; asked && (!upgrades(r.Header) || r.Method != http.MethodGet || r.ContentLength != 0 || r.ProtoMinor == 0) {
 		delete(r.Header, "Upgrade")
 		delete(r.Header, "Http2-Settings")
 	}
@@ -172,7 +173,7 @@ func (h *Handler) rewrite(p *httputil.ProxyRequest) {
 	if p.In.Trailer != nil {
 		// The same map: the server fills it in when the body has ended.
 		p.Out.Trailer = p.In.Trailer
-		p.Out.Body = &trailed{p.Out.Body, p.In}
+		p.Out.Body = &trailed{p.Out.Body, p.In, h.s.DropHeaders}
 	}
 	if h.s.Upstream.Host != "" {
 		p.Out.Host = h.s.Upstream.Host
@@ -185,11 +186,12 @@ func (h *Handler) rewrite(p *httputil.ProxyRequest) {
 	out["Muster-Decision"] = []string{passed.decision}
 }
 
-// trailed drops trailers that nobody announced, and which could be mistaken for
-// headers, when the body ends.
+// trailed drops trailers that could be mistaken for headers, announced or not,
+// when the body ends.
 type trailed struct {
 	io.ReadCloser
-	in *http.Request
+	in   *http.Request
+	drop []string // headers that the settings drop
 }
 
 func (t *trailed) Read(p []byte) (int, error) {
@@ -200,15 +202,45 @@ func (t *trailed) Read(p []byte) (int, error) {
 				delete(t.in.Trailer, name)
 			}
 		}
+		for _, name := range t.drop {
+			t.in.Trailer.Del(name)
+		}
 	}
 	return n, err
 }
 
 // clean takes from a reply what is not the application's to say: words of ours,
 // and another address for the next request, which would lead around the point.
+// What comes behind the body is no exception.
 func clean(res *http.Response) error {
 	strip(res.Header)
+	strip(res.Trailer)
+	if res.StatusCode != http.StatusSwitchingProtocols && (res.ProtoMajor != 1 || res.ContentLength < 0) {
+		res.Body = &cleaned{res.Body, res}
+	}
 	return nil
+}
+
+// A cleaned body takes from the trailers of its reply, which are there when it
+// ends, what clean takes from the headers.
+type cleaned struct {
+	io.ReadCloser
+	res *http.Response
+}
+
+func (c *cleaned) Read(p []byte) (int, error) {
+	n, err := c.ReadCloser.Read(p)
+	if err != nil {
+		strip(c.res.Trailer)
+	}
+	return n, err
+}
+
+// Close drops what is left of the body, behind which trailers may be.
+func (c *cleaned) Close() error {
+	err := c.ReadCloser.Close()
+	strip(c.res.Trailer)
+	return err
 }
 
 func strip(header http.Header) {
