@@ -152,14 +152,21 @@ func caller(t http.RoundTripper) *http.Client {
 
 // Handler lets to next what [Guard.Check] accepts, with [Passed] in its context
 // and Muster-Identity set to what was proven. Everything else is answered 403.
+//
+// An assertion is about method, host, path, query and body. Other headers, and
+// trailers, are not part of it: a guard behind which they decide something needs
+// a way from the point that nobody else can write to.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		passed, err := g.Check(r)
-		serve(w, r, next, passed, err, g.s.Refused)
+		serve(w, r, next, r.Header[decisionHeader], passed, err, g.s.Refused)
 	})
 }
 
-func serve(w http.ResponseWriter, r *http.Request, next http.Handler, passed Passed, err error, refused func(*http.Request, error)) {
+// serve lets a request to next, with the headers that tell what was decided: what
+// a client wrote under their names, or under one that is the same where headers
+// become variables, as in CGI, is gone.
+func serve(w http.ResponseWriter, r *http.Request, next http.Handler, decision []string, passed Passed, err error, refused func(*http.Request, error)) {
 	if err != nil {
 		if refused != nil {
 			refused(r, err)
@@ -172,7 +179,12 @@ func serve(w http.ResponseWriter, r *http.Request, next http.Handler, passed Pas
 	}
 	r = r.WithContext(context.WithValue(r.Context(), passedKey{}, passed))
 	r.Header = r.Header.Clone()
-	r.Header.Set(identityHeader, passed.Identity)
+	for name := range r.Header {
+		if plain := strings.ReplaceAll(name, "_", "-"); strings.EqualFold(plain, identityHeader) || strings.EqualFold(plain, decisionHeader) {
+			delete(r.Header, name)
+		}
+	}
+	r.Header[identityHeader], r.Header[decisionHeader] = []string{passed.Identity}, decision
 	next.ServeHTTP(w, r)
 }
 
@@ -196,8 +208,8 @@ type claims struct {
 
 // Check returns who was let through, or why nobody was: one of the errors of
 // this package. Where the assertion covers the body it is read, and r.Body is
-// replaced by what was read. It blocks while keys are fetched, which is at most
-// once in ten seconds.
+// replaced by what was read. It blocks while keys are fetched: one request at most
+// in ten seconds, and those whose key is not known yet.
 func (g *Guard) Check(r *http.Request) (Passed, error) {
 	values := r.Header[decisionHeader]
 	if len(values) != 1 || values[0] == "" {
@@ -354,11 +366,12 @@ func NewAsker(s AskSettings) (*Asker, error) {
 	return &Asker{s: s, http: caller(s.Transport)}, nil
 }
 
-// Handler lets to next what Muster allows, as [Guard.Handler] does.
+// Handler lets to next what Muster allows, as [Guard.Handler] does, with the id
+// of the decision in Muster-Decision.
 func (a *Asker) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		passed, err := a.Check(r)
-		serve(w, r, next, passed, err, a.s.Refused)
+		serve(w, r, next, []string{passed.Decision}, passed, err, a.s.Refused)
 	})
 }
 
@@ -380,7 +393,8 @@ type question struct {
 }
 
 // Check asks about a request; the action is its method. It blocks for at most
-// five seconds. The error wraps [ErrDenied] when the answer was no.
+// five seconds. The error wraps [ErrDenied] when the answer was no, and when it
+// was a yes with an obligation, of which an Asker can do none.
 func (a *Asker) Check(r *http.Request) (Passed, error) {
 	identity, err := a.s.Subject(r)
 	if err != nil || identity == "" {
@@ -417,10 +431,15 @@ func (a *Asker) Check(r *http.Request) (Passed, error) {
 		Context  struct {
 			ID          string `json:"evaluation_id"`
 			WouldRefuse bool   `json:"would_refuse"`
+			// What the caller of the answer has to do (obligations profile).
+			Obligations []json.RawMessage `json:"obligations"`
 		} `json:"context"`
 	}
 	if json.Unmarshal(text, &answer) != nil || !answer.Decision {
 		return Passed{}, ErrDenied
+	}
+	if len(answer.Context.Obligations) > 0 {
+		return Passed{}, fmt.Errorf("%w: the answer obliges to what an Asker cannot do", ErrDenied)
 	}
 	return Passed{Identity: identity, Decision: answer.Context.ID, WouldRefuse: answer.Context.WouldRefuse}, nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ type house struct {
 	*httptest.Server
 	signer  *jose.Signer
 	fetched atomic.Int64
+	delay   atomic.Pointer[func()] // of an answer; nil: none
 }
 
 func build(t *testing.T) *house {
@@ -38,6 +40,9 @@ func build(t *testing.T) *house {
 	}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h.fetched.Add(1)
+		if delay := h.delay.Load(); delay != nil {
+			(*delay)()
+		}
 		if r.URL.Path != enforce.JWKSPath {
 			w.WriteHeader(http.StatusNotFound)
 			return
@@ -232,6 +237,81 @@ func TestUnknownKeysDoNotFloodTheServer(t *testing.T) {
 	}
 }
 
+// Whoever sends a made-up name of a key makes the guard look at its server. When
+// that hangs, only who needs the answer waits.
+func TestAMadeUpKeyHoldsNobodyElseUp(t *testing.T) {
+	h := build(t)
+	entered, release := make(chan struct{}), make(chan struct{})
+	g := h.guard(t, nil)
+	g.keys.http.Timeout = 0 // the look hangs for as long as this test says
+	if _, err := g.Check(h.asserted(t, digest("hello"))); err != nil {
+		t.Fatal(err)
+	}
+	g.keys.tried = time.Time{}
+	hangs := func() { entered <- struct{}{}; <-release }
+	h.delay.Store(&hangs)
+	made := h.asserted(t, digest("hello"))
+	made.Header.Set("Muster-Decision", h.claimed(t, jose.NewES256Signer(jose.GenerateES256(), enforce.AssertionType), func(map[string]any) {}))
+	attack, good := make(chan error, 1), make(chan error, 1)
+	go func() { _, err := g.Check(made); attack <- err }()
+	<-entered
+	request := h.asserted(t, digest("hello"))
+	go func() { _, err := g.Check(request); good <- err }()
+	select {
+	case err := <-good:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(60 * time.Second):
+		t.Error("a good request waits for somebody else's key")
+	}
+	close(release)
+	if err := <-attack; !errors.Is(err, ErrInvalid) {
+		t.Errorf("the made-up key: %v", err)
+	}
+}
+
+// A key that is new is waited for, by all who have it, and fetched once.
+func TestANewKeyIsFetchedOnceForAll(t *testing.T) {
+	h := build(t)
+	g := h.guard(t, nil)
+	var all sync.WaitGroup
+	for range 8 {
+		r := h.asserted(t, digest("hello"))
+		all.Go(func() {
+			if _, err := g.Check(r); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+	if n := h.fetched.Load(); n != 1 {
+		t.Errorf("the keys were fetched %d times", n)
+	}
+}
+
+// Where headers become variables, as in CGI, both spellings are one.
+func TestTheIdentityCannotBeSpelledWithAnUnderscore(t *testing.T) {
+	h := build(t)
+	r := h.asserted(t, digest("hello"))
+	r.Header["Muster_identity"], r.Header["Muster_decision"] = []string{"nhi_spoofed"}, []string{"dec-spoofed"}
+	token, served := r.Header.Get("Muster-Decision"), false
+	h.guard(t, nil).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		served = true
+		for name, values := range r.Header {
+			if strings.Contains(values[0], "spoofed") {
+				t.Errorf("%s: %q came through", name, values)
+			}
+		}
+		if r.Header.Get("Muster-Decision") != token || r.Header.Get("Muster-Identity") != "nhi_robot" {
+			t.Errorf("the application got %v", r.Header)
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+	if !served {
+		t.Error("a good request does not pass")
+	}
+}
+
 func TestWithoutKeysNobodyPasses(t *testing.T) {
 	h := build(t)
 	g := h.guard(t, nil)
@@ -276,7 +356,7 @@ func TestTheAskerAsksAndFailsClosed(t *testing.T) {
 	r.RemoteAddr = "192.0.2.7:1000"
 	r.Header.Set("X-Test-Caller", "nhi_robot")
 	r.Header.Set("User-Agent", "robot/1.0")
-	for text, want := range map[string]bool{`{"decision":true,"context":{"evaluation_id":"dec-1","would_refuse":true}}`: true, `{"decision":false}`: false, `{}`: false, ``: false, `true`: false, `{"decision":"true"}`: false} {
+	for text, want := range map[string]bool{`{"decision":true,"context":{"evaluation_id":"dec-1","would_refuse":true}}`: true, `{"decision":false}`: false, `{"decision":true,"context":{"obligations":[{"id":"1","type":"notification"}]}}`: false, `{}`: false, ``: false, `true`: false, `{"decision":"true"}`: false} {
 		reply.Store(&text)
 		passed, err := a.Check(r)
 		if got := <-asked; got.Subject.ID != "nhi_robot" || got.Action.Name != "GET" || got.Resource.ID != "payments/api" || got.Context["ip"] != "192.0.2.7" || got.Context["user_agent"] != "robot/1.0" {
@@ -286,6 +366,15 @@ func TestTheAskerAsksAndFailsClosed(t *testing.T) {
 			t.Errorf("%q: %+v, %v", text, passed, err)
 		}
 	}
+	text := `{"decision":true,"context":{"evaluation_id":"dec-1"}}`
+	reply.Store(&text)
+	r.Header.Set("Muster-Decision", "dec-spoofed")
+	a.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if got := r.Header["Muster-Decision"]; len(got) != 1 || got[0] != "dec-1" {
+			t.Errorf("the application is told of the decision %q", got)
+		}
+	})).ServeHTTP(httptest.NewRecorder(), r)
+	<-asked
 	r.Header.Del("X-Test-Caller")
 	if _, err := a.Check(r); !errors.Is(err, ErrDenied) {
 		t.Errorf("a caller whom nobody knows: %v", err)

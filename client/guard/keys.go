@@ -32,10 +32,11 @@ type keys struct {
 	url  string
 	http *http.Client
 
-	mu      sync.Mutex // guards the rest; held while keys are fetched
+	mu      sync.Mutex // guards the rest
 	known   map[string]*ecdsa.PublicKey
-	fetched time.Time // when they came
-	tried   time.Time // when somebody last asked for them
+	fetched time.Time     // when they came
+	tried   time.Time     // when somebody last asked for them
+	coming  chan struct{} // closed once the keys that somebody asks for are here or not; nil when nobody asks
 }
 
 // header is all that the header of an assertion may hold (RFC 7515, section 4).
@@ -85,26 +86,56 @@ func (k *keys) verify(ctx context.Context, token string) ([]byte, error) {
 }
 
 // key returns a key by its name. An unknown name, and the age of what is known,
-// lead to a look at the server, but not more often than every ten seconds.
+// lead to a look at the server, but not more often than every ten seconds. Who
+// has a key that is known waits for nobody else's look: made-up names, and a
+// server that hangs, must not hold up what was let through.
 func (k *keys) key(ctx context.Context, kid string) (*ecdsa.PublicKey, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := time.Now()
-	found := k.known[kid]
-	if (found == nil || now.Sub(k.fetched) > fresh) && now.Sub(k.tried) > pause {
-		k.tried = now
-		if known, err := k.fetch(ctx); err == nil {
-			k.known, k.fetched = known, now
-			found = known[kid]
+	found, coming, due := k.look(kid, time.Now())
+	switch {
+	case due:
+		k.renew(ctx, coming)
+	case found == nil && coming != nil:
+		select {
+		case <-coming:
+		case <-ctx.Done():
 		}
 	}
-	switch {
-	case k.known == nil || now.Sub(k.fetched) > stale:
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch found = k.known[kid]; {
+	case k.known == nil || time.Since(k.fetched) > stale:
 		return nil, ErrKeys
 	case found == nil:
 		return nil, ErrInvalid
 	}
 	return found, nil
+}
+
+// look returns a key if it is known and still believed, and the look at the
+// server that is under way. When that is due the caller has to take it.
+func (k *keys) look(kid string, now time.Time) (found *ecdsa.PublicKey, coming chan struct{}, due bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if age := now.Sub(k.fetched); age <= stale {
+		found = k.known[kid]
+	}
+	due = k.coming == nil && (found == nil || now.Sub(k.fetched) > fresh) && now.Sub(k.tried) > pause
+	if due {
+		k.tried, k.coming = now, make(chan struct{})
+	}
+	return found, k.coming, due
+}
+
+// renew takes a look at the server. Without an answer what is known stays.
+func (k *keys) renew(ctx context.Context, coming chan struct{}) {
+	known, err := k.fetch(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err == nil {
+		k.known, k.fetched = known, time.Now()
+	}
+	k.coming = nil
+	close(coming)
 }
 
 // fetch is not ended by the request that happened to need it.

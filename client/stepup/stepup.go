@@ -210,13 +210,13 @@ func (s *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || s.Prover == nil {
 		return res, err
 	}
-	if res.Request == nil {
-		res.Request = r
-	}
 	c, ok := ChallengeOf(res)
 	if !ok {
 		return res, nil
 	}
+	// Evidence is for where it is sent, even if whatever carries requests went
+	// elsewhere by itself and was refused there.
+	c.Audience = r.URL.Scheme + "://" + r.URL.Host
 	again, ok := repeat(r)
 	if !ok || s.Prover.Prove(r.Context(), c, again) != nil {
 		if ok && again.Body != nil {

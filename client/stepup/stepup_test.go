@@ -126,6 +126,44 @@ func TestAServiceThatAlwaysAsksForMoreIsAnsweredOnce(t *testing.T) {
 	}
 }
 
+// strays follows redirects by itself, as some transports do.
+type strays struct{ to http.RoundTripper }
+
+func (s strays) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := s.to.RoundTrip(r)
+	if err != nil || res.StatusCode != http.StatusTemporaryRedirect {
+		return res, err
+	}
+	res.Body.Close()
+	next, err := http.NewRequestWithContext(r.Context(), r.Method, res.Header.Get("Location"), nil)
+	if err != nil {
+		return nil, err
+	}
+	return s.to.RoundTrip(next)
+}
+
+// A service that sends us to a stranger must not have us make evidence for the
+// stranger and send it to the service.
+func TestEvidenceIsForWhereItIsSent(t *testing.T) {
+	var requests atomic.Int32
+	stranger := guarded(t, steps, &requests)
+	service := httptest.NewServer(http.RedirectHandler(stranger.URL, http.StatusTemporaryRedirect))
+	defer service.Close()
+	p := &proves{}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, service.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := (&Transport{Prover: p, Base: strays{http.DefaultTransport}}).RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if got := p.last.Load(); got == nil || got.Audience != service.URL {
+		t.Errorf("evidence was made for %+v, and sent to %s", got, service.URL)
+	}
+}
+
 func TestAChallengeSaysWhatToDo(t *testing.T) {
 	of := func(status int, body string, headers ...string) (Challenge, bool) {
 		res := &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(body))}
