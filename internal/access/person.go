@@ -20,7 +20,7 @@ type Person struct {
 	Issuer   string
 	Subject  string
 	Name     string // hostile text
-	Email    string // empty unless the provider has verified it
+	Email    string // empty unless the provider has verified it, and without hidden signs
 	Groups   []string
 	Grants   []Grant // assigned here; those that follow from groups come on top
 	Disabled bool
@@ -89,12 +89,35 @@ func (s *Service) GrantsOf(p Person) []Grant {
 	}
 	out := slices.Clone(p.Grants)
 	for _, m := range s.c.Mappings {
-		fits := m.Group != "" && slices.Contains(p.Groups, m.Group) || m.Email != "" && strings.EqualFold(m.Email, p.Email)
+		fits := m.Group != "" && slices.Contains(p.Groups, m.Group) || SameAddress(m.Email, p.Email)
 		if g := m.Grant(); fits && !slices.Contains(out, g) {
 			out = append(out, g)
 		}
 	}
 	return out
+}
+
+// SameAddress reports whether two mail addresses, or two domains, are one. Capitals
+// do not count, and nothing else: what Unicode folds to a plain letter (U+017F to s,
+// U+212A to k) is another mailbox, which somebody else may have. An empty one is
+// nobody's.
+func SameAddress(a, b string) bool {
+	if a == "" || len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if small(a[i]) != small(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func small(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
 }
 
 // People returns everybody who ever signed in, by name.

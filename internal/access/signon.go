@@ -216,8 +216,8 @@ func (s *Service) welcome(ctx context.Context, a attempt, c Claims, r *http.Requ
 	p := Person{
 		ID: PersonID(c.Issuer, c.Subject), Issuer: c.Issuer, Subject: c.Subject, Name: display(c.Name), Groups: c.Groups, Created: at, SignedIn: at,
 	}
-	if c.Verified {
-		p.Email = display(c.Email)
+	if c.Verified && display(c.Email) == c.Email {
+		p.Email = c.Email // or none: what is left of one with hidden signs may be somebody else's
 	}
 	if p.Name == "" {
 		p.Name = p.Email
@@ -261,7 +261,7 @@ func (s *Service) domainAllowed(email string) bool {
 	}
 	_, domain, ok := strings.Cut(email, "@")
 	for _, d := range s.c.Domains {
-		if ok && strings.EqualFold(d, domain) {
+		if ok && SameAddress(d, domain) {
 			return true
 		}
 	}

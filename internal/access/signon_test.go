@@ -248,6 +248,30 @@ func TestAnUnverifiedAddressGivesNothing(t *testing.T) {
 	}
 }
 
+// What folds to a letter, or is not seen, makes another address that somebody else
+// can have.
+func TestAnAddressThatOnlyLooksLikeAnothersGivesNothing(t *testing.T) {
+	for _, address := range []string{"bo\u017fs@example.com", "bo\u200bss@example.com", "boss@exa\u00admple.com", "\u202eboss@example.com", " boss@example.com", "boss@example.com\x00"} {
+		b, p := sso(t, local)
+		p.claims = access.Claims{Issuer: issuer, Subject: "eve", Name: "Eve", Email: address, Verified: true}
+		c := b.begin(t, "/")
+		if _, err := b.FinishSignOn(t.Context(), b.answer(url.Values{"state": {p.state}, "code": {"good"}}, c)); !errors.Is(err, access.ErrNoRole) {
+			t.Errorf("%q: %v", address, err)
+		}
+	}
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"Boss@Example.com", "boss@example.COM", true}, {"b\u00f6ss@example.com", "b\u00f6ss@example.com", true}, {"b\u00d6ss@example.com", "b\u00f6ss@example.com", false},
+		{"boss@\u212aernel.org", "boss@kernel.org", false}, {"", "", false}, {"a[b", "a{b", false},
+	} {
+		if got := access.SameAddress(tt.a, tt.b); got != tt.want {
+			t.Errorf("%q and %q are one: %v, want %v", tt.a, tt.b, got, tt.want)
+		}
+	}
+}
+
 func TestAForeignDomainIsRefused(t *testing.T) {
 	b, p := sso(t, local, "example.com")
 	for _, claims := range []access.Claims{
@@ -255,6 +279,7 @@ func TestAForeignDomainIsRefused(t *testing.T) {
 		{Issuer: issuer, Subject: "a", Groups: []string{"muster-admins"}, Email: "a@example.com"},
 		{Issuer: issuer, Subject: "a", Groups: []string{"muster-admins"}, Email: "a@evil-example.com", Verified: true},
 		{Issuer: issuer, Subject: "a", Groups: []string{"muster-admins"}, Email: "a@evil.com@example.com", Verified: true},
+		{Issuer: issuer, Subject: "a", Groups: []string{"muster-admins"}, Email: "a@exa\u200bmple.com", Verified: true},
 	} {
 		p.claims = claims
 		c := b.begin(t, "/")

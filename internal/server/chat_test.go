@@ -162,6 +162,7 @@ func TestAnAccountInChatIsNobodyByItself(t *testing.T) {
 	gone := r.by("dis", "dis@example.com", nil, responder)                                                         // is disabled
 	r.by("twin", "two@example.com", nil, responder)                                                                // has an address with somebody else
 	r.by("twins", "TWO@example.com", nil, responder)                                                               //
+	r.by("kim", "\u212aim@example.com", nil, responder)                                                            // has another's address but for a sign that folds to k
 	old := r.by("old", "old@example.com", nil, responder)                                                          // signed in long ago
 	off := true
 	if _, err := r.access.SetPerson(t.Context(), gone.Person, access.PersonChange{Disabled: &off}); err != nil {
@@ -175,7 +176,7 @@ func TestAnAccountInChatIsNobodyByItself(t *testing.T) {
 	r.knock(point, key)
 	a := r.pending()
 	for account, why := range map[string]string{
-		"UBOB": "you answer for the identity", "UEVE": "may not answer", "UTIM": "may not answer", "UDIS": "no role", "UTWO": "two people", "UOLD": "has not signed in", "UNOBODY": "sign in to the console once",
+		"UBOB": "you answer for the identity", "UEVE": "may not answer", "UTIM": "may not answer", "UDIS": "no role", "UTWO": "two people", "UOLD": "has not signed in", "UNOBODY": "sign in to the console once", "UKIM": "sign in to the console once",
 	} {
 		if status, said := w.press(r, account, "approve", a.ID); status != http.StatusOK || !strings.Contains(said, why) {
 			t.Errorf("%s: %d %s, want %q", account, status, said, why)

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/access"
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
 )
@@ -63,7 +64,7 @@ func find(ctx context.Context, k *command.Call, ref string) (client.Person, erro
 	}
 	var found []client.Person
 	for _, p := range all {
-		if p.ID == ref || p.Email != "" && strings.EqualFold(p.Email, ref) {
+		if p.ID == ref || access.SameAddress(p.Email, ref) {
 			found = append(found, p)
 		}
 	}

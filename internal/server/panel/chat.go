@@ -150,7 +150,7 @@ func (c *Chat) person(ctx context.Context, room *slack.Channel, account string) 
 	}
 	var found *access.Person
 	for i := range all {
-		if all[i].Email == "" || !strings.EqualFold(all[i].Email, address) {
+		if !access.SameAddress(all[i].Email, address) {
 			continue
 		}
 		if found != nil {
