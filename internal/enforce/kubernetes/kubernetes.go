@@ -16,6 +16,9 @@
 //	/paths/PATH                      what is no resource, such as /healthz
 //
 // with "-" for no namespace and no name, and "core" for the group without a name.
+// A question about all namespaces, to LIST, WATCH or DELETECOLLECTION, has "-" for
+// the namespace too. A variable {namespace} does not stand for that: it is for one.
+//
 // The version of the interface does not matter, and a selector of fields or
 // labels is passed over: the question is about all that could be selected.
 //

@@ -22,6 +22,10 @@ var routes = enforcetest.Routes{
 	{Host: "kubernetes", Path: "/resources/payments/core/secrets/{name}", Methods: map[string]nhi.ActionClass{"GET": nhi.Read, "LIST": nhi.List, "CREATE": nhi.Write, "DELETE": nhi.Delete}, Resource: "cluster/secrets"},
 	{Host: "kubernetes", Path: "/resources/payments/core/secrets/root", Methods: map[string]nhi.ActionClass{"GET": nhi.Admin}, Resource: "cluster/root"},
 	{Host: "kubernetes", Path: "/resources/payments/core/{resource}/{name}", Methods: map[string]nhi.ActionClass{"GET": nhi.Read}, Resource: "cluster/payments"},
+	{Host: "kubernetes", Path: "/resources/{namespace}/core/pods/{name}", Methods: map[string]nhi.ActionClass{"LIST": nhi.List, "WATCH": nhi.List, "DELETECOLLECTION": nhi.Delete}, Resource: "cluster/pods"},
+	{Host: "kubernetes", Path: "/resources/{namespace}/core/services/{name}", Methods: map[string]nhi.ActionClass{"LIST": nhi.List}, Resource: "cluster/services"},
+	{Host: "kubernetes", Path: "/resources/-/core/services/{name}", Methods: map[string]nhi.ActionClass{"LIST": nhi.List}, Resource: "cluster/services"},
+	{Host: "kubernetes", Path: "/resources/-/core/nodes/{name}", Methods: map[string]nhi.ActionClass{"LIST": nhi.List}, Resource: "cluster/nodes"},
 	{Host: "kubernetes", Path: "/paths/debug", Methods: map[string]nhi.ActionClass{"GET": nhi.Read}, Resource: "cluster/debug"},
 }
 
@@ -258,6 +262,31 @@ func TestAQuestionAboutManyThingsOrWithTwoReadingsIsNeverAllowed(t *testing.T) {
 			if q.Resource != "" {
 				t.Errorf("%s: asked about %s", name, q.Resource)
 			}
+		}
+	}
+}
+
+// A route for any one namespace is not for all of them together: what other routes
+// say of one of them would be passed by.
+func TestAllNamespacesAreNotOneOfThem(t *testing.T) {
+	for name, tt := range map[string]struct {
+		body    string
+		allowed bool
+	}{
+		"a list of one namespace":          {sar(robot, "list", "shop", "", "pods", ""), true},
+		"a list of all namespaces":         {sar(robot, "list", "", "", "pods", ""), false},
+		"a watch of all namespaces":        {sar(robot, "watch", "", "", "pods", ""), false},
+		"a deletion of all there are":      {sar(robot, "deletecollection", "", "", "pods", ""), false},
+		"where a route says all":           {sar(robot, "list", "", "", "services", ""), true},
+		"where one says all and one any":   {sar(robot, "list", "shop", "", "services", ""), true},
+		"what has no namespace, by a dash": {sar(robot, "list", "", "", "nodes", ""), true},
+	} {
+		b := newBench(written, nil)
+		if got := b.ask(t, AuthorizePath, tt.body); got.Allowed != tt.allowed || got.Denied {
+			t.Errorf("%s: %+v, want allowed %v", name, got, tt.allowed)
+		}
+		if got := b.ask(t, StrictPath, tt.body); got.Denied == tt.allowed {
+			t.Errorf("%s: %+v, want denied %v where the cluster asks for it", name, got, !tt.allowed)
 		}
 	}
 }

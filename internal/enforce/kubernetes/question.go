@@ -56,6 +56,22 @@ func (a *access) target() (method, path string, ok bool) {
 	return method, b.String(), ok
 }
 
+// many are the verbs that touch all objects that there are of a resource.
+var many = map[string]bool{"list": true, "watch": true, "deletecollection": true}
+
+// everywhere reports whether the question may be about all namespaces at once: a
+// resource that has none is asked about alike.
+func (a *access) everywhere() bool { return a.path == "" && a.namespace == "" && many[a.verb] }
+
+// oneNamespace reports whether a route is for any one namespace, {name}. All of
+// them together are more than one of them: routes that say more of some would be
+// passed by. So that takes a route with "-", or one that swallows all, {name...}.
+func oneNamespace(operation string) bool {
+	_, rest, _ := strings.Cut(operation, "/resources/")
+	segment, _, _ := strings.Cut(rest, "/")
+	return strings.HasPrefix(segment, "{") && !strings.HasSuffix(segment, "...}")
+}
+
 // unambiguous reports whether s is free of what a path would give a meaning of
 // its own. Routes refuse the rest.
 func unambiguous(s string) bool { return !strings.ContainsAny(s, "%?#;\\") }
@@ -81,6 +97,8 @@ func (h *Handler) hear(ctx context.Context, point *nhi.Point, user *User, a *acc
 	}
 	match, err := h.c.Routes.Match(method, point.Name, path)
 	switch {
+	case err == nil && a.everywhere() && oneNamespace(match.Operation):
+		out.refused = "route-ambiguous"
 	case err == enforce.ErrNoRoute:
 		out.refused = "route-none"
 	case err != nil:
