@@ -162,6 +162,25 @@ func TestWhatIsExplainedWasMeant(t *testing.T) {
 	}
 }
 
+// A caller who is denied once for what nobody meant and then often for what was
+// meant, as whoever wants the policies in force can arrange, is still to be explained.
+func TestWhatIsExplainedDoesNotHideWhatIsNot(t *testing.T) {
+	tally, d := under(nhi.PromotionShadow), refused(1)
+	fault := breaking
+	fault.Next = answers{Outcome: nhi.Deny, Digest: "new", Reasons: []nhi.Reason{{Policy: "fault", Text: "A mistake."}}}
+	add(tally, &fault, &d)
+	if err := tally.Acknowledge(nhi.Acknowledgement{Policy: "stop", Reason: "the contract ended"}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		add(tally, &breaking, &d)
+	}
+	_, found, _ := tally.Found(false)
+	if n := tally.Unexplained(); n != 1 || len(found.Denials) != 1 || found.Denials[0].Reason != "A mistake." || found.Denials[0].Count != 4 {
+		t.Errorf("%d are to be explained, found %+v", n, found.Denials)
+	}
+}
+
 func TestWhatIsTooMuchToListStillHoldsAPromotionUp(t *testing.T) {
 	tally := under(nhi.PromotionShadow)
 	for n := range maxDenials + 5 {

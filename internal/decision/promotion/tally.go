@@ -108,7 +108,10 @@ func (t *Tally) deny(d *nhi.Decision, c *Comparison) {
 		t.denials[k] = n
 	}
 	n.Count++
-	n.Policies, n.Reason, n.Decision, n.At = c.Policies, c.Reason, d.ID, d.At.UTC()
+	now := nhi.PromotionDenial{Identity: d.Identity, Action: d.Action, Resource: d.Resource, Policies: c.Policies}
+	if n.Count == 1 || t.explained(&now) == nil || t.explained(n) != nil { // what is explained does not hide what is not
+		n.Policies, n.Reason, n.Decision, n.At = c.Policies, c.Reason, d.ID, d.At.UTC()
+	}
 	n.Decided, n.Reported = n.Decided || c.Decided, n.Reported || d.Reported
 }
 
