@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -278,6 +279,29 @@ func TestAPeerCannotSpeakAboutSubjectsOfOthers(t *testing.T) {
 	}
 	if acts := p.here.acts(); acts["identity.revoke-tokens"] != 0 {
 		t.Errorf("acts in the audit log: %v", acts)
+	}
+}
+
+// A peer that makes names and times up has people read a finding or two, not one for
+// each signal.
+func TestAPeerCannotBuryPeopleInFindings(t *testing.T) {
+	t.Parallel()
+	p := paired(t, receive.DeliveryPush)
+	for i := range 20 {
+		old := time.Now().AddDate(0, 0, -100-i)
+		p.tell(t, http.StatusAccepted, p.set(signals.Event{Type: signals.CredentialChange, At: old, Credential: "api-key", Change: signals.Revoked, Name: "made-up-" + strconv.Itoa(i)}, nil))
+		p.tell(t, http.StatusAccepted, p.set(signals.Event{Type: signals.SessionRevoked, At: old}, nil))
+	}
+	rules := map[string]int{}
+	for _, f := range p.here.findings("filter=identity:" + p.who.ID) {
+		rules[f.Rule]++
+	}
+	// Two where a day, or an hour, ends meanwhile.
+	if n := rules[signals.RuleCredential]; n < 1 || n > 2 {
+		t.Errorf("%d findings about credentials", n)
+	}
+	if n := rules[signals.RuleSession]; n < 1 || n > 2 {
+		t.Errorf("%d findings about sessions", n)
 	}
 }
 

@@ -225,10 +225,10 @@ func TestAPushEndpointLeadsToNoAddressOfOurOwn(t *testing.T) {
 // Addresses that lead into the inner network in other words, and metadata
 // services that do not live on link-local addresses.
 func TestNoPushGoesInsideByAnotherSpelling(t *testing.T) {
-	vouched := signals.Reach{Hosts: []string{"::ffff:10.0.0.8", "64:ff9b::a9fe:a9fe", "192.0.0.192", "168.63.129.16", "100.100.100.200", "240.0.0.1", "0.1.2.3", "fd00:ec2::254"}}
+	vouched := signals.Reach{Hosts: []string{"::ffff:10.0.0.8", "64:ff9b::a9fe:a9fe", "192.0.0.192", "168.63.129.16", "100.100.100.200", "240.0.0.1", "0.1.2.3", "fd00:ec2::254", "fd00:ec2::23", "64:ff9b:1:808::808:808"}}
 	for _, host := range []string{
 		"[64:ff9b::a9fe:a9fe]", "[64:ff9b::7f00:1]", "[64:ff9b::10.0.0.8]", "[64:ff9b:1::a00:8]", "[2002:a9fe:a9fe::1]", "[2002:7f00:1::1]", "[::127.0.0.1]", "[::10.0.0.8]",
-		"[::ffff:127.0.0.1]", "[::ffff:169.254.169.254]", "192.0.0.192", "168.63.129.16", "100.100.100.200", "198.18.0.1", "240.0.0.1", "255.255.255.255", "0.1.2.3", "[fec0::1]", "[fd00:ec2::254]", "[fd20:ce::254]",
+		"[::ffff:127.0.0.1]", "[::ffff:169.254.169.254]", "192.0.0.192", "168.63.129.16", "100.100.100.200", "198.18.0.1", "240.0.0.1", "255.255.255.255", "0.1.2.3", "[fec0::1]", "[fd00:ec2::254]", "[fd00:ec2::23]", "[fd20:ce::254]", "[64:ff9b:1:808::808:808]", "[64:ff9b:1:a9fe:a9:fe00::]",
 	} {
 		if err := (signals.Reach{}).Check("https://" + host + "/x"); err == nil {
 			t.Errorf("%s may be asked", host)

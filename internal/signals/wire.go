@@ -76,12 +76,13 @@ func (r Reach) allow(host string, a netip.Addr) error {
 }
 
 // Networks that are no part of the internet (RFC 6890). In those of never there
-// are metadata services of clouds, or nothing that could be meant.
+// are metadata services of clouds, what a translator of somebody's own network makes
+// of any address (RFC 8215), or nothing that could be meant.
 var (
 	inner = prefixes("100.64.0.0/10", "198.18.0.0/15", "fec0::/10")
-	never = prefixes("0.0.0.0/8", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.0/24", "240.0.0.0/4", "fd00:ec2::254/128", "fd20:ce::254/128")
+	never = prefixes("0.0.0.0/8", "100.100.100.200/32", "168.63.129.16/32", "192.0.0.0/24", "240.0.0.0/4", "fd00:ec2::/32", "fd20:ce::/32", "64:ff9b:1::/48")
 	wraps = map[netip.Prefix]int{ // where an IPv6 address of this network has the IPv4 address that it leads to
-		netip.MustParsePrefix("64:ff9b::/96"): 12, netip.MustParsePrefix("64:ff9b:1::/96"): 12, netip.MustParsePrefix("::/96"): 12, netip.MustParsePrefix("2002::/16"): 2,
+		netip.MustParsePrefix("64:ff9b::/96"): 12, netip.MustParsePrefix("::/96"): 12, netip.MustParsePrefix("2002::/16"): 2,
 	}
 )
 

@@ -88,6 +88,11 @@ func (r *Room) Apply(ctx context.Context, h receive.Heard) error {
 	if at.After(time.Now()) { // by what clocks may differ
 		at = time.Now()
 	}
+	// What is said to have happened before any token lives that it could be about is
+	// taken for as old as that: times are made up without end, and findings go by them.
+	if oldest := h.At.Add(-signals.MaxAge); at.Before(oldest) {
+		at = oldest
+	}
 	at = at.UTC().Truncate(time.Microsecond)
 	var err error
 	switch h.Event.Type {
@@ -170,14 +175,15 @@ func (r *Room) revoke(ctx context.Context, h *receive.Heard, at time.Time) error
 
 // credential tells that a credential changed elsewhere.
 func (r *Room) credential(ctx context.Context, h *receive.Heard, at time.Time) error {
-	f := finding(h, signals.RuleCredential, "A peer changed a credential", h.Event.Change+" "+h.Event.Name+" "+at.Format(time.DateOnly), at)
+	// A name that is none of its credentials is not in the id: made-up ones are one
+	// finding, or a peer could write as many as it likes.
+	known, label := nhi.Credential{}, "a credential"
 	what := map[string]string{signals.Created: "created", signals.Revoked: "revoked", signals.Updated: "changed", signals.Deleted: "deleted"}[h.Event.Change]
-	label := "a credential"
 	err := r.d.DB.Read(ctx, func(tx *store.Tx) error {
 		held, err := storeinventory.Bind(tx).CredentialsOf(ctx, h.Identity.ID)
 		for _, c := range held {
 			if h.Event.Name != "" && c.PublicID == h.Event.Name {
-				f.Credential, label = c.ID, "the credential "+c.PublicID
+				known, label = c, "the credential "+c.PublicID
 			}
 		}
 		return err
@@ -185,6 +191,8 @@ func (r *Room) credential(ctx context.Context, h *receive.Heard, at time.Time) e
 	if err != nil {
 		return err
 	}
+	f := finding(h, signals.RuleCredential, "A peer changed a credential", h.Event.Change+" "+known.PublicID+" "+at.Format(time.DateOnly), at)
+	f.Credential = known.ID
 	f.Sentence = fmt.Sprintf("The peer %s %s %s of %s (%s).", h.Peer, what, label, called(&h.Identity), h.Event.Credential)
 	switch h.Event.Change {
 	case signals.Revoked, signals.Deleted:

@@ -36,7 +36,7 @@ func (r *Receiver) follow(ctx context.Context, p *peer) {
 	pause := time.Duration(0)
 	for ctx.Err() == nil {
 		began := time.Now()
-		sets, more, err := p.poll(ctx, done)
+		sets, err := p.poll(ctx, done)
 		if err != nil {
 			if ctx.Err() != nil {
 				return
@@ -52,8 +52,8 @@ func (r *Receiver) follow(ctx context.Context, p *peer) {
 		switch {
 		case later: // something here failed, not there
 			rest(ctx, time.Second)
-		case len(sets) == 0 && !more && time.Since(began) < pollPause:
-			rest(ctx, pollPause)
+		case len(sets) == 0 && time.Since(began) < pollPause:
+			rest(ctx, pollPause) // also when it says that there is more: it could do so for ever
 		}
 	}
 }
@@ -101,15 +101,15 @@ func rest(ctx context.Context, d time.Duration) {
 }
 
 // poll asks for SETs and acknowledges those before.
-func (p *peer) poll(ctx context.Context, q question) (sets []handed, more bool, err error) {
+func (p *peer) poll(ctx context.Context, q question) (sets []handed, err error) {
 	q.Most = pollMost
 	body, err := json.Marshal(q)
 	if err != nil {
-		return nil, false, err
+		return nil, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Endpoint, bytes.NewReader(body))
 	if err != nil {
-		return nil, false, errors.New("endpoint is no URL")
+		return nil, errors.New("endpoint is no URL")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
@@ -117,15 +117,15 @@ func (p *peer) poll(ctx context.Context, q question) (sets []handed, more bool, 
 	req.Header.Set("Authorization", "Bearer "+p.secret)
 	res, err := p.client.Do(req)
 	if err != nil {
-		return nil, false, signals.Plain(err)
+		return nil, signals.Plain(err)
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, false, fmt.Errorf("the peer answers %d to a poll", res.StatusCode)
+		return nil, fmt.Errorf("the peer answers %d to a poll", res.StatusCode)
 	}
 	data, err := signals.Read(res.Body, maxAnswer)
 	if err != nil {
-		return nil, false, fmt.Errorf("the answer to a poll is over %d bytes, or ended badly", maxAnswer)
+		return nil, fmt.Errorf("the answer to a poll is over %d bytes, or ended badly", maxAnswer)
 	}
 	return parseAnswer(data)
 }

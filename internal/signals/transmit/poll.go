@@ -1,11 +1,15 @@
 package transmit
 
 import (
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/uuid"
 
 	"github.com/muster-id/muster/internal/signals"
 )
@@ -104,18 +108,37 @@ func (t *Transmitter) poll(r *http.Request, who Receiver) (int, any, error) {
 	}
 }
 
-// taken forgets what was acknowledged, and what the receiver cannot take.
+// taken forgets what was acknowledged, and what the receiver cannot take. What did
+// not wait counts for nothing, and is not worth a word in the log.
 func (t *Transmitter) taken(r *http.Request, s *signals.Stream, q *question) error {
-	ids := q.Ack
-	for id, e := range q.Errors {
-		ids = append(ids, id)
-		t.c.Log.Warn("a receiver refused a signal", "stream", s.ID, "code", clip(e.Code))
+	took, err := t.settle(r, s, q.Ack)
+	if err != nil {
+		return err
 	}
+	t.sent.Add(uint64(took))
+	wrong, err := t.settle(r, s, slices.Sorted(maps.Keys(q.Errors)))
+	if err != nil {
+		return err
+	}
+	t.refused.Add(uint64(wrong))
+	if wrong > 0 {
+		codes := map[string]bool{}
+		for _, e := range q.Errors {
+			codes[e.Code] = true
+		}
+		t.c.Log.Warn("a receiver refused signals", "stream", s.ID, "signals", wrong, "codes", clip(strings.Join(slices.Sorted(maps.Keys(codes)), " ")))
+	}
+	return nil
+}
+
+// settle returns how many waited of those that a receiver names. What cannot be the
+// name of a signal of ours is passed over: it may be anything, also what a database
+// does not take.
+func (t *Transmitter) settle(r *http.Request, s *signals.Stream, ids []string) (int, error) {
+	ids = slices.DeleteFunc(ids, func(id string) bool { return uuid.Validate(id) != nil })
 	if len(ids) == 0 {
-		return nil
+		return 0, nil
 	}
-	t.sent.Add(uint64(len(q.Ack)))
-	t.refused.Add(uint64(len(q.Errors)))
 	return t.c.Outbox.Settle(r.Context(), s.ID, ids)
 }
 

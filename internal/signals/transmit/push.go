@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ func (t *Transmitter) push(ctx context.Context, running *sync.WaitGroup) error {
 	if err != nil {
 		return err
 	}
+	t.forget(streams)
 	for _, s := range streams {
 		if _, known := receivers[s.Receiver]; !known || s.Method != signals.Push || s.Status != signals.Enabled || s.Waiting == 0 || !t.claim(s.ID) {
 			continue
@@ -52,6 +54,17 @@ func (t *Transmitter) push(ctx context.Context, running *sync.WaitGroup) error {
 		})
 	}
 	return nil
+}
+
+// forget forgets how pushes went to streams that are gone.
+func (t *Transmitter) forget(streams []signals.Stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, a := range t.tries {
+		if !a.busy && !slices.ContainsFunc(streams, func(s signals.Stream) bool { return s.ID == id }) {
+			delete(t.tries, id)
+		}
+	}
 }
 
 // claim begins the turn of a stream; false when it has one or must wait.
@@ -115,7 +128,7 @@ func (t *Transmitter) drain(ctx context.Context, s signals.Stream) error {
 		}
 		// What was taken is settled even when we are stopping, or it would be
 		// sent again.
-		if err := t.c.Outbox.Settle(context.WithoutCancel(ctx), s.ID, []string{w.ID}); err != nil {
+		if _, err := t.c.Outbox.Settle(context.WithoutCancel(ctx), s.ID, []string{w.ID}); err != nil {
 			return err
 		}
 		if !s.Failing.IsZero() {

@@ -14,10 +14,10 @@
 // a poll (RFC 8936); until then it is sent again, in the order of events, with
 // growing pauses. So delivery is at least once, with the same jti.
 //
-// An outbox is bounded. A receiver that takes nothing for a day, or lets ten
-// thousand events wait, has its stream paused and its owner told; what happens
-// from then on beyond the bound is dropped, counted, and confessed in a
-// stream-updated event once the receiver enables the stream again.
+// An outbox is bounded. A receiver to which no push gets through for a day, or
+// which lets an event wait for a week or ten thousand at all, has its stream paused
+// and its owner told; what is beyond the bound is dropped, counted, and confessed in
+// a stream-updated event once the receiver enables the stream again.
 //
 // What a peer told us (package signals/receive) is not told on: two servers that
 // listen to each other would never fall silent.
@@ -28,6 +28,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -82,8 +83,8 @@ type Outbox interface {
 	Due(ctx context.Context, stream string, limit int) ([]signals.Waiting, error)
 	// Queue adds one; one for a stream that is gone is dropped.
 	Queue(ctx context.Context, stream string, w signals.Waiting) error
-	// Settle forgets events; those that are not there are no error.
-	Settle(ctx context.Context, stream string, ids []string) error
+	// Settle forgets events and returns how many were there.
+	Settle(ctx context.Context, stream string, ids []string) (int, error)
 	// Expire forgets events from before a time, and adds their number to what
 	// their streams lost.
 	Expire(ctx context.Context, before time.Time) error
@@ -229,12 +230,34 @@ func (t *Transmitter) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-hour.C:
-			t.note(ctx, errors.Join(t.c.Outbox.Expire(ctx, now.Add(-week)), e.fade(ctx, now)))
+			t.note(ctx, errors.Join(t.expire(ctx, now.Add(-week)), e.fade(ctx, now)))
 		case <-rung:
 			pause(ctx, breath)
 		case <-tick.C:
 		}
 	}
+}
+
+// expire drops what waited for too long, and pauses the streams that lost by it:
+// their receivers took nothing, without anything having failed, and must learn what
+// they missed.
+func (t *Transmitter) expire(ctx context.Context, before time.Time) error {
+	if err := t.c.Outbox.Expire(ctx, before); err != nil {
+		return err
+	}
+	t.write.Lock()
+	defer t.write.Unlock()
+	streams, err := t.c.Streams.Streams(ctx)
+	if err != nil {
+		return err
+	}
+	for i := range streams {
+		if s := &streams[i]; s.Status == signals.Enabled && s.Lost > 0 {
+			t.lost.Add(uint64(s.Lost))
+			t.pause(ctx, s.ID, fmt.Sprintf("%d events waited for a week and nobody took them; they are dropped", s.Lost))
+		}
+	}
+	return nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -73,17 +73,21 @@ func queue(ctx context.Context, tx *store.Tx, stream string, w signals.Waiting) 
 	return nil
 }
 
-// Settle forgets events of a stream; those that are not there are no error.
-func (s *Store) Settle(ctx context.Context, stream string, ids []string) error {
+// Settle forgets events of a stream and returns how many were there.
+func (s *Store) Settle(ctx context.Context, stream string, ids []string) (int, error) {
+	settled := int64(0)
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
+		settled = 0 // the transaction may be tried again
 		for _, id := range ids {
-			if _, err := tx.Exec(ctx, `DELETE FROM signal_outbox WHERE stream = $1 AND id = $2`, stream, id); err != nil {
+			n, err := tx.Exec(ctx, `DELETE FROM signal_outbox WHERE stream = $1 AND id = $2`, stream, id)
+			if err != nil {
 				return err
 			}
+			settled += n
 		}
 		return nil
 	})
-	return err
+	return int(settled), err
 }
 
 // Expire forgets events from before a time, and adds their number to what their

@@ -1,0 +1,231 @@
+package transmit
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/signals"
+)
+
+// A shelf keeps streams and outboxes in memory.
+type shelf struct {
+	streams []signals.Stream
+	box     map[string][]signals.Waiting
+}
+
+func (s *shelf) Streams(context.Context) ([]signals.Stream, error) {
+	return append([]signals.Stream(nil), s.streams...), nil
+}
+
+func (s *shelf) CreateStream(_ context.Context, v signals.Stream, _ int) error {
+	s.streams = append(s.streams, v)
+	return nil
+}
+
+func (s *shelf) UpdateStream(_ context.Context, id string, change func(*signals.Stream) error) (signals.Stream, error) {
+	for i := range s.streams {
+		if s.streams[i].ID == id {
+			err := change(&s.streams[i])
+			return s.streams[i], err
+		}
+	}
+	return signals.Stream{}, nhi.ErrNotFound
+}
+
+func (s *shelf) DeleteStream(_ context.Context, id string) error {
+	for i := range s.streams {
+		if s.streams[i].ID == id {
+			s.streams = append(s.streams[:i], s.streams[i+1:]...)
+			break
+		}
+	}
+	return nil
+}
+
+func (s *shelf) Exclude(context.Context, string, string, bool, int) error { return nil }
+
+func (s *shelf) Excluded(context.Context, string, []string) (bool, error) { return false, nil }
+
+func (s *shelf) Due(_ context.Context, stream string, limit int) ([]signals.Waiting, error) {
+	return s.box[stream][:min(limit, len(s.box[stream]))], nil
+}
+
+func (s *shelf) Queue(_ context.Context, stream string, w signals.Waiting) error {
+	s.box[stream] = append(s.box[stream], w)
+	return nil
+}
+
+func (s *shelf) Settle(_ context.Context, stream string, ids []string) (settled int, _ error) {
+	for _, id := range ids {
+		for i, w := range s.box[stream] {
+			if w.ID == id {
+				s.box[stream] = append(s.box[stream][:i:i], s.box[stream][i+1:]...)
+				settled++
+				break
+			}
+		}
+	}
+	return settled, nil
+}
+
+func (s *shelf) Expire(_ context.Context, before time.Time) error {
+	for i := range s.streams {
+		var kept []signals.Waiting
+		for _, w := range s.box[s.streams[i].ID] {
+			if w.At.Before(before) {
+				s.streams[i].Lost++
+			} else {
+				kept = append(kept, w)
+			}
+		}
+		s.box[s.streams[i].ID] = kept
+	}
+	return nil
+}
+
+// A bench is a transmitter whose receivers prove themselves by their names.
+type bench struct {
+	*Transmitter
+	t     *testing.T
+	shelf *shelf
+	log   bytes.Buffer
+	told  []string // ids of streams whose owners heard that they are stuck
+}
+
+func newBench(t *testing.T) *bench {
+	b := &bench{t: t, shelf: &shelf{box: map[string][]signals.Waiting{}}}
+	b.Transmitter = New(Config{
+		Issuer: "https://muster.example.com", Streams: b.shelf, Outbox: b.shelf, Log: slog.New(slog.NewTextHandler(&b.log, nil)),
+		Authenticate: func(r *http.Request) (Receiver, error) { return Receiver{ID: nhi.ID(r.Header.Get("X-Test"))}, nil },
+		Receivers:    func(context.Context) ([]Receiver, error) { return nil, nil },
+		Sign:         func(claims []byte) (string, error) { return string(claims), nil },
+		Seal:         func(v []byte) []byte { return v },
+		Stuck:        func(_ context.Context, s signals.Stream) error { b.told = append(b.told, s.ID); return nil },
+	})
+	return b
+}
+
+// call sends JSON as a receiver.
+func (b *bench) call(who, method, path string, body any) *httptest.ResponseRecorder {
+	b.t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	r := httptest.NewRequest(method, path, bytes.NewReader(text))
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("X-Test", who)
+	w := httptest.NewRecorder()
+	b.Handler().ServeHTTP(w, r)
+	return w
+}
+
+// stream makes a stream in whose outbox n events wait, and returns their names.
+func (b *bench) stream(who string, n int, at time.Time) (id string, waiting []string) {
+	b.t.Helper()
+	var made struct {
+		ID string `json:"stream_id"`
+	}
+	if w := b.call(who, http.MethodPost, streamPath, map[string]any{}); w.Code != http.StatusCreated || json.Unmarshal(w.Body.Bytes(), &made) != nil {
+		b.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	for range n {
+		w := signals.Waiting{ID: uuid.NewString(), At: at, Claims: []byte("{}")}
+		waiting = append(waiting, w.ID)
+		if err := b.shelf.Queue(b.t.Context(), made.ID, w); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return made.ID, waiting
+}
+
+type ask map[string]any
+
+// The attack: a receiver acknowledges what is another's, what was never handed out
+// and what is no name at all, so that others miss it, or the counters lie.
+func TestAcknowledgingWhatIsNotThereChangesNothing(t *testing.T) {
+	b := newBench(t)
+	mine, own := b.stream("nhi_one", 3, time.Now())
+	other, theirs := b.stream("nhi_other", 2, time.Now())
+	made := append([]string{uuid.NewString(), "", "\x00", strings.Repeat("x", 5000), own[0] + " "}, theirs...)
+	errors := map[string]any{}
+	for i := range 500 {
+		errors[uuid.NewString()] = map[string]string{"err": fmt.Sprintf("made-up-%d", i)}
+	}
+	for range 3 {
+		if w := b.call("nhi_one", http.MethodPost, pollPath+mine, ask{"returnImmediately": true, "maxEvents": 0, "ack": made, "setErrs": errors}); w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if got := len(b.shelf.box[mine]) + len(b.shelf.box[other]); got != 5 || b.Counts() != (Counts{}) || strings.Contains(b.log.String(), "made-up") {
+		t.Errorf("%d of 5 events wait, the counters are %+v, the log is %q", got, b.Counts(), b.log.String())
+	}
+	if w := b.call("nhi_one", http.MethodPost, pollPath+mine, ask{"returnImmediately": true, "maxEvents": 0, "ack": append(made, own[0], own[0]), "setErrs": ask{own[1]: ask{"err": "jws"}}}); w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if want := (Counts{Acknowledged: 1, Refused: 1}); b.Counts() != want || len(b.shelf.box[mine]) != 1 || len(b.shelf.box[other]) != 2 {
+		t.Errorf("the counters are %+v, want %+v; %d and %d events wait", b.Counts(), want, len(b.shelf.box[mine]), len(b.shelf.box[other]))
+	}
+	if w := b.call("nhi_one", http.MethodPost, pollPath+mine, ask{"ack": make([]string, maxAcks+1)}); w.Code != http.StatusBadRequest {
+		t.Errorf("more acknowledgements than may be: %d", w.Code)
+	}
+}
+
+// A receiver that never polls fails at nothing, so nobody would notice that it
+// misses what is dropped.
+func TestWhatNobodyPollsForAWeekIsNotDroppedInSilence(t *testing.T) {
+	b := newBench(t)
+	now := time.Now()
+	old, _ := b.stream("nhi_one", 3, now.Add(-8*24*time.Hour))
+	young, _ := b.stream("nhi_two", 1, now.Add(-6*24*time.Hour))
+	if err := b.expire(t.Context(), now.Add(-week)); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.told) != 1 || b.told[0] != old || b.Counts().Lost != 3 || len(b.shelf.box[young]) != 1 {
+		t.Errorf("told of %q, the counters are %+v, %d wait for the other", b.told, b.Counts(), len(b.shelf.box[young]))
+	}
+	if w := b.call("nhi_one", http.MethodGet, statusPath+"?stream_id="+old, nil); !strings.Contains(w.Body.String(), `"paused"`) || !strings.Contains(w.Body.String(), "3 events") {
+		t.Errorf("the stream is %s", w.Body)
+	}
+	if w := b.call("nhi_one", http.MethodPost, statusPath, ask{"stream_id": old, "status": "enabled"}); w.Code != http.StatusOK {
+		t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	if got := b.shelf.box[old]; len(got) != 1 || !strings.Contains(string(got[0].Claims), "3 events were lost") {
+		t.Errorf("the receiver is told %q", got)
+	}
+	if err := b.expire(t.Context(), now.Add(-week)); err != nil || len(b.told) != 1 {
+		t.Errorf("told again of %q, %v", b.told, err)
+	}
+}
+
+// A receiver that makes, changes and deletes streams without end must not fill our
+// memory with how pushes to them went.
+func TestStreamsThatAreGoneLeaveNothingBehind(t *testing.T) {
+	b := newBench(t)
+	for range 50 {
+		id, _ := b.stream("nhi_one", 0, time.Time{})
+		if w := b.call("nhi_one", http.MethodPatch, streamPath, ask{"stream_id": id, "description": "x"}); w.Code != http.StatusOK {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+		if w := b.call("nhi_one", http.MethodDelete, streamPath+"?stream_id="+id, nil); w.Code != http.StatusNoContent {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	if err := b.push(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(b.tries); n != 0 {
+		t.Errorf("%d streams that are gone are remembered", n)
+	}
+}
