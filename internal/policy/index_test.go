@@ -96,7 +96,7 @@ func randomPolicies(r *rand.Rand, n int) string {
 			"when { resource.sensitivity >= 3 }", `when { context.credential == Credential::"crd_1" }`,
 			`when { principal in [Identity::"nhi_1", Identity::"nhi_3"] }`, `when { principal in Environment::"prod" }`,
 			`when { context.country == "DE" || context.asn > 5 }`, `when { [context].contains(context) && context.rate > 2 }`,
-			`when { context.surprise * 9223372036854775807 > 5 }`, `when { context.now > datetime("2024-01-01") }`,
+			`when { context.surprise * 9223372036854775807 > 5 }`, "when { context.surprise >= 100 || context.rate == 7 }", "unless { 40 <= principal.risk && 3 != context.rate }", `when { context.now > datetime("2024-01-01") }`,
 			`when { context has address && context.address.isInRange(ip("10.0.0.0/8")) }`,
 			`when { (if context.newAction then resource else resource).labelled }`,
 			`when { resource in Environment::"prod" && context.credential.state == "active" }`,

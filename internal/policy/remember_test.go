@@ -32,10 +32,11 @@ func remembers(s *Set, q *nhi.Question) bool {
 // alike makes random questions more alike, so that many have one key.
 func alike(r *rand.Rand, q *nhi.Question) *nhi.Question {
 	k := &q.Known
-	k.Identity, k.IdentityState, k.Owned, k.Risk, k.Surprise = true, nhi.Active, true, 0, 0
+	k.Identity, k.IdentityState, k.Owned = true, nhi.Active, true
 	k.Credential, k.CredentialState, q.Subject.Assurance, q.Subject.SenderBound, q.Subject.Asserted = true, nhi.CredentialActive, 3, true, false
 	k.Sensitivity, k.Country, k.IdentityEnvironment, q.Subject.Credential, k.Purpose = 1+r.IntN(2)*2, "DE", nhi.Environment{Name: "prod", Class: nhi.Production}, "crd_1", ""
-	k.Resource, k.ASN, k.RateHundreds, k.NewNetwork, k.NewAction = true, uint32(r.IntN(2)*8), r.IntN(2)*4, false, false
+	k.Resource, k.ASN, k.NewNetwork, k.NewAction = true, uint32(r.IntN(2)*8), false, false
+	k.Risk, k.Surprise, k.RateHundreds = r.IntN(60), r.IntN(300), r.IntN(300)
 	q.Subject.Identity, q.Resource = nhi.ID(fmt.Sprint("nhi_", r.IntN(30))), fmt.Sprint("r", r.IntN(30)) // most of them are not named
 	if r.IntN(3) > 0 {
 		k.Attestation = nil

@@ -98,6 +98,8 @@ type Request struct {
 	q     *nhi.Question
 	key   Key
 
+	risk, surprise, rate int // as they are; the key holds where they lie
+
 	Principal, Action, Resource                        types.EntityUID
 	Identity, IdentityEnvironment, ResourceEnvironment types.EntityUID // what principal and resource are in
 	Credential                                         types.EntityUID // the one in the context
@@ -169,7 +171,9 @@ func (r *Request) Get(uid types.EntityUID) (types.Entity, bool) {
 	switch uid {
 	case r.Principal:
 		if !r.hasPrincipal {
-			r.principal = types.Entity{UID: uid, Attributes: r.shape.principal(&r.key.principal), Parents: r.shape.parents(r.Identity, r.IdentityEnvironment)}
+			exact := r.key.principal
+			exact.risk = r.risk
+			r.principal = types.Entity{UID: uid, Attributes: r.shape.principal(&exact), Parents: r.shape.parents(r.Identity, r.IdentityEnvironment)}
 			r.hasPrincipal = true
 		}
 		return r.principal, true

@@ -19,6 +19,7 @@ type Shape struct {
 	names      map[types.EntityUID]struct{} // that some policy mentions
 	allParents bool                         // some policy computes the right side of an "in"
 	zones      []clause.Zone                // that some policy names
+	numbers    [numbers]limits
 
 	principals Memo[principalKey, types.Record]
 	resources  Memo[resourceKey, types.Record]
@@ -42,6 +43,13 @@ func NewShape(sights []*Sight, zones []clause.Zone) *Shape {
 		for _, uid := range sight.names {
 			s.names[uid] = struct{}{}
 		}
+		for i := range s.numbers {
+			s.numbers[i].add(&sight.numbers[i])
+		}
+	}
+	for i := range s.numbers {
+		slices.Sort(s.numbers[i].at)
+		s.numbers[i].at = slices.Compact(s.numbers[i].at)
 	}
 	slices.SortFunc(s.zones, func(a, b clause.Zone) int { return strings.Compare(string(a.Name), string(b.Name)) })
 	s.zones = slices.CompactFunc(s.zones, func(a, b clause.Zone) bool { return a.Name == b.Name })
@@ -95,8 +103,9 @@ func (s *Shape) parents(uids ...types.EntityUID) types.EntityUIDSet {
 
 // A Key holds what a request is made of, as far as it can be seen, so that
 // requests with equal keys are equal to every policy of a shape but for what is
-// fleeting. Entities that no policy mentions are left out: a policy can compare
-// an entity with one that it names, and with nothing else.
+// fleeting. Of some numbers it holds where they lie among those that policies
+// name. Entities that no policy mentions are left out: a policy can compare an
+// entity with one that it names, and with nothing else.
 type Key struct {
 	action                                             int
 	kind                                               types.EntityType
@@ -117,6 +126,9 @@ func (s *Shape) key(r *Request) {
 		resourceName: s.seen(r.Resource), resourceEnvironment: s.seen(r.ResourceEnvironment), credentialNamed: r.Credential,
 		principal: s.principalKey(k), resource: s.resourceKey(k), credential: s.credentialKey(k), context: s.contextKey(r),
 	}
+	p, c := &r.key.principal, &r.key.context
+	r.risk, r.surprise, r.rate = p.risk, c.surprise, c.rate
+	p.risk, c.surprise, c.rate = s.numbers[risk].place(p.risk), s.numbers[surprise].place(c.surprise), s.numbers[rate].place(c.rate)
 }
 
 // The keys below hold what a record is made of. Truths are bits of the attributes
@@ -275,13 +287,14 @@ func (s *Shape) contextKey(r *Request) contextKey {
 
 // context is the record of the request itself.
 func (s *Shape) context(r *Request) types.Record {
-	key := &r.key.context
+	key := r.key.context
+	key.surprise, key.rate = r.surprise, r.rate
 	if s.uses&fleeting != 0 {
-		f := contextFields(key, s.uses)
+		f := contextFields(&key, s.uses)
 		s.addFleeting(&f, r.q)
 		return types.NewRecord(f.m)
 	}
-	return s.contexts.get(key, func(key *contextKey) types.Record { return types.NewRecord(contextFields(key, s.uses).m) })
+	return s.contexts.get(&key, func(key *contextKey) types.Record { return types.NewRecord(contextFields(key, s.uses).m) })
 }
 
 // contextFields are the attributes of the request that keep their value from

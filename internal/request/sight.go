@@ -88,11 +88,13 @@ type Sight struct {
 	Uses       Attr
 	names      []types.EntityUID // that it mentions, each of them
 	allParents bool              // it computes the right side of an "in"
+	numbers    [numbers]limits
 }
 
 // SightOf returns what p can observe.
 func SightOf(p *ast.Policy) (s Sight) {
 	bare, accessed := 0, 0 // mentions of context, and those that take one attribute
+	var taken [numbers]int // mentions of a number
 	access := func(arg ast.IsNode, name types.String) {
 		s.Uses |= attrByName[name]
 		if clause.IsContext(arg) {
@@ -100,9 +102,15 @@ func SightOf(p *ast.Policy) (s Sight) {
 		}
 	}
 	clause.Inspect(p, func(uid types.EntityUID) { s.names = append(s.names, uid) }, func(n ast.IsNode) {
+		if i, limit, ok := compared(n); ok {
+			s.numbers[i].at = append(s.numbers[i].at, limit)
+		}
 		switch n := n.(type) {
 		case ast.NodeTypeAccess:
 			access(n.Arg, n.Value)
+			if i, ok := numbered[n.Value]; ok {
+				taken[i]++
+			}
 		case ast.NodeTypeHas:
 			access(n.Arg, n.Value)
 		case ast.NodeTypeIn:
@@ -115,8 +123,12 @@ func SightOf(p *ast.Policy) (s Sight) {
 			}
 		}
 	})
-	if bare > accessed { // the whole record is compared or passed on
+	whole := bare > accessed // the record itself is compared or passed on
+	if whole {
 		s.Uses = AttrAll
+	}
+	for i := range s.numbers {
+		s.numbers[i].exact = whole || taken[i] > len(s.numbers[i].at)
 	}
 	return s
 }
