@@ -27,7 +27,8 @@ type Promotion struct {
 	Denied      int64 `json:"newly_denied"`
 	StepUp      int64 `json:"newly_step_up"`
 	Allowed     int64 `json:"newly_allowed"`
-	Errors      int64 `json:"errors" doc:"policies of the new snapshot that erred"`
+	Errors      int64 `json:"errors" doc:"policies of the new snapshot that erred for attested identities: the next gate waits"`
+	ErrorsOther int64 `json:"errors_unproven" doc:"policies of the new snapshot that erred for callers whose platform vouched for nothing; nothing waits for that"`
 	Dropped     int64 `json:"dropped" doc:"decisions that were not tried, because there were too many at once"`
 	Unlisted    int64 `json:"unlisted" doc:"newly denied, not explained, and too many to be listed"`
 	Unexplained int   `json:"unexplained" doc:"newly denied, and nobody explained it: the next gate waits"`

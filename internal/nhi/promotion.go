@@ -62,9 +62,12 @@ type PromotionCounts struct {
 	Denied     int64 `json:"denied"`     // newly, and so are the next two
 	StepUp     int64 `json:"step_up"`
 	Allowed    int64 `json:"allowed"`
-	Errors     int64 `json:"errors"`   // policies that erred and that did not before
-	Dropped    int64 `json:"dropped"`  // too many at once
-	Unlisted   int64 `json:"unlisted"` // unexplained, and more than are listed
+	Errors     int64 `json:"errors"` // policies that erred for attested identities and that did not before
+	// ErrorsUnproven are those for everybody else. Nobody knows who that is, so
+	// they hold nothing up.
+	ErrorsUnproven int64 `json:"errors_unproven,omitempty"`
+	Dropped        int64 `json:"dropped"`  // too many at once
+	Unlisted       int64 `json:"unlisted"` // unexplained, and more than are listed
 }
 
 // An Acknowledgement explains differences: those that all of its fields fit which

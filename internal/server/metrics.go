@@ -74,7 +74,7 @@ func (s *Server) metrics() *prometheus.Registry {
 		return float64(s.journal.Last().Seq) - float64(decisions)
 	})
 	s.shadowMetrics(r)
-	r.MustRegister(measure.Signals{Numbers: s.signals.Numbers})
+	r.MustRegister(measure.Signals{Numbers: s.signals.Numbers}, measure.Promotion{Numbers: s.library.Numbers})
 	r.MustRegister(s.outcomes.Latency, checks{s.health}, s.appends, s.refusals)
 	for _, o := range []string{"allow", "step_up", "deny", "would_refuse", "break_glass"} {
 		r.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/decision/logbook"
+	"github.com/muster-id/muster/internal/journal"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -36,15 +39,17 @@ func (r *running) stage() client.Snapshot {
 }
 
 // decides puts a decision on record about an attested workload that does its work.
-func (r *running) decides(n int, who, resource, by string) {
-	r.log.Add(&nhi.Decision{
+func (r *running) decides(n int, who, resource, by string) { r.log.Add(worked(n, who, resource, by)) }
+
+func worked(n int, who, resource, by string) *nhi.Decision {
+	return &nhi.Decision{
 		ID: fmt.Sprintf("01900000-0000-7000-8000-%012x", n), At: time.Now(), Outcome: nhi.Allow, Policy: by, Identity: nhi.ID(who), Method: "token", Assurance: nhi.AssuranceShort,
 		Action: nhi.Read, Resource: resource, Reasons: []nhi.Reason{{Policy: "base-permit", Effect: "permit"}},
 		Inputs: &nhi.Inputs{
 			Known: true, Kind: nhi.KindWorkload, State: nhi.Active, Owned: true, Labelled: true,
 			Attestation: &nhi.Attestation{Method: "kubernetes", At: time.Now()},
 		},
-	})
+	}
 }
 
 // tried has the shadow see enough decisions.
@@ -78,6 +83,9 @@ func TestPoliciesComeIntoForceThroughTheirGates(t *testing.T) {
 	next := r.stage()
 	if got := ask(); got != http.StatusOK {
 		t.Errorf("in the shadow: %d", got)
+	}
+	if n := r.library.Numbers(); n.Gate != nhi.PromotionShadow || n.Percent != 0 || n.Opened != 0 {
+		t.Errorf("metrics in the shadow: %+v", n)
 	}
 	r.until("the denial in the shadow", func() bool { return r.promotion().Unexplained == 1 })
 	r.tried()
@@ -115,6 +123,9 @@ func TestPoliciesComeIntoForceThroughTheirGates(t *testing.T) {
 		t.Errorf("at 50 percent: %d, want %d", got, want)
 	}
 	r.beat(6*day, "watching", 100)
+	if n := r.library.Numbers(); n.Gate != nhi.PromotionWatching || n.Percent != 100 || n.Opened != 1 || n.RolledBack != 0 {
+		t.Errorf("metrics while it is watched: %+v", n)
+	}
 	if got := ask(); got != http.StatusForbidden || r.inForce().Digest != next.Digest {
 		t.Errorf("for everybody: %d", got)
 	}
@@ -160,6 +171,56 @@ func TestAPromotionIsRolledBackByItself(t *testing.T) {
 		t.Errorf("notices: %v", got)
 	}
 	r.until("the roll-back in the audit log", func() bool { return r.acts()["policy.promotion.rollback"] == 1 })
+}
+
+// TestACrashDoesNotBringBackWhatWasRolledBack ends a server after the decisions that
+// took its promotion back were on record, and before anything else was.
+func TestACrashDoesNotBringBackWhatWasRolledBack(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	r := start(t, data)
+	point, key := r.furnish()
+	former := r.push("policies/b.cedar", narrow("b"))
+	next := r.stage()
+	r.tried()
+	r.beat(2*day, "staged", 1)
+	lives := 0
+	dies := func(who ...string) {
+		t.Helper()
+		r.halt()
+		lives++
+		j, err := journal.Open(filepath.Join(data, "decisions"), journal.Settings{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for n, who := range who {
+			if err := j.AppendAsync(logbook.Append(nil, worked(5000+100*lives+n, who, "payments/api", next.Effective))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		r = start(t, data)
+	}
+	dies("nhi_a", "nhi_b", "nhi_b", "nhi_b")
+	if p := r.promotion(); p.Gate != "staged" || len(p.Witnesses) != 2 {
+		t.Fatalf("two identities are not enough: %+v", p)
+	}
+	dies("nhi_a", "nhi_b", "nhi_c")
+	if pair := r.library.Holder().Pair(); pair.Rival.Set != nil || pair.Set.Digest() != former.Effective {
+		t.Error("the new policies decide again")
+	}
+	r.until("the roll-back", func() bool { return r.promotion().Gate == "rolled-back" })
+	if p := r.promotion(); !strings.Contains(p.Why, "3 attested identities") || len(p.Witnesses) != 3 || r.library.Numbers().RolledBack != 1 {
+		t.Errorf("%+v", p)
+	}
+	if got := r.ask(point, "Bearer "+key.Key, "GET", "/payments/1", "203.0.113.7"); got != http.StatusOK {
+		t.Errorf("after the roll-back: %d", got)
+	}
+	if n, err := r.api.GetSnapshot(t.Context(), next.Digest); err != nil || n.State != "withdrawn" || len(r.notices("policy.rolled-back")) != 1 {
+		t.Errorf("%+v, %v", n.Snapshot, err)
+	}
 }
 
 func TestAPromotionIsRolledBackWhileItIsWatched(t *testing.T) {

@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	promotionColumns = output.Columns[client.Promotion]("gate percent author since judged newly_denied unexplained errors | paused digest former newly_step_up newly_allowed unanswered dropped threshold started ended why")
+	promotionColumns = output.Columns[client.Promotion]("gate percent author since judged newly_denied unexplained errors | paused digest former newly_step_up newly_allowed errors_unproven unanswered dropped threshold started ended why")
 	denialColumns    = output.Columns[policies.PromotionDenial]("identity name action resource policies count decision explained | at decided reported reason")
 )
 

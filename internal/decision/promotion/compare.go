@@ -32,7 +32,10 @@ const (
 type Comparison struct {
 	Answered bool // else the record does not say what policies read
 	Kind     Kind
-	Errors   int      // policies of Next that erred, above those of Former
+	Errors   int // policies of Next that erred, above those of Former
+	// Attested says that it is about an identity of ours whose platform vouched for
+	// it. Who is not may be anybody, and make up what policies stumble over.
+	Attested bool
 	Decided  bool     // by Next
 	Policies []string // that deny it
 	Reason   string   // of the first
@@ -50,7 +53,7 @@ const maxPolicies = 8
 // Compare has both judge d again, as it was. d is not changed. A panic of the
 // engine is an error of Next.
 func (p *Pair) Compare(d *nhi.Decision) (out Comparison) {
-	out.Decided, out.Counts, out.Prover = d.Policy == p.Digest, proven(d), prover(d)
+	out.Decided, out.Attested, out.Counts, out.Prover = d.Policy == p.Digest, attested(d), proven(d), prover(d)
 	defer func() {
 		if recover() != nil {
 			out.Answered, out.Kind, out.Errors = true, Same, 1
@@ -90,14 +93,20 @@ func (p *Pair) Compare(d *nhi.Decision) (out Comparison) {
 // usual is the surprise, in tenths of a bit, up to which work is usual.
 const usual = 100
 
+// attested reports whether d is about an identity of ours whose platform vouched for
+// it, to us or to a point that decides by itself.
+func attested(d *nhi.Decision) bool {
+	return d.Inputs != nil && d.Inputs.Attestation != nil && d.Inputs.Known && d.Identity != "" && !d.Asserted
+}
+
 // proven reports whether d is about an identity of ours whose platform vouched for
 // it, to us, that is at no risk and does its usual work. A thief has none of these
 // at hand: what a point asserts or reports proves nothing, and neither does a key
 // alone.
 func proven(d *nhi.Decision) bool {
 	in := d.Inputs
-	return in != nil && in.Attestation != nil && in.Known && d.Identity != "" && !d.Asserted && !d.Reported &&
-		d.Risk == 0 && d.Surprise <= usual && !in.NewAction && !in.NewNetwork && !in.NewCountry && !in.NewAgent && !in.Interactive
+	return attested(d) && !d.Reported && d.Risk == 0 && d.Surprise <= usual &&
+		!in.NewAction && !in.NewNetwork && !in.NewCountry && !in.NewAgent && !in.Interactive
 }
 
 // prover tells by its proof the workload that stood beside a key. It may hold many

@@ -73,6 +73,69 @@ func TestPoliciesThatErrTakeAPromotionBack(t *testing.T) {
 	}
 }
 
+// TestAStrangerCannotHoldAPromotionUp has somebody send what policies stumble over.
+func TestAStrangerCannotHoldAPromotionUp(t *testing.T) {
+	errs := allows
+	errs.Digest, errs.Errors = "new", 1
+	p := Pair{Former: allows, Next: errs, Digest: "new", MaxFactsAge: time.Hour}
+	for name, spoil := range map[string]func(*nhi.Decision){
+		"with a key that anybody may hold":  func(d *nhi.Decision) { d.Inputs.Attestation = nil },
+		"as an identity that nobody knows":  func(d *nhi.Decision) { d.Inputs.Known = false },
+		"as nobody":                         func(d *nhi.Decision) { d.Identity = "" },
+		"by the word of a point":            func(d *nhi.Decision) { d.Asserted = true },
+		"whom their platform vouched for":   nil,
+		"attested, from a new network":      func(d *nhi.Decision) { d.Inputs.NewNetwork = true },
+		"attested, by a point that decides": func(d *nhi.Decision) { d.Reported = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			tally, holds := under(nhi.PromotionShadow), strings.Contains(name, "attested") || spoil == nil
+			d := refused(1)
+			if d.Policy = "old"; spoil != nil {
+				spoil(&d)
+			}
+			add(tally, &p, &d)
+			got, waits := tally.Promotion(), tally.Next(monday.Add(time.Hour)).Waits
+			if (len(waits) > 0) != holds || (got.Errors == 1) != holds || (got.ErrorsUnproven == 1) == holds {
+				t.Errorf("holds up: %v, want %v; %+v", waits, holds, got.PromotionCounts)
+			}
+		})
+	}
+	t.Run("unless the error denies what was allowed", func(t *testing.T) {
+		tally, d := under(nhi.PromotionShadow), refused(1)
+		d.Policy, d.Inputs.Attestation = "old", nil
+		forbid := denies
+		forbid.Errors = 1
+		add(tally, &Pair{Former: allows, Next: forbid, Digest: "new", MaxFactsAge: time.Hour}, &d)
+		if s := tally.Next(monday.Add(time.Hour)); !s.Unexplained || tally.Promotion().Errors != 0 {
+			t.Errorf("%v", s.Waits)
+		}
+	})
+}
+
+func TestEvidenceOfBeforeARestartCountsOnce(t *testing.T) {
+	tally := under(nhi.PromotionStaged)
+	for range 2 {
+		for n := range 3 {
+			d := refused(n)
+			c := breaking.Compare(&d)
+			if why := tally.Recall(&d, &c); n < 2 && len(tally.witnesses) < 3 && why != "" {
+				t.Fatalf("after %d: %s", n+1, why)
+			}
+		}
+	}
+	p, found, _ := tally.Found(false)
+	if why := New(p, found).Enough(); !strings.Contains(why, "3 attested identities") || !strings.Contains(why, "d2") {
+		t.Errorf("what is stored is not enough: %q", why)
+	}
+	if p.Judged != 0 || p.Denied != 0 || len(found.Denials) != 0 {
+		t.Errorf("what was counted before is counted again: %+v", p.PromotionCounts)
+	}
+	p.Ended = monday
+	if why := New(p, found).Enough(); why != "" {
+		t.Errorf("a promotion that ended is taken back: %s", why)
+	}
+}
+
 // TestAThiefCannotTakeAPromotionBack has him do, a thousand times each, what he can.
 func TestAThiefCannotTakeAPromotionBack(t *testing.T) {
 	for name, spoil := range map[string]func(*nhi.Decision){

@@ -14,6 +14,11 @@
 // counts denials as such. A thief may be denied as often as he likes, by the one
 // identity that he stole; what is contained or revoked is denied by both policies
 // alike; a step-up denies nothing; and what a person has explained was meant.
+//
+// Policies that err hold a gate only when they err for an attested identity of ours:
+// else whoever can send a request could keep policies out of force for ever. The
+// errors of others are counted and shown. They cost no safety, because an error
+// denies or leaves a permit out, and what that newly denies is unexplained.
 package promotion
 
 import (
@@ -78,7 +83,11 @@ func (t *Tally) Add(d *nhi.Decision, c *Comparison) (why string) {
 		return ""
 	}
 	t.p.Judged++
-	t.p.Errors += int64(c.Errors)
+	if c.Attested {
+		t.p.Errors += int64(c.Errors)
+	} else {
+		t.p.ErrorsUnproven += int64(c.Errors)
+	}
 	switch c.Kind {
 	case NewlyAllowed:
 		t.p.Allowed++
@@ -89,6 +98,27 @@ func (t *Tally) Add(d *nhi.Decision, c *Comparison) (why string) {
 		t.deny(d, c)
 	}
 	return t.witness(d, c)
+}
+
+// Recall is Add for a decision of before a restart, which may have been added by
+// then: only whether it is evidence counts, and that not twice.
+func (t *Tally) Recall(d *nhi.Decision, c *Comparison) (why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.p.Running() || !c.Answered {
+		return ""
+	}
+	return t.witness(d, c)
+}
+
+// Enough is what Add said last, of the evidence that there is.
+func (t *Tally) Enough() (why string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.p.Running() {
+		return ""
+	}
+	return t.enough()
 }
 
 // deny keeps what was denied newly. It needs t.mu.
@@ -127,15 +157,26 @@ func (t *Tally) witness(d *nhi.Decision, c *Comparison) string {
 	}
 	if len(t.witnesses) < maxWitnesses {
 		t.witnesses[cmp.Or(w.Prover, string(w.Identity))] = w
+		t.changed = true
 	}
-	if len(t.witnesses) < t.p.Plan.Threshold {
+	return t.enough()
+}
+
+// enough says why the witnesses are enough; empty: they are not. It needs t.mu.
+func (t *Tally) enough() string {
+	if len(t.witnesses) == 0 || len(t.witnesses) < t.p.Plan.Threshold {
 		return ""
 	}
-	what := "denied what they were allowed before"
-	if erred {
-		what = "denied what they were allowed before, or met policies that could not be evaluated"
+	what, last := "denied what they were allowed before", nhi.PromotionWitness{}
+	for _, w := range t.witnesses {
+		if w.Erred {
+			what = "denied what they were allowed before, or met policies that could not be evaluated"
+		}
+		if w.At.After(last.At) || w.At.Equal(last.At) && w.Decision > last.Decision {
+			last = w
+		}
 	}
-	return fmt.Sprintf("%d attested identities at their usual work were %s, the last at decision %s", len(t.witnesses), what, d.ID)
+	return fmt.Sprintf("%d attested identities at their usual work were %s, the last at decision %s", len(t.witnesses), what, last.Decision)
 }
 
 func (t *Tally) meant(w *nhi.PromotionWitness) bool {
@@ -240,7 +281,7 @@ func (t *Tally) Next(now time.Time) Step {
 		s.Waits = append(s.Waits, fmt.Sprintf("%d times somebody is newly denied something, and nobody has explained it: muster policy promotion acknowledge, or abort", n))
 	}
 	if p.Errors > 0 {
-		s.Waits = append(s.Waits, fmt.Sprintf("its policies could not be evaluated %d times: abort it and mend them, or go on with muster policy promotion advance", p.Errors))
+		s.Waits = append(s.Waits, fmt.Sprintf("its policies could not be evaluated %d times for attested identities: abort it and mend them, or go on with muster policy promotion advance", p.Errors))
 	}
 	return s
 }

@@ -18,8 +18,10 @@
 // What is sent to go through gates becomes a promotion (package decision/promotion):
 // tried in the shadow, then deciding for a growing share of the principals, then for
 // everybody and watched. It goes on by itself, survives a restart, and is taken back
-// at once when attested identities are denied what they were allowed. Anything else
-// that is put into force meanwhile ends it.
+// at once when attested identities are denied what they were allowed: also when the
+// server dies between that and the row that says so, because whoever starts it again
+// judges what is on record first. Anything else that is put into force meanwhile ends
+// it.
 //
 // The set in force is signed as a bundle (package policy/bundle) for whoever decides
 // elsewhere, again and again, so that it never ends while this server lives.
@@ -30,6 +32,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"strings"
@@ -79,6 +82,9 @@ type Config struct {
 	MaxFactsAge func() time.Duration
 	// Tap has offer called with every decision that is put on record; nil ends that.
 	Tap func(offer func(*nhi.Decision))
+	// Recorded yields the decisions that are on record since a time; an error is
+	// the last.
+	Recorded func(ctx context.Context, since time.Time) iter.Seq2[nhi.Decision, error]
 }
 
 // A Library keeps the policies in force and their history. It implements
@@ -91,6 +97,8 @@ type Library struct {
 	queue   chan *nhi.Decision
 	dropped atomic.Int64
 	tripped chan struct{}
+
+	opened, rolledBack atomic.Int64 // gates, promotions; since the process started
 
 	mu       sync.Mutex // one change at a time; guards what follows
 	active   nhi.Snapshot

@@ -29,6 +29,10 @@ const beat = 2 * time.Second
 // beaten is how long a promotion at which nothing happens is not stored.
 const beaten = 30 * time.Second
 
+// recalled is how long before it was stored last a decision may have been made that
+// was not judged by then.
+const recalled = time.Minute
+
 // A rollout is the promotion under way.
 type rollout struct {
 	tally *promotion.Tally
@@ -96,8 +100,11 @@ func (l *Library) resume(ctx context.Context) error {
 	} else {
 		var c *checked
 		if c, err = l.again(ctx, &nhi.Snapshot{Digest: other}); err == nil {
+			stored := p.Beat
 			p.Since, p.Beat = p.Since.Add(max(0, now.Sub(p.Beat))), now
-			err = l.start(p, found, c, watching)
+			if err = l.start(p, found, c, watching); err == nil {
+				l.recall(ctx, recallFrom(p.Started, stored, now))
+			}
 		}
 	}
 	if err == nil {
@@ -106,6 +113,52 @@ func (l *Library) resume(ctx context.Context) error {
 	slog.Error("a promotion cannot go on and is ended; what is in force stays", "promotion", p.ID, "error", err)
 	p.Gate, p.Ended, p.Why = nhi.PromotionOutdated, now, err.Error()
 	return l.c.Store.SavePromotion(ctx, &kept.Promotion{Promotion: p, Found: found, Acts: []nhi.Act{promotionAct(&p, "policy.promotion.end", server, p.Why, now)}})
+}
+
+// recallFrom is since when a promotion may have decided what was not judged before
+// it was stored last. A clock that was set back since says nothing.
+func recallFrom(started, stored, now time.Time) time.Time {
+	if from := stored.Add(-recalled); from.After(started) && !stored.After(now) {
+		return from
+	}
+	return started
+}
+
+// recall judges the decisions of before the server was stopped as far as they may be
+// evidence that was not stored. It runs before anybody is answered, so what was
+// rolled back stays so.
+func (l *Library) recall(ctx context.Context, since time.Time) {
+	r, pair := l.rollout.Load(), l.pair()
+	why := r.tally.Enough()
+	if why == "" {
+		for d, err := range l.c.Recorded(ctx, since) {
+			if err != nil {
+				slog.Error("the record of decisions cannot be read, so nobody knows what new policies did", "error", err)
+				why = "the server was started again, and what they did before cannot be read"
+				break
+			}
+			if d.Policy != pair.Digest {
+				continue
+			}
+			c := pair.Compare(&d)
+			if why = r.tally.Recall(&d, &c); why != "" {
+				break
+			}
+		}
+	}
+	if why != "" {
+		l.takeBack(r, why)
+	}
+}
+
+// pair is the policies before the promotion under way and after it; nil: it was
+// taken back, or none runs.
+func (l *Library) pair() *promotion.Pair {
+	former, next := l.holder.Pair().Sides()
+	if former == nil {
+		return nil
+	}
+	return &promotion.Pair{Former: former, Next: next, Digest: next.Digest(), MaxFactsAge: l.c.MaxFactsAge()}
 }
 
 // Offer takes a decision that is on record and that nobody changes any more. It
@@ -125,16 +178,24 @@ func (l *Library) judge(d *nhi.Decision) {
 	if r == nil {
 		return
 	}
-	former, next := l.holder.Pair().Sides()
-	if former == nil {
+	pair := l.pair()
+	if pair == nil {
 		return
 	}
-	pair := promotion.Pair{Former: former, Next: next, Digest: next.Digest(), MaxFactsAge: l.c.MaxFactsAge()}
 	c := pair.Compare(d)
-	why := r.tally.Add(d, &c)
-	if why == "" || !l.holder.Revert(r.key) {
+	if why := r.tally.Add(d, &c); why != "" {
+		l.takeBack(r, why)
+	}
+}
+
+// takeBack puts the former policies into force, at once and for everybody. It is
+// stored in a moment; should the server die before that, [Library.recall] finds the
+// same again.
+func (l *Library) takeBack(r *rollout, why string) {
+	if !l.holder.Revert(r.key) {
 		return
 	}
+	l.rolledBack.Add(1)
 	slog.Error("the new policies are rolled back", "why", why)
 	r.end.Store(&ending{nhi.PromotionRolledBack, server, why})
 	select {
@@ -241,6 +302,7 @@ func (l *Library) onward(ctx context.Context, r *rollout, by, reason string, now
 		q.Gate, q.Stage, q.Percent, q.Since, q.Beat, q.Why, q.Ended = p.Gate, p.Stage, p.Percent, p.Since, p.Beat, p.Why, p.Ended
 		return nil
 	})
+	l.opened.Add(1)
 	return errors.Join(err, l.c.Record(ctx))
 }
 

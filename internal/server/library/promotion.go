@@ -23,14 +23,27 @@ func (l *Library) Promotion(ctx context.Context) (client.Promotion, error) {
 	return shown(promotion.New(p, found), time.Now()), nil
 }
 
-// Percent says for how many of a hundred principals policies decide that are on
-// their way into force; for metrics.
-func (l *Library) Percent() int {
-	p := l.holder.Pair()
-	if p.Rival.Set == nil || p.Watching {
-		return 0
+// Numbers are what metrics tell of promotions.
+type Numbers struct {
+	Gate        nhi.PromotionGate // empty: none is under way
+	Percent     int               // of the principals that its policies decide for
+	Unexplained int               // times somebody is newly denied something that nobody explained
+	// Opened and RolledBack count gates and roll-backs since the process started.
+	Opened, RolledBack int64
+}
+
+// Numbers reads memory only.
+func (l *Library) Numbers() Numbers {
+	n := Numbers{Opened: l.opened.Load(), RolledBack: l.rolledBack.Load()}
+	p, r := l.holder.Pair(), l.rollout.Load()
+	if p.Rival.Set == nil || r == nil {
+		return n // also when it was just taken back, and that is not stored yet
 	}
-	return p.Share.Percent
+	n.Gate, n.Percent, n.Unexplained = r.tally.Promotion().Gate, p.Share.Percent, r.tally.Unexplained()
+	if p.Watching {
+		n.Percent = 100
+	}
+	return n
 }
 
 func shown(t *promotion.Tally, now time.Time) client.Promotion {
@@ -39,7 +52,7 @@ func shown(t *promotion.Tally, now time.Time) client.Promotion {
 	out := client.Promotion{
 		ID: p.ID, Running: p.Running(), Gate: string(p.Gate), Paused: p.Paused, Percent: p.Percent, Stages: append([]int{}, p.Plan.Stages...),
 		Digest: p.Digest, Former: p.Former, Sequence: p.Sequence, Author: p.Author, Note: p.Note, Started: p.Started, Since: p.Since, Waits: frame.OrEmpty(step.Waits),
-		Judged: p.Judged, Unanswered: p.Unanswered, Denied: p.Denied, StepUp: p.StepUp, Allowed: p.Allowed, Errors: p.Errors, Dropped: p.Dropped, Unlisted: p.Unlisted,
+		Judged: p.Judged, Unanswered: p.Unanswered, Denied: p.Denied, StepUp: p.StepUp, Allowed: p.Allowed, Errors: p.Errors, ErrorsOther: p.ErrorsUnproven, Dropped: p.Dropped, Unlisted: p.Unlisted,
 		Unexplained: t.Unexplained(), Threshold: p.Plan.Threshold, Why: p.Why, Ended: frame.When(p.Ended),
 	}
 	if p.Running() {

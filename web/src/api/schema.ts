@@ -2871,9 +2871,14 @@ export interface components {
             ended?: string;
             /**
              * Format: int64
-             * @description policies of the new snapshot that erred
+             * @description policies of the new snapshot that erred for attested identities: the next gate waits
              */
             errors: number;
+            /**
+             * Format: int64
+             * @description policies of the new snapshot that erred for callers whose platform vouched for nothing; nothing waits for that
+             */
+            errors_unproven: number;
             /** @description digest of the one that it takes the place of */
             former: string;
             /**

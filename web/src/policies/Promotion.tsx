@@ -82,6 +82,8 @@ function Running({ p }: { p: Promotion }) {
           , sent by <Hostile text={p.author} className="whitespace-normal break-all" /> <Time at={p.started} />.{" "}
           {plural(p.judged, "decision", "decisions")} tried on both: {count(p.newly_denied)} newly denied,{" "}
           {count(p.newly_step_up)} newly stepped up, {count(p.newly_allowed)} newly allowed.
+          {p.errors_unproven > 0 &&
+            ` They could not be evaluated ${plural(p.errors_unproven, "time", "times")} for callers whose platform vouches for nothing, which holds nothing up.`}
         </p>
         {p.waits.length > 0 && (
           <ul aria-label="What it waits for" className="flex list-disc flex-col gap-1 pl-4 text-13">
