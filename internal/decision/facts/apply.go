@@ -156,10 +156,16 @@ func (b *batch) putIdentity(v *nhi.Identity) {
 	at, found := sh.findIdentity(key)
 	if found {
 		sh.identities[at] = r
+	} else {
+		sh.identities = slices.Insert(sh.identities, at, r)
+		b.next.counts.Identities++
+	}
+	if v.Alias == "" {
 		return
 	}
-	sh.identities = slices.Insert(sh.identities, at, r)
-	b.next.counts.Identities++
+	if cut, some := b.next.cutOffOf(v.ID); some {
+		b.cutOff(v.ID, cut)
+	}
 }
 
 func (b *batch) removeIdentity(name string) {

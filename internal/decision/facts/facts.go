@@ -292,12 +292,39 @@ func (s *Snapshot) Revoked(att nhi.Attested) bool {
 			return true
 		}
 	}
-	who := string(att.Identity)
-	if r, hit := s.shards[shardOf(maphash.String(s.seed, who))].sessions[who]; hit && issued <= r.at {
-		return true
+	// A merged identity is the one that it was merged into, and its old name may
+	// stand in the token.
+	who := att.Identity
+	for range maxAliases {
+		if r, hit := s.cutOffOf(who); hit && issued <= r.at {
+			return true
+		}
+		sh, rec := s.lookIdentity(who)
+		if rec == nil {
+			return false
+		}
+		if rec.notBefore != 0 && issued < rec.notBefore {
+			return true
+		}
+		if rec.flags&flagAliased == 0 {
+			return false
+		}
+		who = sh.oddIdentities[rec.key].alias
 	}
-	_, rec := s.lookIdentity(att.Identity)
-	return rec != nil && rec.notBefore != 0 && issued < rec.notBefore
+	return true // a chain that leads nowhere
+}
+
+// cutOffOf returns what was noted of all tokens of an identity under this name.
+func (s *Snapshot) cutOffOf(who nhi.ID) (revoked, bool) {
+	r, hit := s.shards[shardOf(maphash.String(s.seed, string(who)))].sessions[string(who)]
+	return r, hit
+}
+
+// Living returns the name that an identity goes by since it was merged, its own if
+// it was not or is not known.
+func (s *Snapshot) Living(who nhi.ID) nhi.ID {
+	s.follow(&who)
+	return who
 }
 
 // The lookups of Facts are those of the current snapshot. Use a Snapshot to

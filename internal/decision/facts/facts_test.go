@@ -295,6 +295,73 @@ func TestRevocations(t *testing.T) {
 	}
 }
 
+// A thief who holds a token of before a merge, under either name, is cut off under
+// either name.
+func TestACutOffHoldsUnderEveryNameOfAMergedIdentity(t *testing.T) {
+	issued := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	old, living, last := someIdentity(1), someIdentity(2), someIdentity(3)
+	type step struct {
+		subject nhi.Subject
+		what    any
+	}
+	is := func(i nhi.Identity, alias nhi.ID) step { i.Alias = alias; return step{nhi.SubjectIdentity, i} }
+	cut := func(i nhi.Identity) step {
+		return step{nhi.SubjectRevocation, nhi.Revocation{Identity: i.ID, At: issued.Add(time.Minute), Expires: issued.Add(time.Hour)}}
+	}
+	for name, steps := range map[string][]step{
+		"cut off, then merged":                     {is(old, ""), is(living, ""), cut(old), is(old, living.ID)},
+		"cut off before it was known":              {cut(old), is(old, living.ID), is(living, "")},
+		"merged, then cut off by its old name":     {is(living, ""), is(old, living.ID), cut(old)},
+		"merged, then cut off by its new name":     {is(living, ""), is(old, living.ID), cut(living)},
+		"merged into what was merged then":         {is(last, ""), is(living, ""), is(old, living.ID), cut(old), is(living, last.ID)},
+		"merged into what was merged before":       {is(last, ""), is(living, last.ID), cut(old), is(old, living.ID)},
+		"merged, then cut off by the name between": {is(last, ""), is(living, last.ID), is(old, living.ID), cut(living), cut(last)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, loaded := New(), New()
+			var rows State
+			identities := map[nhi.ID]nhi.Identity{}
+			for n, s := range steps {
+				apply(t, f, change(t, nhi.Generation(n+1), s.subject, "", s.what))
+				switch v := s.what.(type) {
+				case nhi.Identity:
+					identities[v.ID] = v
+				case nhi.Revocation:
+					rows.Revocations = append(rows.Revocations, v)
+				}
+			}
+			for _, i := range identities {
+				rows.Identities = append(rows.Identities, i)
+			}
+			if err := loaded.Load(nhi.Generation(len(steps)), rows); err != nil {
+				t.Fatal(err)
+			}
+			for how, f := range map[string]*Facts{"applied": f, "loaded": loaded} {
+				for id := range identities {
+					q := nhi.Question{Subject: nhi.Attested{Identity: id, KeyID: "jti", IssuedAt: issued}}
+					if !f.Revoked(q.Subject) {
+						t.Errorf("%s: a token of %s is good", how, id)
+					}
+					if f.Know(&q, issued); !q.Known.Revoked {
+						t.Errorf("%s: a decision about %s knows of no cut-off", how, id)
+					}
+					if f.Revoked(nhi.Attested{Identity: id, KeyID: "jti", IssuedAt: issued.Add(2 * time.Minute)}) {
+						t.Errorf("%s: a token of %s is refused that was issued after the cut-off", how, id)
+					}
+				}
+			}
+		})
+	}
+	t.Run("names that lead in a circle deny", func(t *testing.T) {
+		f := New()
+		old.Alias, living.Alias = living.ID, old.ID
+		apply(t, f, change(t, 1, nhi.SubjectIdentity, "", old), change(t, 2, nhi.SubjectIdentity, "", living), change(t, 3, nhi.SubjectRevocation, "", nhi.Revocation{Identity: last.ID, At: issued, Expires: issued.Add(time.Hour)}))
+		if !f.Revoked(nhi.Attested{Identity: old.ID, IssuedAt: issued}) {
+			t.Error("a token of nobody is good")
+		}
+	})
+}
+
 func TestALaterRevocationNeverWeakensAnEarlierOne(t *testing.T) {
 	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	f := New()

@@ -132,6 +132,7 @@ func (b *batch) finish() {
 	}
 	b.link()
 	b.bulk = false
+	b.inherit()
 }
 
 // link builds the links of all credentials. It goes over them twice, so that

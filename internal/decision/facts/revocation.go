@@ -21,7 +21,39 @@ func (b *batch) putRevocation(v *nhi.Revocation) {
 		b.revoke(v.Key, r, func(sh *shard) *map[string]revoked { return &sh.keys })
 	}
 	if v.Identity != "" {
-		b.revoke(string(v.Identity), r, func(sh *shard) *map[string]revoked { return &sh.sessions })
+		b.cutOff(v.Identity, r)
+	}
+}
+
+// cutOff notes that the tokens of an identity are refused that were issued until
+// then. It is noted under whatever the identity was merged into, too: that is the
+// same one, and decisions ask about it by the name that lives on.
+func (b *batch) cutOff(name nhi.ID, r revoked) {
+	for range maxAliases {
+		b.revoke(string(name), r, func(sh *shard) *map[string]revoked { return &sh.sessions })
+		if b.bulk {
+			return // inherit does the rest, when there is something to look up in
+		}
+		sh, rec := b.next.lookIdentity(name)
+		if rec == nil || rec.flags&flagAliased == 0 {
+			return
+		}
+		name = sh.oddIdentities[rec.key].alias
+	}
+}
+
+// inherit hands the cut-offs of merged identities on to those that live on.
+func (b *batch) inherit() {
+	cut := map[nhi.ID]revoked{}
+	for _, sh := range b.next.shards {
+		for name, r := range sh.sessions {
+			if _, rec := b.next.lookIdentity(nhi.ID(name)); rec != nil && rec.flags&flagAliased != 0 {
+				cut[nhi.ID(name)] = r
+			}
+		}
+	}
+	for name, r := range cut {
+		b.cutOff(name, r)
 	}
 }
 
