@@ -173,19 +173,7 @@ func (j *Judge) match(a *Asking, h *hearing) {
 // might read the one that we did not, so the question is asked without the
 // point, whose mode then does not matter.
 func (j *Judge) verify(ctx context.Context, a *Asking, h *hearing) {
-	o := &a.Original
-	evidence := nhi.Evidence{Method: o.Method, URL: o.URL(), Address: o.Address, At: h.question.At}
-	if len(a.Certificates) > 0 {
-		evidence.Certificate, evidence.Between = a.Certificates[0], a.Certificates[1:]
-	}
-	plain := true
-	for _, field := range [...]struct {
-		name string
-		to   *string
-	}{{"Authorization", &evidence.Authorization}, {"Dpop", &evidence.Proof}, {"Muster-Attestation", &evidence.Attestation}} {
-		value, ok := Single(a.Header, field.name, maxHeader)
-		*field.to, plain = value, plain && ok
-	}
+	evidence, plain := a.Evidence(h.question.At)
 	if plain {
 		attested, err := j.Verifier.Verify(ctx, evidence)
 		if err == nil && attested.Identity != "" {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -152,4 +153,23 @@ type Asking struct {
 	// Certificates are what the caller's connection showed, its own first. The point
 	// saw that the caller holds the key. Empty when it showed none.
 	Certificates []*x509.Certificate
+}
+
+// Evidence is what the caller proves itself with at a time. It is not plain, and
+// proves nothing, when a header of it is repeated or malformed.
+func (a *Asking) Evidence(at time.Time) (e nhi.Evidence, plain bool) {
+	o := &a.Original
+	e = nhi.Evidence{Method: o.Method, URL: o.URL(), Address: o.Address, At: at}
+	if len(a.Certificates) > 0 {
+		e.Certificate, e.Between = a.Certificates[0], a.Certificates[1:]
+	}
+	plain = true
+	for _, field := range [...]struct {
+		name string
+		to   *string
+	}{{"Authorization", &e.Authorization}, {"Dpop", &e.Proof}, {"Muster-Attestation", &e.Attestation}} {
+		value, ok := Single(a.Header, field.name, maxHeader)
+		*field.to, plain = value, plain && ok
+	}
+	return e, plain
 }

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net"
 	"net/http"
 	"testing"
 	"time"
@@ -83,8 +84,19 @@ func TestTokensOfTrustedIssuersAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *te
 	}
 	r.recorded("oidc", nhi.AssuranceShort, false)
 
+	streams := func() *websocket {
+		conn, err := net.Dial("tcp", r.Proxies()["gate"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.upgraded(conn, token)
+	}
 	t.Run("a rule that is gone bites at once", func(t *testing.T) {
+		running := streams()
+		r.put("trust.yaml", p.direct(key.Identity, r.URL(), "")+"# and a word\n")
+		running.echoes()
 		r.put("trust.yaml", "")
+		running.ends("its rule was acknowledged to be gone")
 		everywhere("after its rule was acknowledged to be gone", token, http.StatusUnauthorized)
 		r.put("trust.yaml", p.direct(key.Identity, r.URL(), ""))
 		for name, ask := range asks {
@@ -92,7 +104,9 @@ func TestTokensOfTrustedIssuersAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *te
 		}
 	})
 	t.Run("what was issued before a revocation", func(t *testing.T) {
+		running := streams()
 		r.cutOffNow(nhi.ID(key.Identity))
+		running.ends("what was issued before was revoked")
 		everywhere("after the revocation was acknowledged", token, http.StatusForbidden)
 	})
 }

@@ -17,6 +17,8 @@ func (s *Server) proxies(ctx context.Context, mux *http.ServeMux, verifier enfor
 		return nil, err
 	}
 	s.asserting = keys
+	s.documents.Trust.OnChange(s.changed.Ring) // streams of whom nobody believes any more
+	s.documents.SVIDs.OnChange(s.changed.Ring)
 	mux.HandleFunc("GET "+enforce.JWKSPath, proxies.Published(keys))
 	err = s.gates.Open(ctx, proxies.Deps{
 		Judge: enforce.Judge{Routes: s.routes, Verifier: verifier, Decider: s.decider}, Facts: s.facts, Changed: s.changed.Next,

@@ -133,6 +133,46 @@ func (r *running) asserted(key string) {
 	}
 }
 
+// A websocket is one through the proxy gate.
+type websocket struct {
+	r    *running
+	conn net.Conn
+	in   *bufio.Reader
+}
+
+// upgraded opens a websocket on a connection.
+func (r *running) upgraded(conn net.Conn, authorization string) *websocket {
+	r.t.Helper()
+	r.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(90 * time.Second))
+	if authorization != "" {
+		authorization = "Authorization: " + authorization + "\r\n"
+	}
+	fmt.Fprintf(conn, "GET /payments/1 HTTP/1.1\r\nHost: api.example.com\r\n%sConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", authorization)
+	s := &websocket{r, conn, bufio.NewReader(conn)}
+	if res, err := http.ReadResponse(s.in, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
+		r.t.Fatal(res, err)
+	}
+	s.echoes()
+	return s
+}
+
+func (s *websocket) echoes() {
+	s.r.t.Helper()
+	fmt.Fprintln(s.conn, "hello")
+	if line, err := s.in.ReadString('\n'); line != "hello\n" {
+		s.r.t.Fatal(line, err)
+	}
+}
+
+// ends waits until the proxy has ended it.
+func (s *websocket) ends(after string) {
+	s.r.t.Helper()
+	if _, err := io.Copy(io.Discard, s.in); err != nil && strings.Contains(err.Error(), "i/o timeout") {
+		s.r.t.Errorf("a websocket goes on after %s", after)
+	}
+}
+
 // cut opens a websocket with a key, lets the key leak, and waits for the end.
 func (r *running) cut(key string) {
 	r.t.Helper()
@@ -140,21 +180,9 @@ func (r *running) cut(key string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(90 * time.Second))
-	fmt.Fprintf(conn, "GET /payments/1 HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", key)
-	in := bufio.NewReader(conn)
-	if res, err := http.ReadResponse(in, nil); err != nil || res.StatusCode != http.StatusSwitchingProtocols {
-		r.t.Fatal(res, err)
-	}
-	fmt.Fprintln(conn, "hello")
-	if line, err := in.ReadString('\n'); line != "hello\n" {
-		r.t.Fatal(line, err)
-	}
+	s := r.upgraded(conn, "Bearer "+key)
 	r.post(r.source("chat", "text"), "found this: "+key)
-	if _, err := io.Copy(io.Discard, in); err != nil && strings.Contains(err.Error(), "i/o timeout") {
-		r.t.Error("a websocket goes on after its key was contained")
-	}
+	s.ends("its key was contained")
 	if got, _ := r.through("gate", "Bearer "+key, "GET", "/payments/1", ""); got == 200 {
 		r.t.Error("a key that leaked passes after its containment was acknowledged")
 	}

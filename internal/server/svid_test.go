@@ -157,12 +157,17 @@ func (r *running) envoyShows(point string, leaf *x509.Certificate) int {
 	return int(response.GetDeniedResponse().GetStatus().GetCode())
 }
 
+// shown is how a client connects that shows a certificate.
+func (s *spire) shown(shown tls.Certificate) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(s.cert)
+	return &tls.Config{RootCAs: roots, ServerName: "api.example.com", Certificates: []tls.Certificate{shown}}
+}
+
 // dial asks through the server's own proxy over TLS, showing a certificate.
 func (r *running) dial(s *spire, shown tls.Certificate) int {
 	r.t.Helper()
-	roots := x509.NewCertPool()
-	roots.AddCert(s.cert)
-	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, ServerName: "api.example.com", Certificates: []tls.Certificate{shown}}, DisableKeepAlives: true}
+	transport := &http.Transport{TLSClientConfig: s.shown(shown), DisableKeepAlives: true}
 	req, err := http.NewRequest(http.MethodGet, "https://"+r.Proxies()["gate"]+"/payments/1", nil)
 	if err != nil {
 		r.t.Fatal(err)
@@ -230,8 +235,19 @@ func TestX509SVIDsAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *testing.T) {
 	}
 	r.recorded("x509-svid", nhi.AssuranceAttested, true)
 
+	streams := func() *websocket {
+		conn, err := tls.Dial("tcp", r.Proxies()["gate"], front.shown(settler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.upgraded(conn, "")
+	}
 	t.Run("a rule that is gone bites at once", func(t *testing.T) {
+		running := streams()
+		r.put("trust.yaml", rule+"# and a word\n")
+		running.echoes()
 		r.put("trust.yaml", "")
+		running.ends("its rule was acknowledged to be gone")
 		everywhere("after its rule was acknowledged to be gone", settler, http.StatusUnauthorized)
 		r.put("trust.yaml", rule)
 		for name, ask := range asks {
@@ -239,10 +255,12 @@ func TestX509SVIDsAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *testing.T) {
 		}
 	})
 	t.Run("a trust domain with another authority", func(t *testing.T) {
+		running := streams()
 		domain.found()
 		if err := r.documents.SVIDs.Reload(); err != nil { // as its Run does by and by
 			t.Fatal(err)
 		}
+		running.ends("its authority was replaced")
 		r.edge.Settle(t.Context())
 		everywhere("after its authority was replaced", settler, http.StatusUnauthorized)
 		settler = domain.workload("/ns/pay/sa/settler")

@@ -342,5 +342,16 @@ func (t *Trust) publish() error {
 		return err
 	}
 	t.direct.Store(next)
+	if t.changed != nil {
+		t.changed()
+	}
 	return nil
+}
+
+// OnChange has f called whenever points verify with another Direct. f must not
+// block, nor call the Trust.
+func (t *Trust) OnChange(f func()) {
+	t.publishing.Lock()
+	defer t.publishing.Unlock()
+	t.changed = f
 }

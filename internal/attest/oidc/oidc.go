@@ -50,7 +50,8 @@ type Trust struct {
 	rules atomic.Pointer[ruleSet]
 	seen  memory
 
-	publishing sync.Mutex // one makes the next Direct at a time
+	publishing sync.Mutex // one makes the next Direct at a time; guards changed
+	changed    func()     // nil: nobody wants to know
 	direct     atomic.Pointer[Direct]
 	wanted     chan struct{} // keys are looked for that are not here
 }

@@ -82,6 +82,7 @@ type Trust struct {
 	bindings []Binding
 	files    map[string][]byte // last good content, by path
 	bad      error             // of the last look at the files
+	changed  func()            // nil: nobody wants to know
 }
 
 // New returns a Trust. It reads the bundle files; the error says which one cannot
@@ -94,6 +95,14 @@ func New(s Settings, bindings []Binding) (*Trust, error) {
 // Set returns the one in force. It is another one whenever anything about it is,
 // and the same otherwise.
 func (t *Trust) Set() *Set { return t.set.Load() }
+
+// OnChange has f called whenever another Set is in force. f must not block, nor call
+// the Trust.
+func (t *Trust) OnChange(f func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.changed = f
+}
 
 // VerifyCertificate implements attest.Certificates.
 func (t *Trust) VerifyCertificate(leaf *x509.Certificate, between []*x509.Certificate, now time.Time) (nhi.Attested, error) {
@@ -147,6 +156,9 @@ func (t *Trust) take(s Settings, bindings []Binding, files map[string][]byte) er
 			return err
 		}
 		t.set.Store(next)
+		if t.changed != nil {
+			t.changed()
+		}
 	}
 	t.settings, t.bindings, t.files = s, bindings, files
 	return nil

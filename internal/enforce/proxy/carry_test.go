@@ -310,6 +310,13 @@ func TestAWebsocketIsCutWhen(t *testing.T) {
 		s.standing.withdraw(enforcetest.Robot)
 		ended(t, in)
 	})
+	t.Run("nobody believes what it began with", func(t *testing.T) {
+		s := put(t, http.HandlerFunc(socket), nil)
+		conn, in, _ := s.upgrade("websocket")
+		echoes(t, conn, in)
+		s.standing.withdraw("Bearer good") // the evidence, not who it proves
+		ended(t, in)
+	})
 	t.Run("the credential expires", func(t *testing.T) {
 		s := put(t, http.HandlerFunc(socket), func(s *script) { s.expires = time.Now().Add(time.Second) })
 		_, in, res := s.upgrade("websocket")

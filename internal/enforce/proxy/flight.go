@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/muster-id/muster/internal/nhi"
@@ -9,10 +10,11 @@ import (
 
 // A flight is one request that was let through, until its reply has ended.
 type flight struct {
-	subject *nhi.Attested // nil: the caller proved nothing, and only the mode of the point let it pass
-	cancel  context.CancelFunc
-	release func() // frees what blocks on the client; may be nil
-	place   int    // in flights.live; -1 when it ended
+	subject  *nhi.Attested // nil: the caller proved nothing, and only the mode of the point let it pass
+	evidence *nhi.Evidence // that it was proven with
+	cancel   context.CancelFunc
+	release  func() // frees what blocks on the client; may be nil
+	place    int    // in flights.live; -1 when it ended
 }
 
 // flights are all that are under way. The zero value is ready.
@@ -47,35 +49,32 @@ func (f *flights) remove(one *flight) {
 	one.place = -1
 }
 
-// cut ends one, unless it has ended: its connection may carry another by then.
-func (f *flights) cut(one *flight) {
+// cut ends one and takes it off the list, unless it has ended: its connection may
+// carry another by then. As long as it is on the list, the connection is its own.
+func (f *flights) cut(one *flight) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.ground(one)
-}
-
-// ground ends one and takes it off the list. The caller holds f.mu: as long as
-// it is on the list, the connection is its own.
-func (f *flights) ground(one *flight) {
 	if one.place < 0 {
-		return
+		return false
 	}
 	one.cancel()
 	if one.release != nil {
 		one.release()
 	}
 	f.remove(one)
+	return true
 }
 
-// cutIf ends those whose subject condemned names, and returns how many. The
-// judgement reads memory only.
-func (f *flights) cutIf(condemned func(*nhi.Attested) bool) int {
+// cutIf ends those that condemned names, and returns how many. A judgement may
+// verify a signature, so requests come and go meanwhile; those that come are looked
+// at by who brings them.
+func (f *flights) cutIf(condemned func(*flight) bool) int {
 	f.mu.Lock()
-	defer f.mu.Unlock()
+	live := slices.Clone(f.live)
+	f.mu.Unlock()
 	n := 0
-	for i := len(f.live) - 1; i >= 0; i-- {
-		if one := f.live[i]; condemned(one.subject) {
-			f.ground(one)
+	for _, one := range live {
+		if condemned(one) && f.cut(one) {
 			n++
 		}
 	}

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"net/http"
+	"time"
 
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/nhi"
@@ -24,7 +25,7 @@ func (h *Handler) within(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	asking := h.asking(r, &point)
-	sent := asking.Original
+	sent := asking
 	h.c.Protocol.Serve(w, r, &asking, func(w http.ResponseWriter, r *http.Request, v *enforce.Verdict) {
 		if v.Outcome != nhi.Allow {
 			v.Refuse(w)
@@ -35,7 +36,7 @@ func (h *Handler) within(w http.ResponseWriter, r *http.Request) {
 			fail(w, trouble.status, trouble.reason, trouble.text)
 			return
 		}
-		verdict, passed := h.pass(&point, sent, v, body)
+		verdict, passed := h.pass(&sent, v, body)
 		if passed == nil {
 			verdict.Refuse(w)
 			return
@@ -55,15 +56,17 @@ func (h *Handler) asking(r *http.Request, point *nhi.Point) enforce.Asking {
 
 // pass says what the application is told of a request that v lets through. When
 // that cannot be said, the request does not pass.
-func (h *Handler) pass(point *nhi.Point, sent enforce.Original, v *enforce.Verdict, body enforce.Body) (*enforce.Verdict, *passage) {
+func (h *Handler) pass(asked *enforce.Asking, v *enforce.Verdict, body enforce.Body) (*enforce.Verdict, *passage) {
+	evidence, _ := asked.Evidence(time.Now()) // of whoever proved nothing nothing follows
+	sent := asked.Original
 	if h.s.Upstream.Host != "" {
 		sent.Host = h.s.Upstream.Host
 	}
-	decision, err := h.c.Asserter.Tell(point, &sent, v, body)
+	decision, err := h.c.Asserter.Tell(asked.Point, &sent, v, body)
 	if err != nil {
 		h.c.Log.Error("a decision could not be asserted: denied", "point", h.s.Point, "error", err)
 		unsigned := enforce.Unasserted(v)
 		return &unsigned, nil
 	}
-	return v, &passage{identity: v.Caller(), decision: decision}
+	return v, &passage{identity: v.Caller(), decision: decision, evidence: evidence}
 }

@@ -19,8 +19,9 @@
 //  4. Forwarding. An attempt is made elsewhere only when not one byte left.
 //
 // What was let through stays under watch until it ends: when the identity, its
-// credential or the point is withdrawn, running requests, streams and upgraded
-// connections are cut. An upgraded connection is decided once, so it also ends
+// credential, what vouches for it (the workload beside a pinned key, the rule, keys or
+// trust domain of another issuer) or the point is withdrawn, running requests, streams
+// and upgraded connections are cut. An upgraded connection is decided once, so it also ends
 // when the credential does, or after a time that the settings give.
 //
 // [New] makes a [Handler] of [Settings] and of interfaces that any process can
@@ -46,10 +47,11 @@ import (
 // A Standing tells whether what was let through may go on. It reads memory
 // only.
 type Standing interface {
-	// Withdrawn reports whether what a caller proved is worth nothing any more:
-	// its identity, credential, token or key was revoked, suspended or
-	// quarantined since.
-	Withdrawn(subject *nhi.Attested) bool
+	// Withdrawn reports whether what a caller proved is worth nothing any more: its
+	// identity, credential, token or key, or the workload that stood beside it, was
+	// revoked, suspended or quarantined since, or nobody here would believe the
+	// evidence of then now. The evidence is neither changed nor kept.
+	Withdrawn(ctx context.Context, subject *nhi.Attested, evidence *nhi.Evidence) bool
 	// Changed returns a channel that is closed when something may have changed.
 	Changed() <-chan struct{}
 }
@@ -112,6 +114,7 @@ func New(s Settings, c Config) (*Handler, error) {
 type passage struct {
 	identity string
 	decision string // its id, or the assertion
+	evidence nhi.Evidence
 	body     *paced // nil: there is none, or it was read
 }
 
@@ -165,12 +168,12 @@ func (h *Handler) judge(r *http.Request, body enforce.Body) (verdict *enforce.Ve
 		return &enforce.Verdict{Outcome: nhi.Deny, Reasons: []string{"point-unauthenticated"}}, nil
 	}
 	asking := h.asking(r, &point)
-	sent := asking.Original
+	sent := asking
 	v := h.c.Judge.Judge(r.Context(), &asking)
 	if v.Outcome != nhi.Allow {
 		return &v, nil
 	}
-	return h.pass(&point, sent, &v, body)
+	return h.pass(&sent, &v, body)
 }
 
 // point returns who speaks here, unless it may not.
@@ -195,7 +198,7 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, verdict *enforce
 	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), passageKey{}, passed))
 	defer cancel()
 	control := http.NewResponseController(w)
-	f := &flight{subject: verdict.Subject, cancel: cancel}
+	f := &flight{subject: verdict.Subject, evidence: &passed.evidence, cancel: cancel}
 	if r.ProtoMajor == 1 {
 		// What blocks on a client that does not read is freed by a deadline. The
 		// connection of HTTP/2 is everybody's; there the stream is reset.
@@ -215,7 +218,7 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, verdict *enforce
 	h.flights.begin(f)
 	defer h.flights.end(f)
 	// A change between the decision and this line would have gone unseen.
-	if h.c.Standing != nil && f.subject != nil && h.c.Standing.Withdrawn(f.subject) {
+	if h.c.Standing != nil && f.subject != nil && h.c.Standing.Withdrawn(ctx, f.subject, f.evidence) {
 		v := enforce.Verdict{Decision: verdict.Decision, Outcome: nhi.Deny, Reasons: []string{"credential-withdrawn"}}
 		v.Refuse(w)
 		return
@@ -233,7 +236,7 @@ func (h *Handler) Watch(ctx context.Context) {
 	for {
 		// The channel is taken before looking, so that no change is missed.
 		changed := h.c.Standing.Changed()
-		h.inspect()
+		h.inspect(ctx)
 		select {
 		case <-ctx.Done():
 			return
@@ -252,15 +255,17 @@ func (h *Handler) Watch(ctx context.Context) {
 // inspection is how often running requests are looked at, at most.
 const inspection = 50 * time.Millisecond
 
-func (h *Handler) inspect() {
+func (h *Handler) inspect(ctx context.Context) {
 	_, stands := h.point()
-	if n := h.flights.cutIf(func(s *nhi.Attested) bool { return !stands || s != nil && h.c.Standing.Withdrawn(s) }); n > 0 {
+	if n := h.flights.cutIf(func(f *flight) bool {
+		return !stands || f.subject != nil && h.c.Standing.Withdrawn(ctx, f.subject, f.evidence)
+	}); n > 0 {
 		h.c.Log.Warn("running requests were cut: what they were let through for is withdrawn", "point", h.s.Point, "requests", n)
 	}
 }
 
 // Cut ends everything that runs.
-func (h *Handler) Cut() { h.flights.cutIf(func(*nhi.Attested) bool { return true }) }
+func (h *Handler) Cut() { h.flights.cutIf(func(*flight) bool { return true }) }
 
 // Running is how many requests and upgraded connections are being carried.
 func (h *Handler) Running() int { return int(h.running.Load()) }

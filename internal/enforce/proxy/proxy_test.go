@@ -41,10 +41,10 @@ type standing struct {
 	changed   chan struct{}
 }
 
-func (s *standing) Withdrawn(subject *nhi.Attested) bool {
+func (s *standing) Withdrawn(_ context.Context, subject *nhi.Attested, evidence *nhi.Evidence) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.withdrawn[subject.Identity]
+	return s.withdrawn[subject.Identity] || s.withdrawn[nhi.ID(evidence.Authorization)]
 }
 
 func (s *standing) Changed() <-chan struct{} {

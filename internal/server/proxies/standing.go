@@ -1,50 +1,80 @@
 package proxies
 
 import (
+	"context"
 	"time"
 
+	"github.com/muster-id/muster/internal/attest/oidc"
+	"github.com/muster-id/muster/internal/attest/svid"
 	"github.com/muster-id/muster/internal/decision/facts"
+	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// standing implements proxy.Standing over the facts: what a containment, a
-// revocation or a quarantine takes away, it takes from what runs, too. A change
-// of policy or of routes is for the next request.
+// standing implements proxy.Standing: what a containment, a revocation or a
+// quarantine takes away, it takes from what runs, too, and so does whoever no longer
+// believes another issuer or trust domain. A change of policy or of routes is for the
+// next request.
 type standing struct {
-	facts   *facts.Facts
-	changed func() <-chan struct{}
+	facts    *facts.Facts
+	verifier enforce.Verifier
+	changed  func() <-chan struct{}
 }
 
 func (s standing) Changed() <-chan struct{} { return s.changed() }
 
-func (s standing) Withdrawn(subject *nhi.Attested) bool {
-	at := s.facts.Snapshot()
-	if at.Revoked(*subject) {
+func (s standing) Withdrawn(ctx context.Context, subject *nhi.Attested, evidence *nhi.Evidence) bool {
+	q := nhi.Question{Subject: *subject}
+	s.facts.Know(&q, time.Now())
+	k := &q.Known
+	if k.Revoked {
 		return true
 	}
-	if identity, ok := at.Identity(subject.Identity); ok {
-		switch identity.State {
-		case "", nhi.Active, nhi.Dormant, nhi.Deprecated:
+	if k.Identity {
+		switch k.IdentityState {
+		case nhi.Active, nhi.Dormant, nhi.Deprecated:
 		default:
 			return true
 		}
 	}
-	if subject.Credential == "" {
-		return false
-	}
-	credential, ok := at.Credential(subject.Credential)
-	if !ok {
-		return true
-	}
-	switch credential.State {
-	case nhi.CredentialActive:
-		return !credential.Expires.IsZero() && !time.Now().Before(credential.Expires)
-	case nhi.CredentialNarrowed:
+	switch {
+	case subject.Credential == "":
+		return !s.believed(ctx, subject, evidence)
+	case k.CredentialState == nhi.CredentialActive:
+		return k.Expired || s.deserted(subject, k)
+	case k.CredentialState == nhi.CredentialNarrowed:
 		// A narrowed one works for its own workload alone, which proved itself when
 		// the request began.
-		q := nhi.Question{Subject: *subject}
-		s.facts.Know(&q, time.Now())
-		return !q.Known.ConsumerProven || q.Known.Expired
+		return k.Expired || !k.ConsumerProven
 	}
 	return true
+}
+
+// deserted reports whether the workload that a key is pinned to stood beside it
+// when the request began, and may not any more. Where nobody did, only the mode of
+// the point let the request pass.
+func (s standing) deserted(subject *nhi.Attested, k *nhi.Known) bool {
+	if !k.Pinned || k.ConsumerProven || subject.Consumer == "" {
+		return false
+	}
+	at := s.facts.Snapshot()
+	credential, ok := at.Credential(subject.Credential)
+	return ok && at.Living(credential.Consumer) == at.Living(subject.Consumer)
+}
+
+// believed reports whether what another issuer or trust domain said would name the
+// same identity if it were shown for the first time, at the time that it was. Our own
+// tokens are revoked among the facts, and their proofs are good once.
+func (s standing) believed(ctx context.Context, subject *nhi.Attested, evidence *nhi.Evidence) bool {
+	if subject.Method != oidc.Method.Name && subject.Method != svid.Method.Name {
+		return true
+	}
+	shown := *evidence
+	shown.Attestation, shown.Proof = "", ""
+	attested, err := s.verifier.Verify(ctx, shown)
+	if err != nil {
+		return false
+	}
+	at := s.facts.Snapshot()
+	return at.Living(attested.Identity) == at.Living(subject.Identity)
 }
