@@ -12,12 +12,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/config"
+	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/policy"
+	policylibrary "github.com/muster-id/muster/internal/policy/library"
 	"github.com/muster-id/muster/internal/policy/suite"
+	"github.com/muster-id/muster/internal/server/library"
 )
 
 // maxCandidate bounds the files of one candidate.
@@ -38,8 +40,19 @@ func isTest(name string) bool {
 }
 
 // readCandidate reads files and folders. A file that is named is what its ending
-// says; of a folder its policies and tests are read, and nothing hidden.
+// says. A folder that holds policies/ or grants/ is a library, and read as push reads
+// it, with what its grants amount to; of another one its policies and tests are read,
+// and nothing hidden.
 func readCandidate(a *command.App, args []string) (*candidate, error) {
+	return readWith(a, args, (*candidate).layout)
+}
+
+// readFiles is readCandidate for whoever wants files as they lie there.
+func readFiles(a *command.App, args []string) (*candidate, error) {
+	return readWith(a, args, (*candidate).folder)
+}
+
+func readWith(a *command.App, args []string, folder func(*candidate, *command.App, string) error) (*candidate, error) {
 	out := &candidate{policies: map[string]string{}, tests: map[string]string{}}
 	for _, arg := range args {
 		info, err := os.Stat(arg)
@@ -47,7 +60,7 @@ func readCandidate(a *command.App, args []string) (*candidate, error) {
 			return nil, err
 		}
 		if info.IsDir() {
-			if err := out.folder(a, arg); err != nil {
+			if err := folder(out, a, arg); err != nil {
 				return nil, err
 			}
 			continue
@@ -61,6 +74,49 @@ func readCandidate(a *command.App, args []string) (*candidate, error) {
 		}
 	}
 	return out, nil
+}
+
+// layout reads a folder that may be a library.
+func (c *candidate) layout(a *command.App, folder string) error {
+	for _, part := range []string{policylibrary.Policies, policylibrary.Grants} {
+		if info, err := os.Stat(filepath.Join(folder, part)); err != nil || !info.IsDir() {
+			continue
+		}
+		read, problems, err := readLibrary(folder)
+		if err != nil {
+			return err
+		}
+		if read == nil {
+			return wrong(problems)
+		}
+		return errors.Join(c.take(folder, read.Policies(), c.policies), c.take(folder, read.TestFiles(), c.tests))
+	}
+	return c.folder(a, folder)
+}
+
+// take takes up files of a folder.
+func (c *candidate) take(folder string, files, into map[string]string) error {
+	if len(c.policies)+len(c.tests)+len(files) > maxCandidate {
+		return fmt.Errorf("over %d files of policies and tests", maxCandidate)
+	}
+	for name, text := range files {
+		into[filepath.Join(folder, filepath.FromSlash(name))] = text
+	}
+	return nil
+}
+
+// readLibrary reads a folder as a server would that is sent it. With a problem that
+// is no warning there is no library.
+func readLibrary(dir string) (*policylibrary.Library, []policy.Problem, error) {
+	files, err := library.Folder(dir)
+	if errors.Is(err, nhi.ErrInvalid) {
+		return nil, nil, command.DocumentError{Err: err}
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	read, problems := library.Read(files)
+	return read, problems, nil
 }
 
 func (c *candidate) folder(a *command.App, folder string) error {
@@ -169,13 +225,22 @@ func (g *guarding) settings() (policy.Settings, error) {
 	return loaded.Guards, nil
 }
 
-// inForce reads the policies that are in force on the server.
+// inForce reads the library that is in force on the server.
 func inForce(ctx context.Context, k *command.Call) (*candidate, error) {
-	var doc client.Document
-	if err := k.Get(ctx, "/v1/documents/"+command.DocumentNames["policies"], nil, &doc); err != nil {
+	detail, err := snapshotOf(ctx, k, "")
+	if err != nil {
 		return nil, err
 	}
-	return &candidate{policies: map[string]string{command.DocumentNames["policies"]: doc.Body}}, nil
+	out := &candidate{policies: map[string]string{}, tests: map[string]string{}}
+	for _, f := range detail.Contents {
+		switch {
+		case isPolicy(f.Name):
+			out.policies[f.Name] = f.Text
+		case isTest(f.Name):
+			out.tests[f.Name] = f.Text
+		}
+	}
+	return out, nil
 }
 
 // lines prints text for people, each line made harmless.

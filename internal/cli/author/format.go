@@ -40,7 +40,7 @@ cat policies.cedar | muster policy fmt -`,
 			if len(args) == 1 && args[0] == "-" {
 				return formatInput(a, check)
 			}
-			c, err := readCandidate(a, args)
+			c, err := readFiles(a, args)
 			if err != nil {
 				return fmt.Errorf("fmt: %w", err)
 			}

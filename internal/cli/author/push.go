@@ -2,7 +2,6 @@ package author
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -12,8 +11,8 @@ import (
 
 	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/cli/command"
-	"github.com/muster-id/muster/internal/nhi"
 	"github.com/muster-id/muster/internal/output"
+	policylibrary "github.com/muster-id/muster/internal/policy/library"
 	"github.com/muster-id/muster/internal/server/library"
 )
 
@@ -56,14 +55,10 @@ muster policy push policies-repository --onto 5f0c21aa90b4`,
 // folder reads a library, says what is doubtful about it and fails if something is
 // wrong, as a server would.
 func folder(a *command.App, dir string) (map[string]string, error) {
-	files, err := library.Folder(dir)
+	read, problems, err := readLibrary(dir)
 	if err != nil {
-		if errors.Is(err, nhi.ErrInvalid) {
-			return nil, command.DocumentError{Err: err}
-		}
 		return nil, err
 	}
-	read, problems := library.Read(files)
 	for _, p := range problems {
 		text := p.String()
 		if p.Warning {
@@ -74,7 +69,7 @@ func folder(a *command.App, dir string) (map[string]string, error) {
 	if read == nil {
 		return nil, wrong(problems)
 	}
-	return files, nil
+	return policylibrary.Source(read.Files()), nil
 }
 
 // pushed says what became of a push.
