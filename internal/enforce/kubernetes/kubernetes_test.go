@@ -244,6 +244,7 @@ func TestAQuestionAboutManyThingsOrWithTwoReadingsIsNeverAllowed(t *testing.T) {
 		"a namespace that is none":     sar(robot, "get", "-", "", "secrets", "db"),
 		"a name of dots":               sar(robot, "get", "payments", "", "secrets", ".."),
 		"a verb in capitals":           sar(robot, "GET", "payments", "", "secrets", "db"),
+		"a verb of other letters":      sar(robot, "l\u0131\u017ft", "payments", "", "secrets", ""),
 		"no verb":                      sar(robot, "", "payments", "", "secrets", "db"),
 		"no resource":                  sar(robot, "get", "payments", "", "", "db"),
 		"a path with two readings":     `{"apiVersion":"authorization.k8s.io/v1","kind":"SubjectAccessReview","spec":{"user":"system:serviceaccount:payments:robot","nonResourceAttributes":{"path":"//debug","verb":"get"}}}`,

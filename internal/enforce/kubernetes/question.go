@@ -26,8 +26,8 @@ var single = map[string]bool{"get": true, "update": true, "patch": true, "delete
 // target returns the method and path by which routes are looked up. It is not
 // ok for what names nothing in particular, or could be read in two ways.
 func (a *access) target() (method, path string, ok bool) {
-	if a.verb == "" || strings.ToLower(a.verb) != a.verb {
-		return "", "", false
+	if strings.Trim(a.verb, "abcdefghijklmnopqrstuvwxyz-") != "" || a.verb == "" {
+		return "", "", false // other letters may have the same capitals
 	}
 	method = strings.ToUpper(a.verb)
 	if a.path != "" {
