@@ -180,12 +180,20 @@ func serve(w http.ResponseWriter, r *http.Request, next http.Handler, decision [
 	r = r.WithContext(context.WithValue(r.Context(), passedKey{}, passed))
 	r.Header = r.Header.Clone()
 	for name := range r.Header {
-		if plain := strings.ReplaceAll(name, "_", "-"); strings.EqualFold(plain, identityHeader) || strings.EqualFold(plain, decisionHeader) {
+		if plain := strings.Map(plainSign, name); strings.EqualFold(plain, identityHeader) || strings.EqualFold(plain, decisionHeader) {
 			delete(r.Header, name)
 		}
 	}
 	r.Header[identityHeader], r.Header[decisionHeader] = []string{passed.Identity}, decision
 	next.ServeHTTP(w, r)
+}
+
+// plainSign makes a hyphen of every sign that may become the same as one.
+func plainSign(r rune) rune {
+	if (r|0x20 < 'a' || r|0x20 > 'z') && (r < '0' || r > '9') {
+		return '-'
+	}
+	return r
 }
 
 // claims are what an assertion says.

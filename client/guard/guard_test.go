@@ -294,7 +294,7 @@ func TestANewKeyIsFetchedOnceForAll(t *testing.T) {
 func TestTheIdentityCannotBeSpelledWithAnUnderscore(t *testing.T) {
 	h := build(t)
 	r := h.asserted(t, digest("hello"))
-	r.Header["Muster_identity"], r.Header["Muster_decision"] = []string{"nhi_spoofed"}, []string{"dec-spoofed"}
+	r.Header["Muster_identity"], r.Header["Muster_decision"], r.Header["Muster.identity"] = []string{"nhi_spoofed"}, []string{"dec-spoofed"}, []string{"nhi_spoofed"}
 	token, served := r.Header.Get("Muster-Decision"), false
 	h.guard(t, nil).Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		served = true

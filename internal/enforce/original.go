@@ -46,12 +46,30 @@ var guarded = map[string]bool{
 	"x-http-method-override": true, "x-http-method": true, "x-method-override": true, "x-original-url": true, "x-rewrite-url": true,
 }
 
-// Disguised reports whether a header is one of those that matter, spelled with
-// an underscore. Where headers become variables, as in CGI (RFC 3875, section
-// 4.1.18) and all that descends from it, both spellings are one to the
-// application, and only one was looked at or replaced.
+// Odd reports whether the name of a header has other signs than letters, digits and
+// hyphens, such as an underscore or a dot (RFC 9110, section 5.1, advises against
+// them).
+func Odd(name string) bool { return strings.ContainsFunc(name, oddSign) }
+
+func oddSign(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
+}
+
+// Disguised reports whether a header is one of those that matter, spelled with an
+// underscore or another odd sign. Where headers become variables, as in CGI (RFC
+// 3875, section 4.1.18) and all that descends from it, several spellings are one to
+// the application, and only one was looked at or replaced: of a hyphen all make an
+// underscore, of a dot some do.
 func Disguised(name string) bool {
-	return strings.IndexByte(name, '_') >= 0 && guarded[strings.ToLower(strings.ReplaceAll(name, "_", "-"))]
+	return Odd(name) && guarded[strings.Map(func(r rune) rune {
+		switch {
+		case oddSign(r):
+			return '-'
+		case r >= 'A' && r <= 'Z':
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)]
 }
 
 // Why a point's account of a request is refused.

@@ -22,3 +22,14 @@ func TestTheProofIsCheckedAgainstTheOriginalURL(t *testing.T) {
 		t.Errorf("URL of a request without a host = %q, want none", got)
 	}
 }
+
+func TestAHeaderInDisguiseIsSeenThrough(t *testing.T) {
+	for name, want := range map[string]bool{
+		"muster_identity": true, "Muster.Identity": true, "MUSTER~DECISION": true, "x_http.method_Override": true, "muster\u017fidentity": true,
+		"Muster-Identity": false, "any_thing": false, "Muster.Anything": false, "": false,
+	} {
+		if got := Disguised(name); got != want {
+			t.Errorf("Disguised(%q) = %v, want %v", name, got, want)
+		}
+	}
+}

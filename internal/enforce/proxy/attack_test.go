@@ -29,6 +29,7 @@ func TestSpoofedHeadersDoNotReachTheApplication(t *testing.T) {
 		"Ssl-Client-Verify", "X-Client-Cert", "Proxy", "X-Original-URL", "X-Rewrite-Url", "X-HTTP-Method-Override", "X-Tenant",
 		"Impersonate-User", "Impersonate-Group", "Impersonate-Extra-Scopes", "X-Consumer-Username", "Cf-Access-Authenticated-User-Email", "X-Pomerium-Claim-Email",
 		"Tailscale-User-Login", "X-Amzn-Oidc-Data", "X-Userinfo", "X-Envoy-Internal", "X-Forwarded", "X-Client-Verify", "X-Authenticated-User",
+		"Muster.Identity", "Muster~Identity", "X.Forwarded.For", "!Muster-Identity", // what makes variables of headers makes an underscore of a dot, too
 		"muster_identity", "x_forwarded_for", "remote_user", "x_tenant", "any_thing",
 	}
 	var text strings.Builder
@@ -439,7 +440,7 @@ func FuzzRequest(f *testing.F) {
 		own := map[string]string{"Muster-Identity": "none", "Muster-Decision": "dec-1", "X-Forwarded-For": "192.0.2.7", "X-Forwarded-Host": r.Host, "X-Forwarded-Proto": "http"}
 		for name, values := range out.got.Header {
 			want, ok := own[name]
-			if ok && (len(values) != 1 || values[0] != want) || !ok && ours(name) || strings.Contains(name, "_") {
+			if ok && (len(values) != 1 || values[0] != want) || !ok && ours(name) || enforce.Odd(name) {
 				t.Errorf("%s: %q left", name, values)
 			}
 		}

@@ -52,7 +52,7 @@ func (h *Handler) hygiene(w http.ResponseWriter, r *http.Request) *trouble {
 		return manyHeaders
 	}
 	for name := range r.Trailer {
-		if ours(name) || strings.IndexByte(name, '_') >= 0 {
+		if ours(name) || enforce.Odd(name) {
 			return badTrailer
 		}
 	}
@@ -158,7 +158,7 @@ func ours(name string) bool {
 func (h *Handler) rewrite(p *httputil.ProxyRequest) {
 	passed, out := p.In.Context().Value(passageKey{}).(*passage), p.Out.Header
 	for name := range out {
-		if ours(name) || strings.IndexByte(name, '_') >= 0 {
+		if ours(name) || enforce.Odd(name) {
 			delete(out, name)
 		}
 	}
@@ -198,7 +198,7 @@ func (t *trailed) Read(p []byte) (int, error) {
 	n, err := t.ReadCloser.Read(p)
 	if err == io.EOF {
 		for name := range t.in.Trailer {
-			if ours(name) || strings.IndexByte(name, '_') >= 0 || name == "Authorization" || name == "Dpop" || name == "Cookie" {
+			if ours(name) || enforce.Odd(name) || name == "Authorization" || name == "Dpop" || name == "Cookie" {
 				delete(t.in.Trailer, name)
 			}
 		}

@@ -15,7 +15,8 @@
 //     X-Forwarded headers, each written here and nowhere else. What a client
 //     sent under these names, or under others by which applications take
 //     somebody for authenticated, is dropped; so are the credential, unless it
-//     is asked for, and every header with an underscore.
+//     is asked for, and every header with another sign in its name than letters,
+//     digits and hyphens.
 //  4. Forwarding. An attempt is made elsewhere only when not one byte left.
 //
 // What was let through stays under watch until it ends: when the identity, its
