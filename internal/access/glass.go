@@ -33,6 +33,10 @@ type Glass struct {
 	Holders []Holder // one or two
 	// Of a code that was used:
 	Opened time.Time
+	// Stated is Opened by the clock of the point, which may be wrong, and the same
+	// in all that the point tells of this opening. Zero where an earlier release
+	// kept it: then it is Opened.
+	Stated time.Time
 	Until  time.Time
 	Reason string
 	// Ended is when it was over, zero until the point told; Allowed is how many
@@ -57,6 +61,14 @@ func (g *Glass) StateAt(now time.Time) GlassState {
 		return GlassExpired
 	}
 	return g.State
+}
+
+// Is reports whether an opening, as the point tells it, is the one that is kept.
+func (g *Glass) Is(o *breakglass.Opening) bool {
+	if g.Stated.IsZero() {
+		return g.Opened.Equal(o.Opened)
+	}
+	return g.Stated.Equal(o.Opened)
 }
 
 // Glasses keeps codes.
@@ -133,14 +145,18 @@ func (s *Service) WithdrawGlass(ctx context.Context, point, serial string) (Glas
 }
 
 // GlassUsed notes that a code opened its point, whatever the server knew of it,
-// and how that ended. It reports whether that is news. Of a code that was opened
-// twice, which is told by its Opened, the first time is kept.
+// and how that ended, with times that have not come yet put to the present. It
+// reports whether that is news. Of a code that was opened twice, which is told by
+// its Opened, the first time is kept.
 func (s *Service) GlassUsed(ctx context.Context, point string, o breakglass.Opening) (g Glass, news bool, err error) {
 	g, err = s.endGlass(ctx, point, o.Serial, func(g *Glass) error {
-		first := g.State != GlassUsed
-		news = first || g.Opened.Equal(o.Opened) && g.Ended.IsZero() && !o.Closed.IsZero()
+		first, placed := g.State != GlassUsed, o.At(time.Now())
+		news = first || g.Is(&o) && g.Ended.IsZero() && !o.Closed.IsZero()
+		if first {
+			g.State, g.Stated, g.Opened, g.Until = GlassUsed, o.Opened, placed.Opened, placed.Until()
+		}
 		if news {
-			g.State, g.Opened, g.Until, g.Reason, g.Ended, g.Allowed = GlassUsed, o.Opened, o.Until(), o.Reason, o.Closed, o.Allowed
+			g.Reason, g.Ended, g.Allowed = o.Reason, placed.Closed, o.Allowed
 		}
 		return nil
 	})

@@ -54,6 +54,24 @@ type Opening struct {
 // Until is when it ends by the clock.
 func (o *Opening) Until() time.Time { return o.Opened.Add(o.For) }
 
+// At returns the opening by the clock of whoever is told of it at now: what the
+// clock of a point that is ahead calls tomorrow has been. Opened as the point
+// says it, and not this one, tells one opening of a code from another: it is the
+// same each time that the point tells.
+func (o Opening) At(now time.Time) Opening {
+	last := o.Opened
+	if o.Closed.After(last) {
+		last = o.Closed
+	}
+	if ahead := last.Sub(now); ahead > 0 {
+		o.Opened = o.Opened.Add(-ahead)
+		if !o.Closed.IsZero() {
+			o.Closed = o.Closed.Add(-ahead)
+		}
+	}
+	return o
+}
+
 // A Box is what one point remembers of codes. All methods may be called
 // concurrently.
 type Box struct {

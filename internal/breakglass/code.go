@@ -12,6 +12,14 @@
 // when it is open. A code is written down as used before the point opens, so no
 // crash gives it back.
 //
+// Wrong tries are counted in memory, five in a quarter of an hour, so that trying
+// is slow and stands in the log. The code does not need it: somebody who has one
+// half, and restarts the point every second for five more tries at one of the ten
+// codes that it may have, finds the other half after 2^128 / (2 * 10 * 5) seconds,
+// which is 10^29 years, and at a million tries a second after 10^23. What is
+// counted is not written down, because a disk that is full or broken must not
+// keep out the two who are right.
+//
 // What an open point still refuses is not decided here; see package decision.
 package breakglass
 

@@ -8,7 +8,8 @@
 // never gets both halves of a code.
 //
 // What a point tells is audited under keys of its own, so that it may tell it
-// twice. A code that was opened twice, which takes a copy of the point's data
+// twice; its clock may be wrong, so its times are put to the present where they
+// have not come yet, and tell one opening from another as they are. A code that was opened twice, which takes a copy of the point's data
 // folder, and one that nobody here knows are each a finding of their own.
 package glass
 
@@ -122,13 +123,17 @@ func (d *Desk) Report(ctx context.Context, p *nhi.Point, o *breakglass.Opening) 
 	case err != nil:
 		return err
 	}
-	again := !g.Opened.IsZero() && !g.Opened.Equal(told.Opened)
+	again := !g.Opened.IsZero() && !g.Is(&told)
+	key := told.Serial + ":" + told.Opened.UTC().Format(time.RFC3339Nano) // one opening, by the clock of the point
+	told = told.At(time.Now())
+	if !again && !g.Opened.IsZero() {
+		told.Opened = g.Opened // as people were told first
+	}
 	slog.Warn("a point was opened by a break-glass code", "point", p.Name, "code", g.Serial, "opened", told.Opened, "for", told.For, "over", !told.Closed.IsZero(), "let pass", told.Allowed)
-	if err := d.Found(ctx, []nhi.Finding{finding(p, &g, &told, again)}); err != nil {
+	if err := d.Found(ctx, []nhi.Finding{finding(p, &g, &told, key, again)}); err != nil {
 		return err
 	}
 	g.Opened, g.Until, g.Reason, g.Ended, g.Allowed = told.Opened, told.Until(), told.Reason, told.Closed, told.Allowed
-	key := told.Serial + ":" + told.Opened.UTC().Format(time.RFC3339Nano)
 	if err := d.act(ctx, "break-glass.open:"+key, "point:"+p.Name, "break-glass.open", &g, told.Reason); err != nil {
 		return err
 	}
@@ -147,10 +152,10 @@ func (d *Desk) act(ctx context.Context, key, by, act string, g *access.Glass, re
 	return d.Record(ctx, nhi.Act{Key: key, At: time.Now(), Actor: by, Act: act, Target: string(g.Point), Reason: reason, Outcome: "done", Detail: detail})
 }
 
-// finding is what people are told of an opening.
-func finding(p *nhi.Point, g *access.Glass, o *breakglass.Opening, again bool) nhi.Finding {
+// finding is what people are told of an opening, which key tells from others.
+func finding(p *nhi.Point, g *access.Glass, o *breakglass.Opening, key string, again bool) nhi.Finding {
 	f := nhi.Finding{
-		ID: nhi.FindingID("break-glass", p.ID, "", o.Serial+":"+o.Opened.UTC().Format(time.RFC3339Nano)), Rule: "break-glass",
+		ID: nhi.FindingID("break-glass", p.ID, "", key), Rule: "break-glass",
 		Title: "A point was opened by a break-glass code", Severity: nhi.High, Score: 80, Status: nhi.Open,
 		FirstSeen: o.Opened, LastSeen: o.Opened, DetectedAt: time.Now(), Count: 1,
 	}
