@@ -459,9 +459,6 @@ func (t *Transmitter) updateStatus(r *http.Request, who Receiver) (int, any, err
 	}
 	s, err := t.c.Streams.UpdateStream(r.Context(), old.ID, func(s *signals.Stream) error {
 		s.Status, s.Reason, s.Ours, s.Failing, s.Error = in.Status, clip(in.Reason), false, time.Time{}, ""
-		if in.Status == signals.Enabled {
-			s.Lost = 0 // it is told of below
-		}
 		return nil
 	})
 	if err != nil {
@@ -479,13 +476,22 @@ func (t *Transmitter) updateStatus(r *http.Request, who Receiver) (int, any, err
 }
 
 // confess tells a receiver that its stream was paused by us and is enabled
-// again, and what it missed (SSF 1.0, section 8.1.5).
+// again, and what it missed (SSF 1.0, section 8.1.5). What was lost is forgotten
+// after the event is kept: who is killed in between says it again when the
+// receiver, which has no answer, enables the stream again.
 func (t *Transmitter) confess(ctx context.Context, s *signals.Stream, lost int64) error {
 	reason := "the transmitter had paused the stream; nothing was lost"
 	if lost > 0 {
 		reason = fmt.Sprintf("the transmitter had paused the stream; %d events were lost", lost)
 	}
-	return t.queue(ctx, s, signals.Event{Type: signals.StreamUpdated, Status: signals.Enabled, Reason: reason})
+	if err := t.queue(ctx, s, signals.Event{Type: signals.StreamUpdated, Status: signals.Enabled, Reason: reason}); err != nil {
+		return err
+	}
+	_, err := t.c.Streams.UpdateStream(ctx, s.ID, func(s *signals.Stream) error {
+		s.Lost = max(0, s.Lost-lost)
+		return nil
+	})
+	return err
 }
 
 // queue adds an event about the stream itself. write is held.
