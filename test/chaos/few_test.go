@@ -7,6 +7,12 @@ import "testing"
 // rounds is how often the server is killed.
 const rounds = 10
 
+// approvalRounds is how often a server is killed around approvals.
+const approvalRounds = 8
+
+// signalRounds is how often a server is killed whose receiver is down.
+const signalRounds = 4
+
 // matrixRounds is how often something is killed in a house of many parts.
 const matrixRounds = 6
 

@@ -15,6 +15,12 @@ import (
 // rounds is how often the server is killed.
 const rounds = 50
 
+// approvalRounds is how often a server is killed around approvals.
+const approvalRounds = 100
+
+// signalRounds is how often a server is killed whose receiver is down.
+const signalRounds = 40
+
 // matrixRounds is how often something is killed in a house of many parts.
 const matrixRounds = 20
 

@@ -431,6 +431,7 @@ func TestADiskThatIsMountedReadOnlyIsSaidAtTheStart(t *testing.T) {
 func refusesToStart(t *testing.T, c *child, want string) {
 	t.Helper()
 	cmd := c.command(t)
+	cmd.Env = append(os.Environ(), c.env...)
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) || exit.ExitCode() != 3 || !strings.Contains(string(out), want) {
