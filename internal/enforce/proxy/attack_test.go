@@ -14,6 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/enforce/enforcetest"
 	"github.com/muster-id/muster/internal/nhi"
@@ -94,6 +97,51 @@ func TestUnclearRequestsReachNobody(t *testing.T) {
 		got := s.raw(text)
 		if len(app.requests()) != 0 || len(got) == 1 && got[0] < 400 || len(got) > 1 {
 			t.Errorf("%s: %v, and %d requests reached the application", name, got, len(app.requests()))
+		}
+	}
+}
+
+func TestTwoHostsOverHTTP2ReachNobody(t *testing.T) {
+	for name, tt := range map[string]struct {
+		fields []hpack.HeaderField
+		want   string
+	}{
+		"one":                 {[]hpack.HeaderField{{Name: ":authority", Value: "shop.example"}}, "200"},
+		"the same twice":      {[]hpack.HeaderField{{Name: ":authority", Value: "shop.example"}, {Name: "host", Value: "shop.example"}}, "200"},
+		"another as a header": {[]hpack.HeaderField{{Name: ":authority", Value: "shop.example"}, {Name: "host", Value: "admin.example"}}, "400"},
+		"two headers":         {[]hpack.HeaderField{{Name: "host", Value: "shop.example"}, {Name: "host", Value: "admin.example"}}, "400"},
+	} {
+		app := &witness{}
+		s := put(t, app, func(s *script) { s.settings.H2C = true })
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		var block bytes.Buffer
+		encoder := hpack.NewEncoder(&block)
+		for _, f := range append([]hpack.HeaderField{{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "http"}, {Name: ":path", Value: "/payments/17"}}, append(tt.fields, hpack.HeaderField{Name: "authorization", Value: "Bearer good"})...) {
+			_ = encoder.WriteField(f) // into memory
+		}
+		frames := http2.NewFramer(conn, conn)
+		frames.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		_, _ = io.WriteString(conn, http2.ClientPreface)
+		_ = frames.WriteSettings()
+		_ = frames.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+		for got := ""; got == ""; {
+			frame, err := frames.ReadFrame()
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if reply, ok := frame.(*http2.MetaHeadersFrame); ok {
+				if got = reply.PseudoValue("status"); got != tt.want {
+					t.Errorf("%s: %s, want %s", name, got, tt.want)
+				}
+			}
+		}
+		if n := len(app.requests()); (n == 0) != (tt.want == "400") {
+			t.Errorf("%s: %d requests reached the application", name, n)
 		}
 	}
 }

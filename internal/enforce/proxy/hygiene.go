@@ -37,7 +37,7 @@ func (h *Handler) hygiene(w http.ResponseWriter, r *http.Request) *trouble {
 	switch {
 	case r.Method == http.MethodConnect || r.Method == http.MethodTrace:
 		return badMethod
-	case r.Host == "":
+	case r.Host == "" || otherHost(r):
 		return badHost
 	// What leaves is made of the parsed URL; it must be what came. That refuses
 	// an absolute target, an asterisk, and bytes that would be rewritten.
@@ -66,6 +66,13 @@ func (h *Handler) hygiene(w http.ResponseWriter, r *http.Request) *trouble {
 		settle(w, r)
 	}
 	return nil
+}
+
+// otherHost reports whether a request has a second host: over HTTP/2 a field may
+// stand beside the authority, and must say the same (RFC 9113, section 8.3.1).
+func otherHost(r *http.Request) bool {
+	hosts := r.Header["Host"]
+	return len(hosts) > 1 || len(hosts) == 1 && hosts[0] != r.Host
 }
 
 // settle removes what HTTP/1 has beyond HTTP/2. Another protocol than a
