@@ -139,19 +139,27 @@ type site struct {
 	muster  string // whom it asks
 	app     string // what it guards
 	key     string // the point's
+	tls     *front // nil: clients speak plain
 }
 
 // fence returns the first block of a language in a guide.
 func fence(t *testing.T, page, language string) string {
 	t.Helper()
+	return fenceBelow(t, page, "", language)
+}
+
+// fenceBelow returns the first block of a language below a line of a guide.
+func fenceBelow(t *testing.T, page, line, language string) string {
+	t.Helper()
 	source, err := fs.ReadFile(docs.Files, "guide/"+page)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, found := strings.Cut(string(source), "\n```"+language+"\n")
+	_, text, found := strings.Cut(string(source), line)
+	_, rest, opened := strings.Cut(text, "\n```"+language+"\n")
 	body, _, closed := strings.Cut(rest, "\n```\n")
-	if !found || !closed {
-		t.Fatalf("docs/guide/%s has no block of %s", page, language)
+	if !found || !opened || !closed {
+		t.Fatalf("docs/guide/%s has no block of %s below %q", page, language, line)
 	}
 	return body + "\n"
 }
@@ -186,9 +194,13 @@ type proxy struct {
 
 var proxies = []proxy{
 	{"nginx", func(t *testing.T, s site, program string) *exec.Cmd {
-		guide := fill(t, fence(t, "nginx.md", "nginx"), "443 ssl;", s.address+";", "127.0.0.1:8700", s.muster, "127.0.0.1:9000", s.app,
-			"/etc/nginx/muster-point.conf", s.dir+"/muster-point.conf")
-		write(t, s.dir, "muster-point.conf", fmt.Sprintf("proxy_set_header Muster-Point-Authorization \"Bearer %s\";\n", s.key))
+		guide := fill(t, fence(t, "nginx.md", "nginx"), "127.0.0.1:8700", s.muster, "127.0.0.1:9000", s.app, "/etc/nginx/muster-point.conf", s.dir+"/muster-point.conf")
+		if s.tls == nil {
+			guide = fill(t, guide, "443 ssl;", s.address+";")
+			write(t, s.dir, "muster-point.conf", fmt.Sprintf("proxy_set_header Muster-Point-Authorization \"Bearer %s\";\n", s.key))
+		} else {
+			guide = s.tls.nginx(t, s, guide)
+		}
 		temp := ""
 		for _, part := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
 			temp += fmt.Sprintf("%s_temp_path %s/temp-%s;\n", part, s.dir, part)
@@ -202,7 +214,12 @@ var proxies = []proxy{
 	}},
 	{"caddy", func(t *testing.T, s site, program string) *exec.Cmd {
 		_, port, _ := net.SplitHostPort(s.address)
-		guide := fill(t, fence(t, "caddy.md", "caddyfile"), "payments.example {", "http://payments.example:"+port+" {\n\tbind 127.0.0.1", "127.0.0.1:8700", s.muster, "127.0.0.1:9000", s.app)
+		guide := fill(t, fence(t, "caddy.md", "caddyfile"), "127.0.0.1:8700", s.muster, "127.0.0.1:9000", s.app)
+		if s.tls == nil {
+			guide = fill(t, guide, "payments.example {", "http://payments.example:"+port+" {\n\tbind 127.0.0.1")
+		} else {
+			guide = s.tls.caddy(t, port, guide)
+		}
 		conf := write(t, s.dir, "Caddyfile", "{\n\tadmin off\n\tauto_https off\n}\n"+guide)
 		cmd := exec.Command(program, "run", "--adapter", "caddyfile", "--config", conf)
 		cmd.Env = append(os.Environ(), "HOME="+s.dir, "XDG_DATA_HOME="+s.dir, "XDG_CONFIG_HOME="+s.dir, "MUSTER_POINT_KEY="+s.key)
@@ -210,8 +227,14 @@ var proxies = []proxy{
 	}},
 	{"haproxy", func(t *testing.T, s site, program string) *exec.Cmd {
 		write(t, s.dir, "muster-point.key", s.key+"\n")
-		write(t, s.dir, "muster.lua", fill(t, fence(t, "haproxy.md", "lua"), "127.0.0.1:8700", s.muster, "/etc/haproxy", s.dir))
-		conf := write(t, s.dir, "haproxy.cfg", fill(t, fence(t, "haproxy.md", "haproxy"), ":443 ssl crt /etc/haproxy/payments.pem", s.address, "127.0.0.1:9000", s.app, "/etc/haproxy", s.dir))
+		action, guide := fence(t, "haproxy.md", "lua"), fence(t, "haproxy.md", "haproxy")
+		if s.tls == nil {
+			guide = fill(t, guide, ":443 ssl crt /etc/haproxy/payments.pem", s.address)
+		} else {
+			action, guide = s.tls.haproxy(t, s, action, guide)
+		}
+		write(t, s.dir, "muster.lua", fill(t, action, "127.0.0.1:8700", s.muster, "/etc/haproxy", s.dir))
+		conf := write(t, s.dir, "haproxy.cfg", fill(t, guide, "127.0.0.1:9000", s.app, "/etc/haproxy", s.dir))
 		return exec.Command(program, "-db", "-f", conf)
 	}},
 }
@@ -294,6 +317,11 @@ func send(t *testing.T, address, request string) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return sendOn(conn, request)
+}
+
+// sendOn is send on a connection, which it closes.
+func sendOn(conn net.Conn, request string) answer {
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, request); err != nil {
@@ -317,7 +345,8 @@ type muster struct {
 	key      string
 }
 
-func newMuster(t *testing.T) *muster {
+// newMuster starts one, with settings beside those that tests need.
+func newMuster(t *testing.T, settings ...string) *muster {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -329,7 +358,7 @@ func newMuster(t *testing.T) *muster {
 	if err := os.Symlink(self, program); err != nil {
 		t.Fatal(err)
 	}
-	config := write(t, dir, "muster.yaml", "journal_reserve: 1048576\n")
+	config := write(t, dir, "muster.yaml", "journal_reserve: 1048576\n"+strings.Join(settings, ""))
 	out := start(t, exec.Command(program, "serve", "--data", data, "--config", config, "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--ext-authz-listen", "off"))
 	said := func(before string) string {
 		_, rest, found := strings.Cut(out.String(), before)
