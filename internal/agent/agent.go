@@ -210,7 +210,7 @@ func (a *Agent) compose(context.Context) error {
 	decider := decision.Clean(a.service, scanner.RedactString)
 	points, routes := enforce.NewPoints(a.facts), enforce.NewRoutes(a.facts)
 	mux := http.NewServeMux()
-	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: routes, Verifier: a.brain, Decider: decider, Tells: a.brain.tells, Log: slog.Default()})
+	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: routes, Verifier: a.brain, Decider: decider, Tells: a.brain.tells, Forwards: a.brain.forwards, Log: slog.Default()})
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
 	zen := authzen.New(authzen.Config{Points: points, Decider: decider, PublicURL: a.set.Server, Issuer: a.brain.issuer, Log: slog.Default()})
@@ -221,7 +221,7 @@ func (a *Agent) compose(context.Context) error {
 	if a.set.Certificate != nil {
 		certificate = certs.Config(a.set.Certificate)
 	}
-	a.grpc = extauthz.NewServer(extauthz.New(extauthz.Config{Points: points, Routes: routes, Verifier: a.brain, Decider: decider, Tells: a.brain.tells, Log: slog.Default()}), certificate)
+	a.grpc = extauthz.NewServer(extauthz.New(extauthz.Config{Points: points, Routes: routes, Verifier: a.brain, Decider: decider, Tells: a.brain.tells, Forwards: a.brain.forwards, Log: slog.Default()}), certificate)
 	a.register(routes)
 	return nil
 }

@@ -159,6 +159,12 @@ func (b *brain) tells(point *nhi.Point) bool {
 	return m != nil && m.domains.Tells(point)
 }
 
+// forwards reports whether a point tells it in X-Forwarded-Client-Cert.
+func (b *brain) forwards(point *nhi.Point) bool {
+	m := b.mind.Load()
+	return m != nil && m.domains.Forwards(point)
+}
+
 // Verify implements enforce.Verifier.
 func (b *brain) Verify(ctx context.Context, e nhi.Evidence) (nhi.Attested, error) {
 	m := b.mind.Load()

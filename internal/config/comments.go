@@ -22,6 +22,7 @@ var comments = map[string]string{
 	"github.com/muster-id/muster/internal/attest/svid.Domain.Attests":                  "Attests says that the domain attests a workload before it gives it an SVID, as SPIRE does. Then an SVID is an attestation, as old as itself.",
 	"github.com/muster-id/muster/internal/attest/svid.Domain.Bundle":                   "Bundle is a file of its authorities, in PEM or as a SPIFFE bundle (JSON). It is read again when it changes.",
 	"github.com/muster-id/muster/internal/attest/svid.Domain.Name":                     "Name is the trust domain, as in spiffe://NAME/path.",
+	"github.com/muster-id/muster/internal/attest/svid.Settings.ForwardedClientCert":    "ForwardedClientCert are the names of points of the dialect envoy that tell it in the header X-Forwarded-Client-Cert, and nowhere else: proxies that end TLS, and replace that header when a client sends it (SANITIZE_SET).",
 	"github.com/muster-id/muster/internal/attest/svid.Settings.Points":                 "Points are the names of enrolled points that are believed when they tell which certificate their caller showed: proxies that end TLS, and set what they tell themselves. Muster's own proxies need not be named.",
 	"github.com/muster-id/muster/internal/attest/svid.Settings.TrustDomains":           "TrustDomains are those whose workloads may show X.509-SVIDs.",
 	"github.com/muster-id/muster/internal/certs.ACMESettings.AcceptTerms":              "AcceptTerms says that somebody read the authority's terms.",

@@ -476,10 +476,10 @@ func (s *Server) enforcing(ctx context.Context, mux *http.ServeMux, points *enfo
 	if err != nil {
 		return err
 	}
-	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Tells: docs.SVIDs.Tells, Log: slog.Default()})
+	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Tells: docs.SVIDs.Tells, Forwards: docs.SVIDs.Forwards, Log: slog.Default()})
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it
-	s.answerEnvoy(extauthz.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Tells: docs.SVIDs.Tells, Log: slog.Default()})
+	s.answerEnvoy(extauthz.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Tells: docs.SVIDs.Tells, Forwards: docs.SVIDs.Forwards, Log: slog.Default()})
 	cluster.Handle(mux, kubernetes.Config{
 		Points: points, Routes: s.routes, Subjects: cluster.Subjects{Trust: docs.Trust, Identity: s.facts.Identity}, Decider: s.decider,
 		BasePermit: policy.BasePermit, Log: slog.Default(),

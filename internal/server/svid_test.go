@@ -129,6 +129,24 @@ func shows(t *testing.T, at, point string, leaf *x509.Certificate) int {
 	return status
 }
 
+// forwards asks at a forward-auth as Envoy does that saw a certificate.
+func forwards(t *testing.T, at, point string, leaf *x509.Certificate) int {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, at+"/enforce/forward-auth/payments/1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "api.example.com"
+	for name, value := range map[string]string{
+		"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7", "Muster-Point-Authorization": "Bearer " + point,
+		"X-Forwarded-Client-Cert": `Hash=00;Cert="` + escaped(leaf) + `";Subject="CN=test"`,
+	} {
+		req.Header.Set(name, value)
+	}
+	status, _ := do(t, req)
+	return status
+}
+
 // envoyShows asks as Envoy does that saw a certificate.
 func (r *running) envoyShows(point string, leaf *x509.Certificate) int {
 	r.t.Helper()
@@ -186,7 +204,7 @@ func TestX509SVIDsAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *testing.T) {
 	front := *domain // its certificate stays when the domain gets another authority
 	cert, key := domain.serve()
 	upstream, _ := application(t)
-	settings := svid.Settings{TrustDomains: []svid.Domain{{Name: "prod.example", Bundle: domain.bundle, Attests: true}}, Points: []string{"edge", "mesh"}}
+	settings := svid.Settings{TrustDomains: []svid.Domain{{Name: "prod.example", Bundle: domain.bundle, Attests: true}}, Points: []string{"edge", "mesh"}, ForwardedClientCert: []string{"http-mesh"}}
 	r := start(t, t.TempDir(), func(c *config.Config) {
 		c.ExtAuthzListen, c.SVID = "127.0.0.1:0", settings
 		c.Proxies = []proxy.Settings{{
@@ -196,11 +214,12 @@ func TestX509SVIDsAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *testing.T) {
 	})
 	point, apiKey := r.outfit()
 	enforce := "enforce"
-	var mesh, gate, other client.Enrolled
+	var mesh, gate, other, overHTTP client.Enrolled
+	r.send(http.MethodPost, "/v1/points", client.EnrollPoint{Name: "http-mesh", Dialect: "envoy"}, &overHTTP)
 	r.send(http.MethodPost, "/v1/points", client.EnrollPoint{Name: "mesh", Dialect: "envoy"}, &mesh)
 	r.send(http.MethodPost, "/v1/points", client.EnrollPoint{Name: "gate", Dialect: "proxy"}, &gate)
 	r.send(http.MethodPost, "/v1/points", client.EnrollPoint{Name: "other", Dialect: "nginx"}, &other)
-	for _, name := range []string{"mesh", "gate", "other"} {
+	for _, name := range []string{"mesh", "gate", "other", "http-mesh"} {
 		r.send(http.MethodPatch, "/v1/points/"+name, client.SetPoint{Mode: &enforce}, nil)
 	}
 	rule := fmt.Sprintf("- {name: settler, spiffe_id: \"spiffe://prod.example/ns/pay/sa/settler\", identity: %s}\n", apiKey.Identity)
@@ -210,6 +229,7 @@ func TestX509SVIDsAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *testing.T) {
 	asks := map[string]func(tls.Certificate) int{
 		"forward-auth": func(c tls.Certificate) int { return shows(t, r.URL(), point, c.Leaf) },
 		"ext_authz":    func(c tls.Certificate) int { return r.envoyShows(mesh.Key, c.Leaf) },
+		"forwarded":    func(c tls.Certificate) int { return forwards(t, r.URL(), overHTTP.Key, c.Leaf) },
 		"proxy":        func(c tls.Certificate) int { return r.dial(&front, c) },
 		"away":         func(c tls.Certificate) int { return shows(t, e.URL(), point, c.Leaf) },
 	}

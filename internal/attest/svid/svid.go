@@ -99,6 +99,7 @@ type Set struct {
 	domains  map[spiffeid.TrustDomain]*domain
 	bindings map[string]*Binding
 	tells    map[string]bool
+	forwards map[string]bool
 	seen     attest.Memory[nhi.Attested]
 	text     []byte
 }
@@ -112,7 +113,8 @@ type domain struct {
 type document struct {
 	Domains  []listed  `json:"domains"`
 	Bindings []Binding `json:"bindings"`
-	Points   []string  `json:"points,omitempty"` // that tell which certificate their caller showed
+	Points   []string  `json:"points,omitempty"`   // that tell which certificate their caller showed
+	Forwards []string  `json:"forwards,omitempty"` // those that do in X-Forwarded-Client-Cert
 }
 
 type listed struct {
@@ -124,7 +126,7 @@ type listed struct {
 // ParseSet reads the text of a Set, as [Set.Text] gives it; no text is the zero
 // Set. The error wraps nhi.ErrInvalid.
 func ParseSet(text []byte) (*Set, error) {
-	s := &Set{domains: make(map[spiffeid.TrustDomain]*domain), bindings: make(map[string]*Binding), tells: make(map[string]bool), text: text}
+	s := &Set{domains: make(map[spiffeid.TrustDomain]*domain), bindings: make(map[string]*Binding), tells: make(map[string]bool), forwards: make(map[string]bool), text: text}
 	if len(text) == 0 {
 		return s, nil
 	}
@@ -155,6 +157,9 @@ func ParseSet(text []byte) (*Set, error) {
 	}
 	for _, name := range doc.Points {
 		s.tells[name] = true
+	}
+	for _, name := range doc.Forwards {
+		s.forwards[name] = true
 	}
 	return s, nil
 }
@@ -208,6 +213,9 @@ func (s *Set) Text() []byte { return s.text }
 // Tells reports whether a point is believed when it tells which certificate its
 // caller showed.
 func (s *Set) Tells(point *nhi.Point) bool { return point.Name != "" && s.tells[point.Name] }
+
+// Forwards reports whether a point is believed in X-Forwarded-Client-Cert.
+func (s *Set) Forwards(point *nhi.Point) bool { return point.Name != "" && s.forwards[point.Name] }
 
 // VerifyCertificate implements attest.Certificates.
 func (s *Set) VerifyCertificate(leaf *x509.Certificate, between []*x509.Certificate, now time.Time) (nhi.Attested, error) {

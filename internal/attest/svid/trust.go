@@ -32,6 +32,10 @@ type Settings struct {
 	// which certificate their caller showed: proxies that end TLS, and set what
 	// they tell themselves. Muster's own proxies need not be named.
 	Points []string `yaml:"points" example:"[edge]"`
+	// ForwardedClientCert are the names of points of the dialect envoy that tell it
+	// in the header X-Forwarded-Client-Cert, and nowhere else: proxies that end TLS,
+	// and replace that header when a client sends it (SANITIZE_SET).
+	ForwardedClientCert []string `yaml:"forwarded_client_cert" example:"[mesh]"`
 }
 
 // Domain is one trust domain.
@@ -65,8 +69,13 @@ func (s *Settings) Check() error {
 		}
 		seen = append(seen, d.Name)
 	}
-	if slices.Contains(s.Points, "") {
-		return nhi.Invalidf("svid.points: a name is empty")
+	if slices.Contains(s.Points, "") || slices.Contains(s.ForwardedClientCert, "") {
+		return nhi.Invalidf("svid.points, svid.forwarded_client_cert: a name is empty")
+	}
+	for _, name := range s.ForwardedClientCert {
+		if slices.Contains(s.Points, name) {
+			return nhi.Invalidf("svid: the point %s is in points and in forwarded_client_cert: it tells a certificate in one way, so name it once", name)
+		}
 	}
 	return nil
 }
@@ -111,6 +120,9 @@ func (t *Trust) VerifyCertificate(leaf *x509.Certificate, between []*x509.Certif
 
 // Tells is [Set.Tells] of now.
 func (t *Trust) Tells(point *nhi.Point) bool { return t.Set().Tells(point) }
+
+// Forwards is [Set.Forwards] of now.
+func (t *Trust) Forwards(point *nhi.Point) bool { return t.Set().Forwards(point) }
 
 // Bind replaces the bindings. On an error, which wraps nhi.ErrInvalid, the old
 // ones stay.
@@ -228,7 +240,7 @@ func compose(s Settings, bindings []Binding, files map[string][]byte) ([]byte, e
 	if len(s.TrustDomains) == 0 {
 		return nil, nil
 	}
-	doc := document{Bindings: bindings, Points: s.Points}
+	doc := document{Bindings: bindings, Points: s.Points, Forwards: s.ForwardedClientCert}
 	for _, d := range s.TrustDomains {
 		authorities, err := ParseBundle(d.Name, files[d.Bundle])
 		if err != nil {

@@ -16,9 +16,11 @@
 // `header_map` (encode_raw_headers) keeps them apart. What is told twice, as the
 // host is by :authority, must agree. The client's own X-Forwarded-For is hearsay
 // and not read; nor are the body, the context extensions, what Envoy says of the
-// TLS peer's names, and X-Forwarded-Client-Cert. A point that is let (Config.Tells)
-// may tell in source.certificate which certificate its caller showed: that is a
-// field of the message, so no client writes it.
+// TLS peer's names. A point that is let (Config.Tells) may tell in
+// source.certificate which certificate its caller showed: that is a field of the
+// message, so no client writes it. One that Config.Forwards names tells it in
+// X-Forwarded-Client-Cert instead, which it writes itself ([enforce.Forwarded]);
+// there is room for the whole chain. Of all others that header is not read.
 //
 // The reply is one of
 //
@@ -72,7 +74,10 @@ type Config struct {
 	// Tells reports whether a point may tell which certificate its caller showed.
 	// Nil: none may.
 	Tells func(*nhi.Point) bool
-	Log   *slog.Logger
+	// Forwards reports whether a point tells it in X-Forwarded-Client-Cert, and
+	// nowhere else. Nil: none does.
+	Forwards func(*nhi.Point) bool
+	Log      *slog.Logger
 }
 
 // A Service answers checks. It is safe for concurrent use.
@@ -82,6 +87,7 @@ type Service struct {
 	judge    enforce.Judge
 	asserter *enforce.Asserter
 	tells    func(*nhi.Point) bool
+	forwards func(*nhi.Point) bool
 	log      *slog.Logger
 }
 
@@ -90,7 +96,7 @@ func New(c Config) *Service {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Service{points: c.Points, judge: enforce.Judge{Routes: c.Routes, Verifier: c.Verifier, Decider: c.Decider}, asserter: c.Asserter, tells: c.Tells, log: c.Log}
+	return &Service{points: c.Points, judge: enforce.Judge{Routes: c.Routes, Verifier: c.Verifier, Decider: c.Decider}, asserter: c.Asserter, tells: c.Tells, forwards: c.Forwards, log: c.Log}
 }
 
 // Check answers one request. It returns no error: what goes wrong here is a
@@ -114,7 +120,9 @@ func (s *Service) Check(ctx context.Context, request *auth.CheckRequest) (respon
 	}
 	asking := enforce.Asking{Point: &point}
 	asking.Original, asking.Header, asking.Err = read(request.GetAttributes())
-	if s.tells != nil && s.tells(&point) {
+	if s.forwards != nil && s.forwards(&point) {
+		asking.Forwarded(asking.Header)
+	} else if s.tells != nil && s.tells(&point) {
 		var err error
 		if asking.Certificates, err = enforce.ParseCertificates(request.GetAttributes().GetSource().GetCertificate()); err != nil && asking.Err == nil {
 			asking.Err = err

@@ -31,7 +31,7 @@ var (
 // carried gives the canonical names of the headers that are read, by the lower
 // case that HTTP/2 writes them in.
 var carried = func() map[string]string {
-	names := make(map[string]string, len(enforce.Carried))
+	names := map[string]string{strings.ToLower(enforce.ForwardedHeader): enforce.ForwardedHeader}
 	for _, name := range enforce.Carried {
 		names[strings.ToLower(name)] = name
 	}

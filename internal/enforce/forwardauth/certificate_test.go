@@ -97,3 +97,41 @@ func TestACertificateThatCannotBeReadIsNoRequest(t *testing.T) {
 		t.Error("garbage is a certificate")
 	}
 }
+
+// An Envoy that asks over HTTP tells the certificate in a header that it writes
+// itself, where the operator says that it does, and nowhere else.
+func TestForwardedClientCertIsReadOfAPointThatWritesItAlone(t *testing.T) {
+	c, other := enforcetest.Certificate(t, "settler"), enforcetest.Certificate(t, "intruder")
+	told := `By=spiffe://prod.example/edge;Hash=00;Cert="` + enforcetest.Escaped(c) + `";Subject="CN=settler";URI=spiffe://prod.example/settler`
+	set := func(values ...string) func(http.Header, string) {
+		return func(h http.Header, _ string) { h["X-Forwarded-Client-Cert"] = values }
+	}
+	b, ask := showing(t, true)
+	b.c.Forwards = func(p *nhi.Point) bool { return p.Dialect == nhi.DialectEnvoy || p.Dialect == nhi.DialectNginx }
+	if got := ask(nhi.DialectEnvoy, set(told)); got != http.StatusOK {
+		t.Errorf("envoy: %d", got)
+	}
+	for name, edit := range map[string]func(http.Header, string){
+		"no certificate was shown":   func(http.Header, string) {},
+		"a certificate of nobody's":  set(`Cert="` + enforcetest.Escaped(other) + `"`),
+		"a name without certificate": set(`Hash=00;Subject="CN=settler";URI=spiffe://prod.example/settler`),
+		"a client's own before it":   set(told + `,Hash=00;Cert="` + enforcetest.Escaped(other) + `"`),
+		"a client's own behind it":   set(`Hash=00;Cert="` + enforcetest.Escaped(other) + `",` + told),
+		"a client's own header":      set(told, `Cert="`+enforcetest.Escaped(other)+`"`),
+		"the way of another point": func(h http.Header, key string) {
+			h.Set("Muster-Point-Authorization", key+";cert="+enforcetest.Escaped(c))
+		},
+		"the header of another proxy": func(h http.Header, _ string) { h.Set("X-Forwarded-Tls-Client-Cert", enforcetest.Escaped(c)) },
+	} {
+		if got := ask(nhi.DialectEnvoy, edit); got == http.StatusOK {
+			t.Errorf("%s: %d", name, got)
+		}
+	}
+	if got := ask(nhi.DialectNginx, set(told)); got != http.StatusUnauthorized {
+		t.Errorf("a proxy of another make, which would hand a client's header on: %d", got)
+	}
+	b.c.Forwards = func(*nhi.Point) bool { return false }
+	if got := ask(nhi.DialectEnvoy, set(told)); got != http.StatusUnauthorized {
+		t.Errorf("a point that is not said to write it: %d", got)
+	}
+}

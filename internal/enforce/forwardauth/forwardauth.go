@@ -31,7 +31,9 @@
 // PEM with percent-encoding (nginx's $ssl_client_escaped_cert) or DER in Base64
 // (Caddy, HAProxy), and empty when the client showed none. Traefik cannot write its
 // own header so; of a point of that dialect X-Forwarded-Tls-Client-Cert is read,
-// which Traefik sets itself or takes away. No other header names a certificate.
+// which Traefik sets itself or takes away. Of an envoy point that Config.Forwards names,
+// X-Forwarded-Client-Cert is read instead ([enforce.Forwarded]), for the same reason. No
+// other header names a certificate.
 //
 // The reply is one of
 //
@@ -70,7 +72,10 @@ type Config struct {
 	// Tells reports whether a point may tell which certificate its caller showed.
 	// Nil: none may.
 	Tells func(*nhi.Point) bool
-	Log   *slog.Logger
+	// Forwards reports whether an envoy point tells it in X-Forwarded-Client-Cert,
+	// and nowhere else. Nil: none does.
+	Forwards func(*nhi.Point) bool
+	Log      *slog.Logger
 }
 
 // A Handler answers forward-auth requests. It is safe for concurrent use.
@@ -110,7 +115,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	asking := enforce.Asking{Point: &point, Header: r.Header}
 	asking.Original, asking.Err = read(r, point.Dialect)
-	if h.c.Tells != nil && h.c.Tells(&point) {
+	if h.c.Forwards != nil && point.Dialect == nhi.DialectEnvoy && h.c.Forwards(&point) {
+		asking.Forwarded(r.Header)
+	} else if h.c.Tells != nil && h.c.Tells(&point) {
 		tell(&asking, r.Header, shown)
 	}
 	verdict := h.judge.Judge(r.Context(), &asking)
