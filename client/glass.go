@@ -13,11 +13,19 @@ type (
 	Point       = points.Point
 	EnrollPoint = points.EnrollPoint
 	SetPoint    = points.SetPoint
+	ProbePoint  = points.ProbePoint
+	PointProbe  = points.PointProbe
 	GlassCode   = points.GlassCode
 	GlassCodes  = points.GlassCodes
 	GlassHalf   = points.GlassHalf
 	GlassHolder = points.GlassHolder
 )
+
+// ProbePoint has the server sign an assertion of a point, by id or name, that is
+// over: an application that answers it does not look at the time.
+func (c *Client) ProbePoint(ctx context.Context, point string, p ProbePoint) (PointProbe, error) {
+	return write[PointProbe](ctx, c, http.MethodPost, at("/v1/points/", point, "/probe"), p, nil)
+}
 
 // GetBreakGlass returns the break-glass codes of a point, by id or name.
 func (c *Client) GetBreakGlass(ctx context.Context, point string) (GlassCodes, error) {

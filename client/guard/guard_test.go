@@ -162,6 +162,9 @@ func TestAttacksAreRefused(t *testing.T) {
 			c["iat"], c["exp"] = time.Now().Add(time.Minute).Unix(), time.Now().Add(80*time.Second).Unix()
 		})), ErrTime},
 		{"one that lives for ever", set(h.claimed(t, h.signer, func(c map[string]any) { c["exp"] = time.Now().Add(time.Hour).Unix() })), ErrTime},
+		{"one that is over, as a probe sends it", set(h.claimed(t, h.signer, func(c map[string]any) {
+			c["iat"], c["exp"] = time.Now().Add(-time.Hour).Unix(), time.Now().Add(-2*time.Hour).Unix()
+		})), ErrTime},
 		{"one without an end", set(h.claimed(t, h.signer, func(c map[string]any) { delete(c, "exp") })), ErrTime},
 		{"another audience", set(h.claimed(t, h.signer, func(c map[string]any) { c["aud"] = "other" })), ErrAudience},
 		{"another server", set(h.claimed(t, h.signer, func(c map[string]any) { c["iss"] = "https://other.example" })), ErrAudience},

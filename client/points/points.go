@@ -51,6 +51,18 @@ type SetPoint struct {
 	Assert    *bool     `json:"assert,omitempty" doc:"sign an assertion of each decision, which the application can check"`
 }
 
+// ProbePoint says which request a probe will send past a point.
+type ProbePoint struct {
+	Host   string `json:"host" minLength:"1" maxLength:"300" doc:"as the application will get it"`
+	Target string `json:"target" minLength:"1" maxLength:"2048" pattern:"^/" doc:"path and query, still encoded"`
+}
+
+// PointProbe is what a probe sends: an assertion by the point's own key that is
+// over, and holds at no time.
+type PointProbe struct {
+	Assertion string `json:"assertion" doc:"a decision assertion for GET that ended before it was issued"`
+}
+
 // GlassHolder is a person who keeps a half of a code.
 type GlassHolder struct {
 	Person string    `json:"person" doc:"id of the person"`

@@ -46,6 +46,17 @@ func (s *server) enrolment(h huma.API) {
 		})
 	huma.Register(h, frame.Operation(http.MethodPatch, "/v1/points/{id}", "set-point", "points", "Change a point: its mode, percent, dialect, addresses or resources"),
 		s.setPoint)
+	huma.Register(h, frame.Operation(http.MethodPost, "/v1/points/{id}/probe", "probe-point", "points", "Sign an assertion of a point that is over, to see whether an application refuses it"),
+		func(ctx context.Context, in *struct {
+			ID   string `path:"id" maxLength:"100" doc:"id or name of the point"`
+			Body client.ProbePoint
+		}) (*frame.Body[client.PointProbe], error) {
+			probe, err := s.Probes.Probe(ctx, frame.CallerOf(ctx), in.ID, in.Body)
+			if err != nil {
+				return nil, frame.Fail(err)
+			}
+			return &frame.Body[client.PointProbe]{Body: probe}, nil
+		})
 	huma.Register(h, frame.Operation(http.MethodGet, "/v1/sources", "list-sources", "sources", "List sources of logs and sightings"),
 		func(ctx context.Context, in *OnlyList) (*pageOf[client.Source], error) {
 			q, err := s.Read(list.Sources.Language, in.ListQuery)

@@ -92,13 +92,11 @@ func (a *Asserter) Tell(point *nhi.Point, o *Original, v *Verdict, body Body) (s
 		return v.Decision, errLongPath
 	}
 	now := time.Now()
-	claims := assertion{
-		Issuer: a.Issuer, Audience: point.Name, Subject: v.Caller(), IssuedAt: now.Unix(), Expires: now.Add(AssertionLife).Unix(), ID: rand.Text(),
-		Decision: v.Decision, Method: o.Method, Host: strings.ToLower(o.Host), Path: path, Body: "unchecked", Observed: v.WouldRefuse, Glass: v.Glass,
-	}
+	claims := a.about(point, o, path, now)
+	claims.Subject, claims.Expires, claims.Decision = v.Caller(), now.Add(AssertionLife).Unix(), v.Decision
+	claims.Observed, claims.Glass = v.WouldRefuse, v.Glass
 	if asked {
-		sum := sha256.Sum256([]byte(query))
-		claims.Query = base64.RawURLEncoding.EncodeToString(sum[:])
+		claims.Query = asserted(query)
 	}
 	switch {
 	case body.None:
@@ -109,6 +107,51 @@ func (a *Asserter) Tell(point *nhi.Point, o *Original, v *Verdict, body Body) (s
 	token, err := a.Signer().Sign(claims)
 	if err != nil {
 		return v.Decision, fmt.Errorf("assert a decision: %w", err)
+	}
+	return token, nil
+}
+
+// about are the claims that say which request an assertion is for.
+func (a *Asserter) about(point *nhi.Point, o *Original, path string, issued time.Time) assertion {
+	return assertion{
+		Issuer: a.Issuer, Audience: point.Name, IssuedAt: issued.Unix(), ID: rand.Text(), Method: o.Method, Host: strings.ToLower(o.Host), Path: path, Body: "unchecked",
+	}
+}
+
+// asserted is how a query stands in an assertion.
+func asserted(query string) string {
+	sum := sha256.Sum256([]byte(query))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// How far in the past an assertion was issued, and ended, that is over.
+const (
+	overIssued = time.Hour
+	overEnded  = 2 * time.Hour
+)
+
+// Over signs an assertion about a request that is over, and was never anything
+// else: it ended an hour before it was issued, so that by no clock there is a time
+// at which it holds. It names nobody, no decision, and a request without a body.
+// With one of these a probe finds out whether an application that checks the
+// signature checks the time as well.
+func (a *Asserter) Over(point *nhi.Point, o *Original) (string, error) {
+	if a == nil || a.Signer == nil {
+		return "", errNoAsserter
+	}
+	path, query, asked := strings.Cut(o.Target, "?")
+	if len(path) > maxAsserted {
+		return "", errLongPath
+	}
+	now := time.Now()
+	claims := a.about(point, o, path, now.Add(-overIssued))
+	claims.Subject, claims.Decision, claims.Body, claims.Expires = "none", "probe", "none", now.Add(-overEnded).Unix()
+	if asked {
+		claims.Query = asserted(query)
+	}
+	token, err := a.Signer().Sign(claims)
+	if err != nil {
+		return "", fmt.Errorf("sign an assertion that is over: %w", err)
 	}
 	return token, nil
 }

@@ -238,10 +238,13 @@ func (h *household) calls(ctx context.Context, through func(*client.Client) *cli
 		"withdraw-break-glass": func() error { return only(api.WithdrawBreakGlass(ctx, "edge", h.glassHalf("edge"))) },
 		"list-points":          func() error { return only(api.ListPoints(ctx, list)) },
 		"enroll-point":         func() error { return only(api.EnrollPoint(ctx, client.EnrollPoint{Name: "gate"})) },
-		"set-point":            func() error { return only(api.SetPoint(ctx, "edge", client.SetPoint{Percent: new(50)})) },
-		"list-signal-streams":  func() error { return only(api.ListSignalStreams(ctx, list)) },
-		"list-signal-peers":    func() error { return only(api.ListSignalPeers(ctx, list)) },
-		"list-channels":        func() error { return only(api.ListChannels(ctx, list)) },
+		"probe-point": func() error {
+			return only(api.ProbePoint(ctx, "edge", client.ProbePoint{Host: "payments.internal", Target: "/"}))
+		},
+		"set-point":           func() error { return only(api.SetPoint(ctx, "edge", client.SetPoint{Percent: new(50)})) },
+		"list-signal-streams": func() error { return only(api.ListSignalStreams(ctx, list)) },
+		"list-signal-peers":   func() error { return only(api.ListSignalPeers(ctx, list)) },
+		"list-channels":       func() error { return only(api.ListChannels(ctx, list)) },
 		"test-channel": func() error {
 			got, err := api.TestChannel(ctx, "room")
 			if err == nil && !got.Delivered {

@@ -58,7 +58,7 @@ var routes = map[string]string{
 
 	"GET /v1/people": "administer whole", "PUT /v1/people/{id}": "administer whole", "GET /v1/tokens": "administer whole", "POST /v1/tokens": "administer whole",
 	"DELETE /v1/tokens/{id}": "administer whole", "POST /v1/points": "administer whole", "GET /v1/points/{id}/break-glass": "read whole", "POST /v1/points/{id}/break-glass": "administer whole",
-	"DELETE /v1/points/{id}/break-glass/{serial}": "administer whole", "PATCH /v1/points/{id}": "administer whole",
+	"DELETE /v1/points/{id}/break-glass/{serial}": "administer whole", "PATCH /v1/points/{id}": "administer whole", "POST /v1/points/{id}/probe": "administer whole",
 	"POST /v1/sources": "administer whole", "PUT /v1/documents/{name}": "administer whole", "POST /v1/inventory/imports/aws": "administer whole",
 	"POST /v1/inventory/imports/aws/preview": "administer whole",
 	"POST /v1/backup":                        "administer whole",

@@ -144,6 +144,7 @@ type Server struct {
 	recall     *recall.Keeper
 	log        *logbook.Log
 	decider    counting
+	prober     proxies.Prober
 	desk       *approval.Desk
 	approvals  *storeapproval.Store
 	library    *library.Library
@@ -449,7 +450,7 @@ func (s *Server) serving(ctx context.Context, inv *inventory.Service, acts *scri
 	decisions := view.Decisions{Log: s.log, Past: logbook.NewPast(filepath.Join(s.settings.Data, "decisions"))}
 	management, _, err := api.New(frame.Deps{
 		CutOff: func() { s.cutOff.Add(1) },
-		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(s.library.Holder()), Rehearsal: s.rehearses(s.library.Holder()), Approvals: s.panel(inv), Glass: s.glass(acts), Library: s.library, Findings: view.Findings{Store: found}, Known: s.facts,
+		Gate:   gate{s.access, s.book}, Usage: view.Counted{DB: s.db}, Access: &enrolment{service: s.access, acts: acts, outcomes: s.outcomes, url: s.url, sso: s.ssoName(), away: s.edge.Away}, Intake: reported, Decisions: decisions, Explain: view.Explain(s.library.Holder()), Rehearsal: s.rehearses(s.library.Holder()), Approvals: s.panel(inv), Glass: s.glass(acts), Probes: &s.prober, Library: s.library, Findings: view.Findings{Store: found}, Known: s.facts,
 		Documents: docs, Inventory: inv, Respond: s.respond, Acts: acts, Clean: s.scanner.RedactString, Version: s.settings.Version, Demo: s.settings.Demo,
 		Mind: view.Minds{Mind: mind, Inventory: inv, Findings: found}, Operations: view.Operating{Reporters: reported, Register: s.health}, Backups: s.backups, Channels: notice.Desk{Router: s.router}, Signals: s.signals,
 		PageKey: s.keys.Derive("page", 32), Desk: desk.New(s.db), Lists: view.Lists{Found: found, Held: storeinventory.New(s.db)}, Stale: s.stale(),
@@ -476,6 +477,7 @@ func (s *Server) enforcing(ctx context.Context, mux *http.ServeMux, points *enfo
 	if err != nil {
 		return err
 	}
+	s.prober = proxies.Prober{Points: s.access.Points, Asserter: asserter, Record: acts.Record}
 	forward := forwardauth.New(forwardauth.Config{Points: points, Routes: s.routes, Verifier: verifier, Decider: s.decider, Asserter: asserter, Tells: docs.SVIDs.Tells, Forwards: docs.SVIDs.Forwards, Log: slog.Default()})
 	mux.Handle(forwardauth.Path, forward)
 	mux.Handle(forwardauth.Path+"/", forward) // envoy repeats the request below it

@@ -19,6 +19,7 @@ var examples = map[string]any{
 	"set-person":            client.SetPerson{Roles: &[]client.Role{{Role: "analyst", Team: "payments"}}},
 	"enroll-point":          client.EnrollPoint{Name: "edge", Dialect: "nginx", Sources: []string{"192.0.2.0/28"}},
 	"set-point":             client.SetPoint{Mode: new("enforce"), Percent: new(10)},
+	"probe-point":           client.ProbePoint{Host: "payments.internal:8443", Target: "/payments/1"},
 	"search":                client.Search{Text: "arn:aws:iam::210987654321:user/ci"},
 	"report-sighting":       client.ReportSighting{Rule: "aws-access-key-id", Provider: "aws", PublicID: "AKIA...", Place: client.Place{Kind: "file", Name: "deploy.sh", Line: 12}},
 	"add-source":            client.AddSource{Name: "trail", Format: "cloudtrail", Accounts: []string{"210987654321"}},

@@ -222,6 +222,7 @@ type Deps struct {
 	// Approvals are what people are asked.
 	Approvals Approvals
 	Glass     Glass
+	Probes    Probes
 	Rehearsal Rehearsal
 	Library   Library
 	Usage     Usage
@@ -427,6 +428,14 @@ type Approvals interface {
 	Vote(ctx context.Context, by Caller, id string, yes bool, comment string) (nhi.Approval, error)
 	// Cancel closes what is open. The error wraps nhi.ErrConflict when it is not.
 	Cancel(ctx context.Context, by Caller, id string) (nhi.Approval, error)
+}
+
+// Probes sign what is sent to an application past its point, to see whether it
+// refuses it.
+type Probes interface {
+	// Probe signs an assertion that is over. The error wraps nhi.ErrNotFound when
+	// there is no such point, by its id or its name.
+	Probe(ctx context.Context, by Caller, point string, about client.ProbePoint) (client.PointProbe, error)
 }
 
 // Glass are the codes that open a point while the server is away. A point is

@@ -41,7 +41,7 @@ var shownOnce = map[string]bool{
 // nothing to them.
 var asking = map[string]bool{
 	"POST /v1/search": true, "POST /v1/backup": true, "POST /v1/fingerprints/evaluate": true, "POST /v1/inventory/imports/aws/preview": true,
-	"POST /v1/policies/simulate": true, "POST /v1/policies/learn": true,
+	"POST /v1/policies/simulate": true, "POST /v1/policies/learn": true, "POST /v1/points/{id}/probe": true,
 }
 
 // Writes lists every route that changes something, in order. All of them take

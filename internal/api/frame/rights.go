@@ -105,6 +105,7 @@ var rules = map[string]rule{
 	"GET /v1/points":                              {right: access.Read, reach: narrowed}, // the same for everybody: what is guarded, and how
 	"POST /v1/points":                             {right: access.Administer},
 	"PATCH /v1/points/{id}":                       {right: access.Administer},
+	"POST /v1/points/{id}/probe":                  {right: access.Administer},
 	"GET /v1/points/{id}/break-glass":             {right: access.Read},
 	"POST /v1/points/{id}/break-glass":            {right: access.Administer}, // and only people
 	"DELETE /v1/points/{id}/break-glass/{serial}": {right: access.Administer},

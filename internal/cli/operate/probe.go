@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/jose"
 	"github.com/muster-id/muster/internal/output"
@@ -38,18 +39,20 @@ type Trial struct {
 // around the point?
 func Probe(a *command.App) *cobra.Command {
 	var target, path, host, ca string
+	var alone bool
 	return a.Command(command.Verb{
 		Use: "probe NAME", Short: "Test whether an application answers without its point",
-		Long: "Send harmless requests (GET, HEAD, OPTIONS) straight to the application behind a point: with no\nassertion, with forged and expired ones, and with spoofed headers. An application is protected\nwhen it refuses all of them (401 or 403). No credential is sent and no redirect followed.\nExit status 1 when it answers one, 3 when it cannot be reached from here.",
+		Long: "Send harmless requests (GET, HEAD, OPTIONS) straight to the application behind a point: with no\nassertion, with a forged one, with one that the server signs and that is over, and with spoofed\nheaders. An application is protected when it refuses all of them (401 or 403). No credential is\nsent to it and no redirect followed. Exit status 1 when it answers one, 3 when it cannot be\nreached from here.",
 		Example: `
 muster point probe payments-proxy --url https://payments.internal:8443
 muster point probe payments-proxy --url http://10.0.0.7:8080 --path /payments/1 --host payments.example.com`,
-		Args: cobra.ExactArgs(1), Prints: output.Fields[Trial](), Talks: command.Alone,
+		Args: cobra.ExactArgs(1), Prints: output.Fields[Trial](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(&target, "url", "", "`address` of the application itself, not of the point")
 			f.StringVar(&path, "path", "/", "`path` to ask for: one that is safe to read")
 			f.StringVar(&host, "host", "", "`host` to ask by; else that of the URL")
+			f.BoolVar(&alone, "no-server", false, "leave out the assertion that the server signs: an application that takes old ones is then not found")
 			f.StringVar(&ca, "ca", "", "`file` of the authorities of the application's certificate; else those of the system")
 		},
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
@@ -58,6 +61,11 @@ muster point probe payments-proxy --url http://10.0.0.7:8080 --path /payments/1 
 				return err
 			}
 			defer p.http.CloseIdleConnections()
+			if alone {
+				a.Say("no assertion is asked of a server: whether the application takes old ones is not tested")
+			} else if p.over, err = signed(ctx, k, p); err != nil {
+				return err
+			}
 			trials, err := p.probe(ctx)
 			if err != nil {
 				return err
@@ -78,9 +86,23 @@ muster point probe payments-proxy --url http://10.0.0.7:8080 --path /payments/1 
 	})
 }
 
+// signed has the server sign an assertion that is over.
+func signed(ctx context.Context, k *command.Call, p *prober) (string, error) {
+	c, err := k.Client()
+	if err != nil {
+		return "", err
+	}
+	probe, err := c.ProbePoint(ctx, p.point, client.ProbePoint{Host: p.asked(), Target: p.url.RequestURI()})
+	if err != nil {
+		return "", fmt.Errorf("ask the server for an assertion that is over (--no-server does without): %w", err)
+	}
+	return probe.Assertion, nil
+}
+
 // A prober sends requests to one application.
 type prober struct {
 	point, host string
+	over        string // an assertion by the point's key that is over; empty: none
 	url         *url.URL
 	http        *http.Client
 }
@@ -156,9 +178,7 @@ func (p *prober) send(ctx context.Context, method string, header http.Header) (i
 	}
 	r.Header = header.Clone()
 	r.Header.Set("User-Agent", "muster-point-probe")
-	if r.Host = p.host; p.host == "" {
-		r.Host = p.url.Host
-	}
+	r.Host = p.asked()
 	res, err := p.http.Do(r)
 	if err != nil {
 		return 0, err
@@ -177,29 +197,35 @@ func (p *prober) disguises() ([]disguise, error) {
 	who := http.Header{"Muster-Identity": {"nhi_aaaaaaaaaaaaaaaaaaaaaaaaaa"}, "X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-User": {"admin"}, "X-Remote-User": {"admin"}}
 	id := who.Clone()
 	id.Set("Muster-Decision", "00000000-0000-7000-8000-000000000000")
-	out := []disguise{{"nothing", http.Header{}}, {"spoofed identity headers", who}, {"the id of a decision", id}}
-	for _, f := range []struct {
-		name string
-		age  time.Duration
-	}{{"a forged assertion", 0}, {"a forged assertion, expired", time.Hour}} {
-		token, err := p.forge(time.Now().Add(-f.age))
-		if err != nil {
-			return nil, err
-		}
+	forged, err := p.forge(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	asserted := func(token string) http.Header {
 		header := who.Clone()
 		header.Set("Muster-Decision", token)
-		out = append(out, disguise{f.name, header})
+		return header
+	}
+	out := []disguise{{"nothing", http.Header{}}, {"spoofed identity headers", who}, {"the id of a decision", id}, {"a forged assertion", asserted(forged)}}
+	if p.over != "" {
+		out = append(out, disguise{"a signed assertion that is over", asserted(p.over)})
 	}
 	return out, nil
 }
 
-// forge signs what a point would, with a key that nobody knows. It is for GET;
-// to the other methods it is for another request besides.
-func (p *prober) forge(at time.Time) (string, error) {
-	host := p.host
-	if host == "" {
-		host = p.url.Host
+// asked is the host that the application is asked by.
+func (p *prober) asked() string {
+	if p.host != "" {
+		return p.host
 	}
+	return p.url.Host
+}
+
+// forge signs what a point would, with a key that nobody knows. It is for GET, as
+// the one is that the server signs; to the other methods they are for another
+// request besides.
+func (p *prober) forge(at time.Time) (string, error) {
+	host := p.asked()
 	return jose.NewES256Signer(jose.GenerateES256(), "muster-decision+jwt").Sign(map[string]any{
 		"iss": "https://muster.invalid", "aud": p.point, "sub": "nhi_aaaaaaaaaaaaaaaaaaaaaaaaaa", "iat": at.Unix(), "exp": at.Add(30 * time.Second).Unix(), "jti": "probe",
 		"decision": "probe", "method": http.MethodGet, "host": host, "path": p.url.EscapedPath(), "body": "none",

@@ -9,8 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/muster-id/muster/client/guard"
+	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/jose"
+	"github.com/muster-id/muster/internal/nhi"
 )
 
 func TestAProbeTellsWhetherAnApplicationAnswersWithoutItsPoint(t *testing.T) {
@@ -28,6 +32,25 @@ func TestAProbeTellsWhetherAnApplicationAnswersWithoutItsPoint(t *testing.T) {
 		seen = append(seen, r.Header.Clone())
 		http.Redirect(w, r, "/elsewhere", http.StatusFound)
 	})
+	signer := jose.NewES256Signer(jose.GenerateES256(), enforce.AssertionType)
+	set, err := jose.NewKeySet(signer.Key())
+	if err != nil {
+		t.Fatal(err)
+	}
+	asserter := &enforce.Asserter{Issuer: keys.URL, Signer: func() *jose.Signer { return signer }}
+	over, err := asserter.Over(&nhi.Point{Name: "gate"}, &enforce.Original{Method: "GET", Host: "shop.example", Target: "/payments/1?a=b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// It checks who signed, and for which point and host. It does not look at a clock.
+	timeless := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got, err := jose.Verify(r.Header.Get("Muster-Decision"), set, jose.Options{
+			Algs: []string{jose.ES256}, Types: []string{enforce.AssertionType}, Issuer: keys.URL, Audience: "gate", Leeway: 24 * time.Hour,
+		})
+		if host, _ := got.Text("host"); err != nil || host != r.Host {
+			w.WriteHeader(http.StatusForbidden)
+		}
+	})
 	believer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Muster-Decision") == "" {
 			w.WriteHeader(http.StatusForbidden)
@@ -39,6 +62,7 @@ func TestAProbeTellsWhetherAnApplicationAnswersWithoutItsPoint(t *testing.T) {
 	}{
 		"one that checks":                         {g.Handler(served), probeProtected},
 		"one that does not":                       {served, probeOpen},
+		"one that checks all but the time":        {timeless, probeOpen},
 		"one that believes in any assertion":      {believer, probeOpen},
 		"one that has nothing there, but answers": {http.NotFoundHandler(), probeOpen},
 	} {
@@ -47,6 +71,7 @@ func TestAProbeTellsWhetherAnApplicationAnswersWithoutItsPoint(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.over = over
 		trials, err := p.probe(t.Context())
 		if err != nil || verdict(trials) != tt.want || len(trials) != 15 {
 			t.Errorf("%s: %q, %v: %+v", name, verdict(trials), err, trials)
