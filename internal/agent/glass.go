@@ -135,7 +135,7 @@ func (a *Agent) watchGlass(ctx context.Context) error {
 	tick := time.NewTicker(noteEvery)
 	defer tick.Stop()
 	var said time.Time
-	open := false
+	var was string // the code that it was open by, empty when it was not
 	for {
 		now := time.Now()
 		o, is := g.box.Now(now)
@@ -143,10 +143,10 @@ func (a *Agent) watchGlass(ctx context.Context) error {
 		case is && now.Sub(said) >= sayEvery:
 			said = now
 			slog.Warn("THIS POINT IS OPEN by a break-glass code: what the policies refuse passes", "code", o.Serial, "until", o.Until().Format(time.RFC3339), "let pass", o.Allowed, "reason", o.Reason)
-		case open && !is:
-			slog.Warn("the point is not open by a break-glass code any more", "let pass", o.Allowed)
+		case was != "" && !is:
+			slog.Warn("the point is not open by a break-glass code any more", "code", was)
 		}
-		open = is
+		was = o.Serial
 		if err := g.box.Note(now); err != nil {
 			slog.Error("what is known of break-glass codes could not be written down", "error", err)
 		}

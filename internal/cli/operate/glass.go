@@ -28,7 +28,7 @@ import (
 
 var (
 	glassColumns  = output.Columns[client.GlassCode]("serial state created expires opened ended allowed reason | until closed point")
-	openedColumns = output.Columns[agent.GlassState]("open until left allowed codes reason trouble | serial opened untold")
+	openedColumns = output.Columns[agent.GlassState]("open until allowed codes reason trouble | left serial opened untold")
 )
 
 // Glass is `muster point glass`: the codes that open a point while the server is

@@ -63,7 +63,7 @@ export function FindingDetail({ id }: { id: string }) {
           <Features features={f.features ?? []} />
         </Part>
       )}
-      <Reach reach={f.reach ?? []} />
+      {!ofPoint(f) && <Reach reach={f.reach ?? []} />}
       <Evidence f={f} />
       <div className="flex flex-wrap gap-2">
         <Copy label="Copy as CLI" text={`muster finding show ${quote(f.id)} --server ${window.location.origin}`} />
@@ -100,13 +100,20 @@ function Judgements({ f, judge, busy }: { f: Finding; judge: (status: Finding["s
   );
 }
 
+/** ofPoint says whether a finding is about a point, and no identity. */
+const ofPoint = (f: Finding) => f.rule === "break-glass";
+
 function Facts({ f }: { f: Finding }) {
   return (
     <Pairs>
-      <Pair name="Identity">
-        <IdentityLink id={f.identity} name={f.name} />
-      </Pair>
-      <Pair name="Owner">{f.owner ? <Hostile text={f.owner} className="block" /> : "nobody answers for it"}</Pair>
+      {!ofPoint(f) && (
+        <>
+          <Pair name="Identity">
+            <IdentityLink id={f.identity} name={f.name} />
+          </Pair>
+          <Pair name="Owner">{f.owner ? <Hostile text={f.owner} className="block" /> : "nobody answers for it"}</Pair>
+        </>
+      )}
       {f.credential && (
         <Pair name="Credential">
           <OfCredential id={f.credential} />
@@ -131,9 +138,15 @@ function Facts({ f }: { f: Finding }) {
         <Hostile text={f.rule} className="mono" />
       </Pair>
       <Pair name="Calls">
-        <Link to="/activity" search={{ identity: f.identity || undefined }}>
-          Decisions about this identity
-        </Link>
+        {ofPoint(f) ? (
+          <Link to="/activity" search={{ filter: "glass:*" }}>
+            What break-glass let pass
+          </Link>
+        ) : (
+          <Link to="/activity" search={{ identity: f.identity || undefined }}>
+            Decisions about this identity
+          </Link>
+        )}
       </Pair>
     </Pairs>
   );
