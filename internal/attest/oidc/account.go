@@ -40,28 +40,33 @@ func (a *Account) claims() map[string]any {
 // Account returns the identity that a service account is by the rules whose
 // location names the cluster. All claims of such a rule must be among those that
 // the account's own token has; one that pins anything else is for nobody here.
-// When rules name two identities the account is neither.
-func (t *Trust) Account(cluster string, a Account) (id nhi.ID, ok bool) {
+// When rules name two identities the account is neither. about tells that there is a
+// rule for the account, met or not: whoever does not meet it is not to be taken for
+// somebody by less.
+func (t *Trust) Account(cluster string, a Account) (id nhi.ID, about bool) {
 	set := t.rules.Load()
 	if set == nil || cluster == "" {
 		return "", false
 	}
 	var claims map[string]any
+	several := false
 	for _, key := range [...]string{a.Namespace + ":" + a.Name, a.UID} {
 		for _, r := range set.accounts[accountKey{cluster, key}] {
+			about = true
 			if claims == nil {
 				claims = a.claims()
 			}
 			if !r.matches(claims) {
 				continue
 			}
-			if id != "" && id != r.Identity {
-				return "", false
-			}
+			several = several || id != "" && id != r.Identity
 			id = r.Identity
 		}
 	}
-	return id, id != ""
+	if several {
+		return "", true
+	}
+	return id, about
 }
 
 // An accountKey is a cluster, and "namespace:name" or the uid of a service

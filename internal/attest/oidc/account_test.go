@@ -30,27 +30,28 @@ func TestAnAccountOfAClusterIsWhomTheRulesName(t *testing.T) {
 		name, cluster string
 		account       Account
 		want          string
+		about         bool // a rule is for it, met or not
 	}{
-		{"by its subject", "c1", Account{Namespace: "payments", Name: "settler", UID: "u-1"}, "settler"},
-		{"of another cluster", "c2", Account{Namespace: "payments", Name: "settler", UID: "u-1"}, "elsewhere"},
-		{"of no cluster", "", Account{Namespace: "payments", Name: "settler"}, ""},
-		{"of a cluster that no rule names", "c3", Account{Namespace: "payments", Name: "settler"}, ""},
-		{"by its names", "c1", Account{Namespace: "audit", Name: "report"}, "report"},
-		{"by half of its names", "c1", Account{Namespace: "payments", Name: "report"}, ""},
-		{"by its uid", "c1", Account{Namespace: "any", Name: "thing", UID: "u-7"}, "pinned"},
-		{"made anew under the same name", "c1", Account{Namespace: "payments", Name: "exact", UID: "u-9"}, ""},
-		{"with the uid that is pinned", "c1", Account{Namespace: "payments", Name: "exact", UID: "u-8"}, "exact"},
-		{"on the node that is pinned", "c1", Account{Namespace: "payments", Name: "noded", Node: "n1"}, "noded"},
-		{"on no known node", "c1", Account{Namespace: "payments", Name: "noded"}, ""},
-		{"with a claim that no server says", "c1", Account{Namespace: "payments", Name: "more"}, ""},
-		{"of two identities", "c1", Account{Namespace: "payments", Name: "two"}, ""},
+		{"by its subject", "c1", Account{Namespace: "payments", Name: "settler", UID: "u-1"}, "settler", true},
+		{"of another cluster", "c2", Account{Namespace: "payments", Name: "settler", UID: "u-1"}, "elsewhere", true},
+		{"of no cluster", "", Account{Namespace: "payments", Name: "settler"}, "", false},
+		{"of a cluster that no rule names", "c3", Account{Namespace: "payments", Name: "settler"}, "", false},
+		{"by its names", "c1", Account{Namespace: "audit", Name: "report"}, "report", true},
+		{"by half of its names", "c1", Account{Namespace: "payments", Name: "report"}, "", false},
+		{"by its uid", "c1", Account{Namespace: "any", Name: "thing", UID: "u-7"}, "pinned", true},
+		{"made anew under the same name", "c1", Account{Namespace: "payments", Name: "exact", UID: "u-9"}, "", true},
+		{"with the uid that is pinned", "c1", Account{Namespace: "payments", Name: "exact", UID: "u-8"}, "exact", true},
+		{"on the node that is pinned", "c1", Account{Namespace: "payments", Name: "noded", Node: "n1"}, "noded", true},
+		{"on no known node", "c1", Account{Namespace: "payments", Name: "noded"}, "", true},
+		{"with a claim that no server says", "c1", Account{Namespace: "payments", Name: "more"}, "", true},
+		{"of two identities", "c1", Account{Namespace: "payments", Name: "two"}, "", true},
 	} {
 		want := nhi.ID("")
 		if tt.want != "" {
 			want = id(tt.want)
 		}
-		if got, ok := trust.Account(tt.cluster, tt.account); got != want || ok != (want != "") {
-			t.Errorf("%s: %q, %v, want %q", tt.name, got, ok, want)
+		if got, about := trust.Account(tt.cluster, tt.account); got != want || about != tt.about {
+			t.Errorf("%s: %q, %v, want %q, %v", tt.name, got, about, want, tt.about)
 		}
 	}
 }

@@ -2,8 +2,8 @@
 // puts them on the mux and finds out which identity a user of a cluster is.
 //
 // A service account is an identity by a trust rule whose location names the
-// cluster and whose claims the account meets. Where no rule is about it, the
-// inventory may know it by what the cluster calls it: provider kubernetes, the
+// cluster and whose claims the account meets; one that does not meet the rules about
+// it is nobody, unless it is dead. Where no rule is about it, the inventory may know it by what the cluster calls it: provider kubernetes, the
 // cluster as account, and the object's uid as the native id; for users without an
 // object the name. Whom neither knows is nobody. Only a service account is one:
 // a user whose name or uid is that of a service account, as whoever signs
@@ -51,12 +51,14 @@ const (
 // Subject implements kubernetes.Subjects.
 func (s Subjects) Subject(cluster string, user *kubernetes.User) nhi.ID {
 	namespace, name, account := user.ServiceAccount()
+	ruled := false
 	if account {
-		id, ok := s.Trust.Account(cluster, oidc.Account{
+		var id nhi.ID
+		id, ruled = s.Trust.Account(cluster, oidc.Account{
 			Namespace: namespace, Name: name, UID: user.UID,
 			Pod: user.Said(saidPod), PodUID: user.Said(saidPodUID), Node: user.Said(saidNode), NodeUID: user.Said(saidNodeUID),
 		})
-		if ok {
+		if id != "" {
 			return id
 		}
 	}
@@ -68,8 +70,11 @@ func (s Subjects) Subject(cluster string, user *kubernetes.User) nhi.ID {
 		return ""
 	}
 	id := nhi.IdentityID(Provider, cluster, native)
-	if found, known := s.Identity(id); !known || found.Kind == nhi.KindServiceAccount && !account {
+	switch found, known := s.Identity(id); {
+	case !known || found.Kind == nhi.KindServiceAccount && !account:
 		return ""
+	case ruled && found.State == nhi.Active:
+		return "" // it does not meet what a rule pins; what is dead stays dead all the same
 	}
 	return id
 }
