@@ -358,6 +358,115 @@ describe("policies that open everything", () => {
   });
 });
 
+describe("points, by keyboard", () => {
+  /** open goes to a dialog of the point. */
+  const open = async (v, button, title) => {
+    await v.go("/points", 'ul[aria-label="Enforcement points"] li');
+    await v.page.getByRole("button", { name: button, exact: true }).focus();
+    await v.page.keyboard.press("Enter");
+    const dialog = v.page.locator("dialog[open]");
+    await dialog.locator(`h2:has-text("${title}")`).waitFor();
+    return dialog;
+  };
+  const point = () => ada.page.evaluate(async () => (await (await fetch("/v1/points")).json()).items[0]);
+
+  before(async () => {
+    await ada.go("/points", "text=Nothing asks Muster yet");
+    const status = await ada.page.evaluate(async () => {
+      const headers = { "Content-Type": "application/json", "Muster-Csrf": "1" };
+      return (await fetch("/v1/points", { method: "POST", headers, body: JSON.stringify({ name: "edge" }) })).status;
+    });
+    assert.equal(status, 201);
+  });
+
+  it("sign their decisions when they are told to, and stop when that is taken back", async () => {
+    const dialog = await open(ada, "Change", "Point edge");
+    const sign = dialog.getByRole("checkbox", { name: /^Sign an assertion of each decision/ });
+    assert.equal(await sign.isChecked(), false);
+    await tabTo(ada, /^Sign an assertion of each decision/);
+    await ada.page.keyboard.press("Space");
+    assert.equal(await sign.isChecked(), true);
+    await ada.accessible("a point that is changed");
+    await press(ada, /^Save$/);
+    await dialog.waitFor({ state: "detached" });
+    const signs = ada.page.locator('ul[aria-label="Enforcement points"] li', { hasText: "signs its decisions" });
+    await signs.waitFor();
+
+    // The message stays while somebody is on it.
+    await ada.page.locator('li[data-state="open"]', { hasText: "only observes" }).getByRole("button", { name: "Undo" }).focus();
+    assert.equal((await point()).assert, true);
+    await ada.page.keyboard.press("Enter");
+    await signs.waitFor({ state: "detached" });
+    assert.equal((await point()).assert, false);
+    ada.calm("signing");
+  });
+
+  it("are opened without the server by two halves, which two people take", async () => {
+    let dialog = await open(ada, "Break-glass", "Break-glass: edge");
+    await dialog.getByText("Nobody holds a half yet.").waitFor();
+    await ada.accessible("no code");
+    const half = async (v, says) => {
+      await press(v, /^Take a half$/);
+      const shown = v.page.locator("dialog[open]");
+      await shown.locator('h2:has-text("Your half of the code")').waitFor();
+      await shown.getByText(says).waitFor();
+      await v.accessible("a half, shown once");
+      const text = (await shown.locator("pre").innerText()).trim();
+      await press(v, /^Copy half/);
+      await shown.getByText("Copied").waitFor();
+      assert.equal(await v.page.evaluate(() => navigator.clipboard.readText()), text);
+      await press(v, /^I have written it down$/);
+      await shown.waitFor({ state: "detached" });
+      const kept = await v.page.evaluate(() => document.documentElement.outerHTML + JSON.stringify([{ ...localStorage }, { ...sessionStorage }]));
+      assert.ok(text.length >= 16 && !kept.includes(text), "the half is nowhere any more");
+      return text;
+    };
+    const first = await half(ada, "It opens nothing by itself.");
+
+    // Nobody gets both.
+    dialog = await open(ada, "Break-glass", "Break-glass: edge");
+    await dialog.locator("li", { hasText: "One half is out: it opens nothing" }).getByText("held by Ada Park").waitFor();
+    await press(ada, /^Take a half$/);
+    await dialog.getByRole("alert").getByText("No half was taken").waitFor();
+    await ada.accessible("a half that nobody gets");
+    assert.deepEqual(ada.complaints.splice(0).filter((c) => !c.includes("409")), []);
+    await ada.page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+
+    const mara = await enter("mara", { viewport: narrow, theme: "light" });
+    const other = await open(mara, "Break-glass", "Break-glass: edge");
+    await mara.fits("the codes of a point");
+    assert.notEqual(await half(mara, "Both halves are out"), first);
+    await other.waitFor({ state: "detached" });
+    mara.calm("the second half");
+    await mara.close();
+
+    // It is withdrawn by one more press than one.
+    dialog = await open(ada, "Break-glass", "Break-glass: edge");
+    const code = dialog.locator('ul[aria-label="Break-glass codes"] li');
+    await code.getByText("Ready").waitFor();
+    await code.getByText("held by Ada Park and Mara Quist").waitFor();
+    await press(ada, /^Withdraw$/);
+    await press(ada, /^Withdraw: both halves become paper$/);
+    await code.getByText("Withdrawn", { exact: true }).waitFor();
+    assert.equal(await code.getByRole("button").count(), 0, "there is nothing left to withdraw");
+    await ada.page.keyboard.press("Escape");
+    await dialog.waitFor({ state: "detached" });
+    ada.calm("break-glass");
+  });
+
+  it("are left alone by whoever may only look", async () => {
+    const eve = await enter("eve", { viewport: narrow });
+    await eve.go("/points", 'ul[aria-label="Enforcement points"] li');
+    await eve.page.getByRole("button", { name: /^Break-glass\s*, not allowed/ }).focus();
+    await eve.page.keyboard.press("Enter");
+    assert.equal(await eve.page.locator("dialog[open]").count(), 0);
+    await eve.fits("points of a viewer");
+    eve.calm("points of a viewer");
+    await eve.close();
+  });
+});
+
 async function asToken(key, path = "/v1/me") {
   const reply = await fetch(server.url + path, { headers: { authorization: `Bearer ${key}` } });
   return { status: reply.status, body: await reply.json() };

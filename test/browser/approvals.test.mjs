@@ -1,6 +1,7 @@
 // People approve and deny: a question arrives while the page is open, is
 // answered by keyboard, and the same request passes once.
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { after, before, describe, it } from "node:test";
 import { fresh } from "./muster.mjs";
 import { launch, narrow, visit, wide } from "./visitor.mjs";
@@ -101,6 +102,35 @@ describe("approvals", () => {
     assert.notEqual((await ask("2")).status, 200);
     v.calm("denying");
     await v.close();
+  });
+
+  it("leave with the decisions that the page is narrowed to, as a file", async () => {
+    assert.equal((await ask("2")).status, 403);
+    const v = await visit(browser, { url: server.url, storageState, theme: "dark", viewport: narrow });
+    await v.go("/activity?outcome=step-up", '[role="row"][data-id]');
+    for (const [label, name] of [["CSV, for spreadsheets", /\.csv$/], ["JSON Lines, for programs", /\.jsonl$/]]) {
+      await v.page.getByRole("button", { name: "Export" }).focus();
+      await v.page.keyboard.press("Enter");
+      const menu = v.page.getByRole("dialog", { name: "Export" });
+      await menu.waitFor();
+      await v.accessible("the menu to export");
+      await v.fits("the menu to export");
+      await menu.getByRole("link", { name: label }).focus();
+      const coming = v.page.waitForEvent("download");
+      await v.page.keyboard.press("Enter");
+      const file = await coming;
+      await menu.waitFor({ state: "hidden" });
+      assert.match(file.suggestedFilename(), name);
+      const lines = (await readFile(await file.path(), "utf8")).trim().split(/\r?\n/);
+      const rows = name.test("x.csv") ? lines.slice(1) : lines.map((line) => JSON.parse(line).outcome);
+      assert.ok(rows.length > 0 && rows.every((row) => row.includes("step-up")), `only what the page shows: ${rows}`);
+    }
+    v.calm("exporting");
+    await v.close();
+    const acts = await visit(browser, { url: server.url, storageState, theme: "light" });
+    await acts.go("/settings?part=audit", 'ol[aria-label^="Audit log"] li');
+    await acts.page.getByText("decisions.export").first().waitFor();
+    await acts.close();
   });
 
   it("are explained condition by condition, also where the policy has hostile words", async () => {
