@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -22,10 +23,21 @@ import (
 type shelf struct {
 	streams []signals.Stream
 	box     map[string][]signals.Waiting
+	all     int // how often all were read
 }
 
 func (s *shelf) Streams(context.Context) ([]signals.Stream, error) {
+	s.all++
 	return append([]signals.Stream(nil), s.streams...), nil
+}
+
+func (s *shelf) Stream(_ context.Context, id string) (signals.Stream, error) {
+	for _, v := range s.streams {
+		if v.ID == id {
+			return v, nil
+		}
+	}
+	return signals.Stream{}, nhi.ErrNotFound
 }
 
 func (s *shelf) CreateStream(_ context.Context, v signals.Stream, _ int) error {
@@ -179,6 +191,34 @@ func TestAcknowledgingWhatIsNotThereChangesNothing(t *testing.T) {
 	}
 	if w := b.call("nhi_one", http.MethodPost, pollPath+mine, ask{"ack": make([]string, maxAcks+1)}); w.Code != http.StatusBadRequest {
 		t.Errorf("more acknowledgements than may be: %d", w.Code)
+	}
+}
+
+// The attack: a receiver asks as fast as it can, so that everybody's streams and all
+// that waits in them are read and counted each time.
+func TestAReceiverThatAsksWithoutPauseReadsNothingOfOthers(t *testing.T) {
+	b := newBench(t)
+	mine, _ := b.stream("nhi_one", 1, time.Now())
+	for range 20 {
+		b.stream("nhi_other", 1, time.Now())
+	}
+	b.shelf.all = 0
+	for range 5 {
+		for _, id := range []string{mine, "nobody's", "\x00", strings.Repeat("0", 32)} {
+			want := http.StatusNotFound
+			if id == mine {
+				want = http.StatusOK
+			}
+			if w := b.call("nhi_one", http.MethodPost, pollPath+url.PathEscape(id), ask{"returnImmediately": true}); w.Code != want {
+				t.Errorf("%q: %d %s", id, w.Code, w.Body)
+			}
+			if w := b.call("nhi_one", http.MethodPost, statusPath, ask{"stream_id": id, "status": "enabled"}); w.Code != want {
+				t.Errorf("%q: %d %s", id, w.Code, w.Body)
+			}
+		}
+	}
+	if b.shelf.all != 0 {
+		t.Errorf("all streams were read %d times", b.shelf.all)
 	}
 }
 

@@ -320,16 +320,17 @@ func (t *Transmitter) createStream(r *http.Request, who Receiver) (int, any, err
 // mine returns the stream of an id if it is the receiver's. That of somebody
 // else is as if it were not there.
 func (t *Transmitter) mine(ctx context.Context, who Receiver, id string) (signals.Stream, error) {
-	all, err := t.c.Streams.Streams(ctx)
+	if uuid.Validate(id) != nil { // nor does a database take everything
+		return signals.Stream{}, fmt.Errorf("stream: %w", nhi.ErrNotFound)
+	}
+	s, err := t.c.Streams.Stream(ctx, id)
+	if err == nil && s.Receiver != who.ID {
+		err = fmt.Errorf("stream: %w", nhi.ErrNotFound)
+	}
 	if err != nil {
 		return signals.Stream{}, err
 	}
-	for _, s := range all {
-		if s.ID == id && s.Receiver == who.ID {
-			return s, nil
-		}
-	}
-	return signals.Stream{}, fmt.Errorf("stream: %w", nhi.ErrNotFound)
+	return s, nil
 }
 
 func (t *Transmitter) readStream(r *http.Request, who Receiver) (int, any, error) {

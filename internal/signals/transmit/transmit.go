@@ -61,6 +61,9 @@ func (r *Receiver) Hears(i *nhi.Identity) bool {
 type Streams interface {
 	// Streams returns all, the oldest first, with what waits in each.
 	Streams(ctx context.Context) ([]signals.Stream, error)
+	// Stream returns one, without what waits in it: however many there are, it costs
+	// the same. The error wraps nhi.ErrNotFound.
+	Stream(ctx context.Context, id string) (signals.Stream, error)
 	// CreateStream returns an error wrapping nhi.ErrConflict when the receiver
 	// has most streams already.
 	CreateStream(ctx context.Context, s signals.Stream, most int) error

@@ -60,6 +60,16 @@ func (s *Store) Streams(ctx context.Context) ([]signals.Stream, error) {
 	return out, err
 }
 
+// Stream returns one stream, without what waits in it. The error wraps
+// nhi.ErrNotFound.
+func (s *Store) Stream(ctx context.Context, id string) (v signals.Stream, err error) {
+	err = s.db.Read(ctx, func(tx *store.Tx) (err error) {
+		v, err = get(ctx, tx, id)
+		return err
+	})
+	return v, err
+}
+
 func decode(body string, sealed []byte) (v signals.Stream, err error) {
 	if err = json.Unmarshal([]byte(body), &v); err != nil {
 		return v, fmt.Errorf("read a stream of signals: %w", err)
