@@ -376,6 +376,7 @@ func (h *chamber) onRecord(t *testing.T) {
 // nothing passes by the same approval again; what was not answered may have used
 // it up, or not.
 func TestAnApprovalIsUsedAtMostOnceHoweverOftenTheServerIsKilled(t *testing.T) {
+	t.Parallel()
 	h := newChamber(t)
 	began := time.Now()
 	kills := map[string]int{}

@@ -6,12 +6,15 @@ package chaos
 import (
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +33,14 @@ const builtVariable = "CHAOS_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
 	natstest.Main()
+	// What runs side by side here waits most of the time, for leases and facts to
+	// grow old: more of it at a time than there are processors costs nobody.
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set(strconv.Itoa(max(4, runtime.GOMAXPROCS(0)))); err != nil {
+			panic(err)
+		}
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "muster-chaos-")
 		if err != nil {

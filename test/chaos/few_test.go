@@ -8,7 +8,7 @@ import "testing"
 const rounds = 10
 
 // approvalRounds is how often a server is killed around approvals.
-const approvalRounds = 8
+const approvalRounds = 6
 
 // signalRounds is how often a server is killed whose receiver is down.
 const signalRounds = 4

@@ -298,6 +298,7 @@ func lacks(got, want []string) (missing []string) {
 // acknowledged has come, at least once with one jti, and those of one identity in
 // their order.
 func TestEverySignalReachesItsReceiverHoweverOftenItsServerIsKilled(t *testing.T) {
+	t.Parallel()
 	s := newTower(t)
 	began := time.Now()
 	for round := range signalRounds {

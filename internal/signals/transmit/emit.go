@@ -78,7 +78,28 @@ func (e *emitter) begin(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := e.t.recall(ctx); err != nil {
+		return err
+	}
 	e.at, e.known, e.following = at, known, true
+	return nil
+}
+
+// recall lets the streams rest that lost events before this process came: who was
+// killed after they were counted, and before the stream was paused, has told
+// nobody.
+func (t *Transmitter) recall(ctx context.Context) error {
+	t.write.Lock()
+	defer t.write.Unlock()
+	streams, err := t.c.Streams.Streams(ctx)
+	if err != nil {
+		return fmt.Errorf("look for streams that lost events: %w", err)
+	}
+	for i := range streams {
+		if s := &streams[i]; s.Lost > 0 && s.Status == signals.Enabled {
+			t.pause(ctx, s.ID, fmt.Sprintf("%d events were dropped", s.Lost))
+		}
+	}
 	return nil
 }
 

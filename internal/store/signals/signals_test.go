@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -348,5 +349,139 @@ func TestWhatWasLostIsConfessedHoweverOftenSomebodyIsKilledMeanwhile(t *testing.
 	}
 	if got := streams(t, s)[0]; got.Lost != 0 || got.Status != signals.Enabled {
 		t.Errorf("then the stream is %+v", got)
+	}
+}
+
+// A transmitter over a store whose receiver polls.
+type told struct {
+	*Store
+	db    *store.DB
+	stuck chan signals.Stream
+}
+
+func (told) Identity(context.Context, nhi.ID) (nhi.Identity, error) {
+	return nhi.Identity{ID: "nhi_a", Kind: nhi.KindWorkload}, nil
+}
+
+func (told) FromPeer(context.Context, nhi.ID) (bool, error) { return false, nil }
+
+// revoke is n credentials that are revoked.
+func (o *told) revoke(t *testing.T, n int) {
+	t.Helper()
+	_, err := o.db.Write(t.Context(), func(tx *store.Tx) error {
+		for i := range n {
+			c := nhi.Credential{ID: nhi.CredentialID(fmt.Sprint("crd_", i)), Identity: "nhi_a", PublicID: fmt.Sprint("key-", i), State: nhi.CredentialRevoked, Created: began}
+			if err := tx.Change(nhi.SubjectCredential, string(c.ID), c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// transmits runs a transmitter until the test says that it is killed.
+func (o *told) transmits(t *testing.T) (h http.Handler, kill func()) {
+	t.Helper()
+	everybody := transmit.Receiver{ID: "nhi_siem", Accounts: []string{transmit.Everything}}
+	x := transmit.New(transmit.Config{
+		Issuer: "https://muster.example.com", Streams: o, Outbox: o, Ledger: o, Inventory: o, Log: slog.New(slog.DiscardHandler),
+		Authenticate: func(*http.Request) (transmit.Receiver, error) { return everybody, nil },
+		Receivers:    func(context.Context) ([]transmit.Receiver, error) { return []transmit.Receiver{everybody}, nil },
+		Sign:         func(claims []byte) (string, error) { return string(claims), nil },
+		Name: func(i *nhi.Identity, _ string) signals.Subject {
+			return signals.Subject{Format: signals.FormatOpaque, ID: string(i.ID)}
+		},
+		Stuck: func(_ context.Context, s signals.Stream) error { o.stuck <- s; return nil },
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	running.Go(func() { _ = x.Run(ctx) }) // ends with ctx
+	kill = func() { cancel(); running.Wait() }
+	t.Cleanup(kill)
+	x.Wake()
+	return x.Handler(), kill
+}
+
+// ask sends a receiver's request.
+func ask(t *testing.T, h http.Handler, path, body string) string {
+	t.Helper()
+	rec := httptest.NewRecorder()
+	req := httptest.NewRequest(http.MethodPost, path, strings.NewReader(body))
+	req.Header.Set("Content-Type", "application/json")
+	if h.ServeHTTP(rec, req); rec.Code != http.StatusOK {
+		t.Fatalf("%s %s: %d %s", path, body, rec.Code, rec.Body)
+	}
+	return rec.Body.String()
+}
+
+// fill has an outbox hold n events.
+func (o *told) fill(t *testing.T, n int) {
+	t.Helper()
+	_, err := o.db.Write(t.Context(), func(tx *store.Tx) error {
+		_, err := tx.Exec(t.Context(), `
+			WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1)
+			INSERT INTO signal_outbox (stream, seq, id, at, claims)
+			SELECT 'one', n, 'old-' || n, $2, '{}'
+			FROM   counted`, n, store.Micros(time.Now()))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (o *told) isStuck(t *testing.T) signals.Stream {
+	t.Helper()
+	select {
+	case s := <-o.stuck:
+		return s
+	case <-time.After(90 * time.Second):
+		t.Fatal("nobody is told that the receiver takes nothing")
+		return signals.Stream{}
+	}
+}
+
+func TestAFullOutboxDropsCountsAndConfessesAlsoWhenSomebodyIsKilled(t *testing.T) {
+	const held = 10_000
+	db, s := open(t)
+	o := &told{Store: s, db: db, stuck: make(chan signals.Stream, 10)}
+	create(t, s, stream("one", func(s *signals.Stream) { s.Method, s.Endpoint = signals.Poll, "" }))
+	o.fill(t, held-3)
+	o.revoke(t, 4) // two events each: the credential and what it began
+	_, kill := o.transmits(t)
+	if got := o.isStuck(t); got.Status != signals.Paused || !got.Ours {
+		t.Errorf("people are told of %+v", got)
+	}
+	if got := streams(t, s)[0]; got.Waiting != held || got.Lost != 5 {
+		t.Errorf("%d wait and %d are lost, want %d and 5", got.Waiting, got.Lost, held)
+	}
+	kill()
+
+	// Killed after the loss was counted, and before the stream was paused.
+	if _, err := s.UpdateStream(t.Context(), "one", func(s *signals.Stream) error { s.Status, s.Ours = signals.Enabled, false; return nil }); err != nil {
+		t.Fatal(err)
+	}
+	h, _ := o.transmits(t)
+	if got := o.isStuck(t); got.Status != signals.Paused || got.Lost != 5 {
+		t.Errorf("after a start people are told of %+v", got)
+	}
+	if got := streams(t, s)[0]; got.Waiting != held || got.Lost != 5 {
+		t.Errorf("after a start %d wait and %d are lost, want %d and 5: what was told is told again", got.Waiting, got.Lost, held)
+	}
+	ask(t, h, "/ssf/status", `{"stream_id":"one","status":"enabled"}`)
+	last, err := s.Due(t.Context(), "one", held+10)
+	if err != nil || len(last) != held+1 {
+		t.Fatalf("%d wait, %v", len(last), err)
+	}
+	for i, want := range []string{"key-0", "session-revoked", "key-1", "5 events were lost"} {
+		if got := string(last[held-3+i].Claims); !strings.Contains(got, want) {
+			t.Errorf("event %d is %s, want one that says %s", held-3+i, got, want)
+		}
+	}
+	if got := ask(t, h, "/ssf/poll/one", `{"maxEvents":1,"returnImmediately":true}`); !strings.Contains(got, `"old-1"`) {
+		t.Errorf("the first that is handed out: %s", got)
 	}
 }
