@@ -33,6 +33,8 @@ func TestSpoofedHeadersDoNotReachTheApplication(t *testing.T) {
 		"Ssl-Client-Verify", "X-Client-Cert", "Proxy", "X-Original-URL", "X-Rewrite-Url", "X-HTTP-Method-Override", "X-Tenant",
 		"Impersonate-User", "Impersonate-Group", "Impersonate-Extra-Scopes", "X-Consumer-Username", "Cf-Access-Authenticated-User-Email", "X-Pomerium-Claim-Email",
 		"Tailscale-User-Login", "X-Amzn-Oidc-Data", "X-Userinfo", "X-Envoy-Internal", "X-Forwarded", "X-Client-Verify", "X-Authenticated-User",
+		"X-Auth-User", "X-Authentik-Username", "X-Vouch-User", "OIDC-Claim-Sub", "X-MS-Token-AAD-Id-Token", "Shib-Session-ID", "iv-user", "SM-User", "OAM-Remote-User",
+		"WL-Proxy-Client-Cert", "X-Middleware-Subrequest", "X-Sendfile-Type", "X-Accel-Mapping", "X-Apigateway-Api-Userinfo", "X-Original-Scheme",
 		"Muster.Identity", "Muster~Identity", "X.Forwarded.For", "!Muster-Identity", // what makes variables of headers makes an underscore of a dot, too
 		"muster_identity", "x_forwarded_for", "remote_user", "x_tenant", "any_thing",
 	}

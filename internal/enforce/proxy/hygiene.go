@@ -137,6 +137,9 @@ var identities = map[string]bool{
 	"X-Authenticated-User": true, "X-Forwarded": true, "Forwarded-For": true, "X-Original-Forwarded-For": true, "X-Userinfo": true, "X-Jwt-Assertion": true,
 	"X-Consumer-Id": true, "X-Consumer-Username": true, "X-Consumer-Custom-Id": true, "X-Credential-Identifier": true, "X-Arr-Clientcert": true,
 	"X-Client-Certificate": true, "X-Client-Verify": true, "X-Tls-Client-Cert": true, "Fastly-Client-Ip": true, "X-Azure-Clientip": true, "X-Appengine-User-Email": true,
+	"X-Auth-User": true, "X-Auth-Username": true, "X-Auth-Name": true, "X-Auth-Email": true, "X-Auth-Groups": true, "X-Auth-Roles": true, "Gap-Auth": true,
+	"X-Apigateway-Api-Userinfo": true, "X-Endpoint-Api-Userinfo": true, "Proxy-Client-Ip": true, "X-Original-Scheme": true, "X-Original-Proto": true, "X-Scheme": true,
+	"X-Override-Url": true, "X-Http-Path-Override": true, "X-Sendfile-Type": true, "X-Accel-Mapping": true, "X-Middleware-Subrequest": true,
 	"X-Envoy-Original-Path": true, "X-Envoy-External-Address": true, "Proxy": true, "Http2-Settings": true,
 }
 
@@ -144,6 +147,7 @@ var identities = map[string]bool{
 var families = [...]string{
 	"Muster-", "X-Muster-", "X-Forwarded-", "X-Auth-Request-", "X-Authenticated-", "X-Ssl-", "Ssl-", "X-Goog-Iap-", "X-Goog-Authenticated-", "X-Ms-Client-Principal", "X-Remote-Extra-", "X-Webauth-",
 	"Impersonate-", "Cf-Access-", "X-Pomerium-", "Tailscale-User-", "X-Amzn-Oidc-", "X-Envoy-", "X-Serverless-Authorization",
+	"X-Authentik-", "X-Vouch-", "X-Oidc-", "Oidc-", "X-Ms-Token-", "Shib-", "Iv-", "Sm-", "Oam-", "Osso-", "Wl-Proxy-",
 }
 
 // ours reports whether only a proxy may write a header. The name is canonical.
