@@ -16,12 +16,12 @@ func TestAPercentOfCallersIsStable(t *testing.T) {
 	for _, percent := range []int{0, 25, 50, 100} {
 		p.Percent = percent
 		for n := range 2000 {
-			if enforces(&p, identityN(n)) {
+			if p.Enforces(identityN(n)) {
 				bites[percent]++
 				for _, more := range []int{50, 100} { // whoever is in stays in
 					if q := p; more > percent {
 						q.Percent = more
-						if !enforces(&q, identityN(n)) {
+						if !q.Enforces(identityN(n)) {
 							t.Fatalf("%s is in at %d%% and out at %d%%", identityN(n), percent, more)
 						}
 					}
@@ -33,7 +33,7 @@ func TestAPercentOfCallersIsStable(t *testing.T) {
 		t.Errorf("of 2000 callers: %v", bites)
 	}
 	p.Mode = "shadow"
-	if !enforces(&p, identityN(1)) {
+	if !p.Enforces(identityN(1)) {
 		t.Error("an unknown mode lets pass")
 	}
 }

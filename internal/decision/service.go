@@ -2,7 +2,6 @@ package decision
 
 import (
 	"context"
-	"hash/fnv"
 	"sync/atomic"
 	"time"
 
@@ -182,28 +181,10 @@ func applyMode(stands *Standing, q *nhi.Question, d *nhi.Decision) {
 	if d.Outcome == nhi.Allow || dead(&q.Known) {
 		return
 	}
-	if !stands.PointKnown || stands.Point.Disabled || enforces(&stands.Point, q.Subject.Identity) {
+	if !stands.PointKnown || stands.Point.Disabled || stands.Point.Enforces(q.Subject.Identity) {
 		return
 	}
 	d.Outcome, d.WouldRefuse, d.Obligations = nhi.Allow, true, nil
-}
-
-// enforces reports whether the point bites for an identity. The share is
-// drawn by a hash of the identity, so that one caller always meets the same
-// answer while the share is raised. A mode that is not known enforces.
-func enforces(p *nhi.Point, who nhi.ID) bool {
-	switch p.Mode {
-	case nhi.Observe, "":
-		return false
-	case nhi.Enforce:
-		if p.Percent >= 100 {
-			return true
-		}
-		h := fnv.New32a()
-		h.Write([]byte(who))
-		return int(h.Sum32()%100) < p.Percent
-	}
-	return true
 }
 
 // record puts the decision on record. An allow that must be durable first and

@@ -23,7 +23,8 @@ type Call struct {
 	Err error
 }
 
-// Carry passes on what is left of a request that v lets through.
+// Carry passes on what is left of a request that v lets through. While that runs,
+// it passes on as well what is told to the application in the caller's name.
 type Carry func(w http.ResponseWriter, r *http.Request, v *Verdict)
 
 // JudgeCalls answers each of the calls that a request asks for, in their order.
@@ -66,6 +67,56 @@ func (j *Judge) judgeCall(ctx context.Context, a *Asking, call *Call, h hearing)
 	h.question.Subject.Actors = slices.Clone(h.question.Subject.Actors)
 	decision := j.Decider.Decide(ctx, &h.question)
 	return h.verdict(&decision)
+}
+
+// A Trier says what policy says to questions, and records nothing.
+type Trier interface {
+	Try(questions []nhi.Question) []nhi.Decision
+}
+
+// TryCalls says what would be decided about calls of a caller that has proven to be
+// by. Nothing is recorded, nothing follows, and the mode of the point does not
+// matter. A panic of the Trier goes through.
+func (j *Judge) TryCalls(t Trier, a *Asking, by *nhi.Attested, calls []Call) []nhi.Outcome {
+	outcomes := make([]nhi.Outcome, len(calls)) // zero: denied
+	questions, of := make([]nhi.Question, 0, len(calls)), make([]int, 0, len(calls))
+	for i := range calls {
+		h := j.known(a, by)
+		h.question.Trial = true
+		if j.lookUp(a, &calls[i], &h); h.refused == "" {
+			questions, of = append(questions, h.question), append(of, i)
+		}
+	}
+	decisions := t.Try(questions)
+	for i := range decisions {
+		outcomes[of[i]] = Settle(&decisions[i], false)
+	}
+	return outcomes
+}
+
+// JudgeLater answers a call that comes up while a request is carried, for the
+// caller that v, the verdict on that request, let through: what it proved was
+// looked at then, and may work once only. Like [Judge.Judge] it never fails, and a
+// panic of the Decider goes through.
+func (j *Judge) JudgeLater(ctx context.Context, a *Asking, v *Verdict, call *Call) Verdict {
+	h := hearing{refused: "caller-unauthenticated"}
+	if v.Subject != nil {
+		h = j.known(a, v.Subject)
+		h.proven = true
+	} else {
+		h.question = nhi.Question{Point: a.Point.ID, At: time.Now(), Address: a.Original.Address, Host: a.Original.Host}
+	}
+	return j.judgeCall(ctx, a, call, h)
+}
+
+// known is a hearing of a caller that has proven who it is.
+func (j *Judge) known(a *Asking, by *nhi.Attested) hearing {
+	h := hearing{question: nhi.Question{Point: a.Point.ID, At: time.Now(), Address: a.Original.Address, Host: a.Original.Host, Subject: *by}}
+	h.question.Subject.Actors = slices.Clone(by.Actors)
+	if agents := a.Header["User-Agent"]; len(agents) == 1 {
+		h.question.Agent = agents[0][:min(len(agents[0]), 512)]
+	}
+	return h
 }
 
 // lookUp finds what a call means.

@@ -1,6 +1,9 @@
 package nhi
 
-import "time"
+import (
+	"hash/fnv"
+	"time"
+)
 
 // A Mode says whether a point refuses or only tells what it would refuse.
 type Mode string
@@ -52,6 +55,24 @@ type Point struct {
 	// Called is when it last asked, as far as that was learned; zero: never. It
 	// is read beside the point and is no part of what decisions know.
 	Called time.Time `json:"-"`
+}
+
+// Enforces reports whether the point bites for an identity. The share is drawn by
+// a hash of the identity, so that one caller always meets the same answer while
+// the share is raised. A mode that is not known enforces.
+func (p *Point) Enforces(who ID) bool {
+	switch p.Mode {
+	case Observe, "":
+		return false
+	case Enforce:
+		if p.Percent >= 100 {
+			return true
+		}
+		h := fnv.New32a()
+		h.Write([]byte(who))
+		return int(h.Sum32()%100) < p.Percent
+	}
+	return true
 }
 
 // A GlassCode opens a point once, when the server is gone: two people hold a half

@@ -101,3 +101,52 @@ func TestAPersonApprovesACallOfAToolWithItsArguments(t *testing.T) {
 		}
 	}
 }
+
+func TestAnAgentSeesTheToolsThatItMayUseAndNothingIsRecordedForThat(t *testing.T) {
+	t.Parallel()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"search"},{"name":"shred"},{"name":"delete"}]}}`)
+	}))
+	t.Cleanup(app.Close)
+	r := start(t, t.TempDir(), func(c *config.Config) {
+		c.Proxies = []proxy.Settings{{Point: "tools", Listen: "127.0.0.1:0", Protocol: proxy.MCP, Upstream: proxy.Upstream{URLs: []string{app.URL}}}}
+	})
+	_, key := r.furnish()
+	r.send(http.MethodPost, "/v1/points", client.EnrollPoint{Name: "tools", Dialect: "proxy"}, nil)
+	r.put("resources.yaml", "- {id: tools/search, environment: production, sensitivity: 1}\n- {id: tools/files, environment: production, sensitivity: 1}\n- {id: tools/shred, environment: production, sensitivity: 1}\n")
+	r.put("routes.yaml", toolRoutes+"- {host: tools.example, path: /mcp/tools, methods: {LIST: list}, resource: tools/search}\n- {host: tools.example, path: /mcp/tools/shred, methods: {CALL: delete}, resource: tools/shred}\n")
+	r.put("policies.cedar", toolPolicies+`@id("nobody-shreds") forbid (principal, action, resource == Resource::"tools/shred");`)
+	listed := func() string {
+		req, err := http.NewRequest(http.MethodPost, "http://"+r.Proxies()["tools"]+"/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host, req.Close = "tools.example", true
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Authorization", "Bearer "+key.Key)
+		status, text := do(t, req)
+		if status != http.StatusOK {
+			t.Fatalf("%d %s", status, text)
+		}
+		return text
+	}
+	if got := listed(); !strings.Contains(got, "shred") {
+		t.Errorf("a point that observes filters: %s", got)
+	}
+	r.enforces("tools")
+	if got := listed(); strings.Contains(got, "shred") || !strings.Contains(got, "search") || !strings.Contains(got, "delete") {
+		t.Errorf("the agent sees %s; want search, and delete, which a person may approve", got)
+	}
+	var made client.Page[client.Decision]
+	r.get("/v1/decisions", &made)
+	for _, d := range made.Items {
+		if strings.HasPrefix(d.Operation, "CALL") {
+			t.Errorf("a list is recorded as the call %s", d.Operation)
+		}
+	}
+	var asked client.Page[client.Approval]
+	if r.get("/v1/approvals", &asked); len(asked.Items) != 0 {
+		t.Errorf("a list asks people: %+v", asked.Items)
+	}
+}

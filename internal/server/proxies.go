@@ -21,7 +21,7 @@ func (s *Server) proxies(ctx context.Context, mux *http.ServeMux, verifier enfor
 	s.documents.SVIDs.OnChange(s.changed.Ring)
 	mux.HandleFunc("GET "+enforce.JWKSPath, proxies.Published(keys))
 	err = s.gates.Open(ctx, proxies.Deps{
-		Judge: enforce.Judge{Routes: s.routes, Verifier: verifier, Decider: s.decider}, Facts: s.facts, Changed: s.changed.Next,
+		Judge: enforce.Judge{Routes: s.routes, Verifier: verifier, Decider: s.decider}, Trier: s.decider, Facts: s.facts, Changed: s.changed.Next,
 		Asserter: asserter, Log: slog.Default(),
 	})
 	if err != nil {

@@ -38,8 +38,16 @@
 // twice or in two spellings, text that is not UTF-8, a body that is compressed,
 // nested too deeply or too long, and members that JSON-RPC does not have.
 //
-// It sees requests. What a server asks of its client on a stream, and the lists
-// of tools that it sends, pass as they are.
+// Replies are looked at, too. Of lists of tools and prompts the caller sees those
+// that it may use, or could after a step-up; resources are seen together or not at
+// all, as reading them is decided. Nothing is recorded for that. What the server
+// asks of its client is a decision about the caller like every other: below
+// /client, so that sampling/createMessage is CREATEMESSAGE /mcp/client/sampling,
+// elicitation/create CREATE /mcp/client/elicitation and roots/list LIST
+// /mcp/client/roots. One that is refused does not reach the client; the server gets
+// an error of JSON-RPC in the client's place. A reply that cannot be understood
+// does not pass: of JSON there is status 502, a stream breaks off. At a point that
+// observes, lists are whole and replies pass as they are.
 package mcp
 
 import (
@@ -65,6 +73,9 @@ const (
 // Config is what a Gate needs. Log may be nil.
 type Config struct {
 	Judge enforce.Judge
+	// Trier says what of a list its caller may use. Nil: a point that enforces
+	// passes no list on.
+	Trier enforce.Trier
 	Log   *slog.Logger
 }
 
@@ -96,7 +107,8 @@ var (
 )
 
 // Serve decides about a request at the point that asking names, and calls carry
-// with what is left of it when that passes, once at most.
+// with what is left of it when that passes. It calls carry again, while it runs, to
+// tell the server what of its own requests was refused.
 func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, asking *enforce.Asking, carry enforce.Carry) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -126,7 +138,11 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, asking *enforce.Ask
 			verdict.Refuse(w)
 			return
 		}
-		carry(w, r, &verdict)
+		if r.Method == http.MethodDelete {
+			carry(w, r, &verdict)
+			return
+		}
+		g.converse(w, r.Clone(r.Context()), asking, &verdict, nil, carry)
 	default:
 		g.unreadable(w, r, asking, errMethod)
 	}
@@ -158,12 +174,11 @@ func (g *Gate) post(w http.ResponseWriter, r *http.Request, asking *enforce.Aski
 		next := r.Clone(r.Context())
 		next.Body, next.ContentLength, next.TransferEncoding = io.NopCloser(bytes.NewReader(forwarded)), int64(len(forwarded)), nil
 		if left == len(sent.messages) {
-			carry(w, next, passed)
+			g.converse(w, next, asking, passed, sent.awaits(), carry)
 			return
 		}
-		next.Header.Del("Accept-Encoding") // the reply is read, to add the refusals
 		m := &merger{ResponseWriter: w, refusals: sent.refusals()}
-		carry(m, next, passed)
+		g.converse(m, next, asking, passed, sent.awaits(), carry)
 		m.finish()
 	}
 }

@@ -29,12 +29,37 @@ var routes = enforcetest.Routes{
 	{Host: "tools.example", Path: "/mcp/resources", Methods: map[string]nhi.ActionClass{"READ": nhi.Read}, Resource: "tools/resources"},
 }
 
+// listed are the routes with the lists, and with what a server may ask of its
+// client.
+var listed = enforce.NewRoutes(append(slices.Clone(routes),
+	nhi.Route{Host: "tools.example", Path: "/mcp/prompts", Methods: map[string]nhi.ActionClass{"LIST": nhi.List}, Resource: "tools/list"},
+	nhi.Route{Host: "tools.example", Path: "/mcp/resources", Methods: map[string]nhi.ActionClass{"LIST": nhi.List}, Resource: "tools/list"},
+	nhi.Route{Host: "tools.example", Path: "/mcp/resources/templates", Methods: map[string]nhi.ActionClass{"LIST": nhi.List}, Resource: "tools/list"},
+	nhi.Route{Host: "tools.example", Path: "/mcp/client/roots", Methods: map[string]nhi.ActionClass{"LIST": nhi.List}, Resource: "client/roots"},
+	nhi.Route{Host: "tools.example", Path: "/mcp/client/sampling", Methods: map[string]nhi.ActionClass{"CREATEMESSAGE": nhi.Write}, Resource: "client/sampling"},
+))
+
 // A judge allows what its table says by resource, and denies the rest.
 type judge struct {
 	mu      sync.Mutex // guards asked
 	asked   []nhi.Question
 	answers map[string]nhi.Decision
 	panics  bool
+	tried   []nhi.Question
+}
+
+// Try implements enforce.Trier.
+func (j *judge) Try(questions []nhi.Question) []nhi.Decision {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tried = append(j.tried, questions...)
+	out := make([]nhi.Decision, len(questions))
+	for i, q := range questions {
+		if d, ok := j.answers[q.Resource]; ok {
+			out[i] = d
+		}
+	}
+	return out
 }
 
 func (j *judge) Decide(_ context.Context, q *nhi.Question) nhi.Decision {
@@ -67,7 +92,7 @@ func newBench(open ...string) *bench {
 	for _, resource := range open {
 		b.judge.answers[resource] = allow
 	}
-	b.Gate = New(Config{Judge: enforce.Judge{
+	b.Gate = New(Config{Trier: b.judge, Judge: enforce.Judge{
 		Routes: enforce.NewRoutes(routes), Decider: b.judge,
 		Verifier: &enforcetest.Verifier{Known: map[string]nhi.Attested{"Bearer good": {Identity: enforcetest.Robot, Method: "api-key"}}},
 	}})
@@ -85,7 +110,10 @@ func request(body string) *http.Request {
 }
 
 func (b *bench) do(r *http.Request) *httptest.ResponseRecorder {
-	w := httptest.NewRecorder()
+	return b.into(httptest.NewRecorder(), r)
+}
+
+func (b *bench) into(w *httptest.ResponseRecorder, r *http.Request) *httptest.ResponseRecorder {
 	asking := enforce.Asking{Point: &b.point, Header: r.Header, Original: enforce.Original{
 		Method: r.Method, Scheme: "https", Host: r.Host, Target: r.URL.Path, Address: netip.MustParseAddr("198.51.100.9"),
 	}}
@@ -103,7 +131,7 @@ func (b *bench) do(r *http.Request) *httptest.ResponseRecorder {
 			b.serve(w, r)
 			return
 		}
-		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Content-Type", "text/plain") // or it would be asking something itself
 		_, _ = w.Write(body)
 	})
 	return w

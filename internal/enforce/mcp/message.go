@@ -56,8 +56,7 @@ func parse(body []byte, target string) (posted, error) {
 			return posted{}, errBatch
 		}
 	}
-	endpoint, _, _ := strings.Cut(target, "?")
-	endpoint = strings.TrimSuffix(endpoint, "/")
+	endpoint := endpointOf(target)
 	ids, transport := make(map[string]bool), -1
 	for _, raw := range raws {
 		m, params, err := single(raw)

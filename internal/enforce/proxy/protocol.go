@@ -11,8 +11,10 @@ import (
 // A Protocol decides about what requests carry inside, in place of the decision
 // about the request as a whole.
 type Protocol interface {
-	// Serve has what r asks for judged, and calls carry with what passes, once at
-	// most; else it answers itself. It never lets through what was not judged.
+	// Serve has what r asks for judged, and calls carry with what passes; else it
+	// answers itself. While carry runs, it may call it again with a request of its
+	// own, which answers what the application asked. It never lets through what was
+	// not judged.
 	Serve(w http.ResponseWriter, r *http.Request, asking *enforce.Asking, carry enforce.Carry)
 }
 
@@ -25,7 +27,7 @@ func (h *Handler) within(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	asking := h.asking(r, &point)
-	sent := asking
+	came := asking
 	h.c.Protocol.Serve(w, r, &asking, func(w http.ResponseWriter, r *http.Request, v *enforce.Verdict) {
 		if v.Outcome != nhi.Allow {
 			v.Refuse(w)
@@ -36,7 +38,7 @@ func (h *Handler) within(w http.ResponseWriter, r *http.Request) {
 			fail(w, trouble.status, trouble.reason, trouble.text)
 			return
 		}
-		verdict, passed := h.pass(&sent, v, body)
+		verdict, passed := h.pass(&came, r.Method, v, body)
 		if passed == nil {
 			verdict.Refuse(w)
 			return
@@ -55,10 +57,12 @@ func (h *Handler) asking(r *http.Request, point *nhi.Point) enforce.Asking {
 }
 
 // pass says what the application is told of a request that v lets through. When
-// that cannot be said, the request does not pass.
-func (h *Handler) pass(asked *enforce.Asking, v *enforce.Verdict, body enforce.Body) (*enforce.Verdict, *passage) {
+// that cannot be said, the request does not pass. It goes on with method, which is
+// another one where what the application asked on the caller's stream is answered.
+func (h *Handler) pass(asked *enforce.Asking, method string, v *enforce.Verdict, body enforce.Body) (*enforce.Verdict, *passage) {
 	evidence, _ := asked.Evidence(time.Now()) // of whoever proved nothing nothing follows
 	sent := asked.Original
+	sent.Method = method
 	if h.s.Upstream.Host != "" {
 		sent.Host = h.s.Upstream.Host
 	}

@@ -174,7 +174,7 @@ func (h *Handler) judge(r *http.Request, body enforce.Body) (verdict *enforce.Ve
 	if v.Outcome != nhi.Allow {
 		return &v, nil
 	}
-	return h.pass(&sent, &v, body)
+	return h.pass(&sent, r.Method, &v, body)
 }
 
 // point returns who speaks here, unless it may not.

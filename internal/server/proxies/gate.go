@@ -37,6 +37,7 @@ import (
 // Deps are what every proxy asks.
 type Deps struct {
 	Judge    enforce.Judge
+	Trier    enforce.Trier // what lists of a protocol are filtered by
 	Facts    *facts.Facts
 	Changed  func() <-chan struct{} // closed at the next change of the facts
 	Asserter *enforce.Asserter
@@ -122,7 +123,7 @@ func (g *Gates) build(s proxy.Settings) (*generation, error) {
 		Judge: g.deps.Judge, Point: g.point(s.Point), Standing: standing{g.deps.Facts, g.deps.Judge.Verifier, g.deps.Changed}, Asserter: g.deps.Asserter, Log: g.deps.Log,
 	}
 	if s.Protocol == proxy.MCP {
-		c.Protocol = mcp.New(mcp.Config{Judge: g.deps.Judge, Log: g.deps.Log})
+		c.Protocol = mcp.New(mcp.Config{Judge: g.deps.Judge, Trier: g.deps.Trier, Log: g.deps.Log})
 	}
 	handler, err := proxy.New(s, c)
 	if err != nil {

@@ -25,17 +25,34 @@ import (
 	"github.com/muster-id/muster/internal/nhi"
 )
 
-// A decider denies the tool remove, and remembers what it was asked.
+// A decider denies the tool remove, and what servers ask of their clients unless
+// it is told otherwise. It remembers what it was asked.
 type decider struct {
+	lends bool       // clients do what servers ask of them
 	mu    sync.Mutex // guards asked
 	asked []string
+}
+
+func (d *decider) denies(q *nhi.Question) bool {
+	return q.Resource == "" || q.Resource == "tools/remove" || q.Resource == "tools/client" && !d.lends || q.Subject.Identity == ""
+}
+
+// Try implements enforce.Trier.
+func (d *decider) Try(questions []nhi.Question) []nhi.Decision {
+	out := make([]nhi.Decision, len(questions))
+	for i := range questions {
+		if out[i].Outcome = nhi.Allow; d.denies(&questions[i]) {
+			out[i].Outcome = nhi.Deny
+		}
+	}
+	return out
 }
 
 func (d *decider) Decide(_ context.Context, q *nhi.Question) nhi.Decision {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.asked = append(d.asked, q.Operation)
-	if q.Resource == "" || q.Resource == "tools/remove" || q.Subject.Identity == "" {
+	if d.denies(q) {
 		return nhi.Decision{ID: "dec-no", Outcome: nhi.Deny, Reasons: []nhi.Reason{{Policy: "agents-remove-nothing", Effect: "forbid"}}}
 	}
 	return nhi.Decision{ID: "dec-yes", Outcome: nhi.Allow}
@@ -60,6 +77,9 @@ func routes(host string) enforcetest.Routes {
 		{Host: host, Path: "/mcp/tools/{tool}", Methods: class("CALL", nhi.Read), Resource: "tools/any"},
 		{Host: host, Path: "/mcp/tools/remove", Methods: class("CALL", nhi.Delete), Resource: "tools/remove"},
 		{Host: host, Path: "/mcp/prompts/{name}", Methods: class("GET", nhi.Read), Resource: "tools/prompts"},
+		{Host: host, Path: "/mcp/client/sampling", Methods: class("CREATEMESSAGE", nhi.Write), Resource: "tools/client"},
+		{Host: host, Path: "/mcp/client/elicitation", Methods: class("CREATE", nhi.Write), Resource: "tools/client"},
+		{Host: host, Path: "/mcp/client/roots", Methods: class("LIST", nhi.List), Resource: "tools/client"},
 		{Host: host, Path: "/mcp/resources", Methods: class("READ", nhi.Read), Resource: "tools/resources"},
 	}
 }
@@ -115,7 +135,7 @@ func guarded(t *testing.T, app http.Handler, d *decider) string {
 	point := nhi.Point{ID: "nhi_point", Name: "tools", Dialect: nhi.DialectProxy, Mode: nhi.Enforce, Percent: 100}
 	settings := proxy.Settings{Point: "tools", Listen: "127.0.0.1:0", Protocol: proxy.MCP, Upstream: proxy.Upstream{URLs: []string{origin.URL}}}
 	handler, err := proxy.New(settings, proxy.Config{
-		Judge: judge, Point: func() (nhi.Point, bool) { return point, true }, Protocol: gate.New(gate.Config{Judge: judge}),
+		Judge: judge, Point: func() (nhi.Point, bool) { return point, true }, Protocol: gate.New(gate.Config{Judge: judge, Trier: d}),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -162,8 +182,15 @@ func TestAnAgentUsesOneToolOfAServerAndNotAnother(t *testing.T) {
 				t.Fatalf("connect: %v, asked %q", err, d.all())
 			}
 			tools, err := session.ListTools(ctx, nil)
-			if err != nil || len(tools.Tools) != 3 {
-				t.Fatalf("tools/list: %v, %v", tools, err)
+			if err != nil {
+				t.Fatalf("tools/list: %v", err)
+			}
+			var names []string
+			for _, tool := range tools.Tools {
+				names = append(names, tool.Name)
+			}
+			if slices.Sort(names); !slices.Equal(names, []string{"echo", "slow"}) {
+				t.Errorf("the agent sees the tools %q", names)
 			}
 			said, err := session.CallTool(ctx, &mcp.CallToolParams{Name: "echo", Arguments: words{"good morning"}})
 			if err != nil || said.IsError || ran("echo") != 1 {

@@ -1,0 +1,242 @@
+package mcp
+
+import (
+	"bytes"
+	"errors"
+	"mime"
+	"net/http"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/muster-id/muster/internal/enforce"
+)
+
+// Why a reply of a server does not reach its client. The texts go to the client.
+var (
+	errReplyLarge  = errors.New("a message of the server is larger than 16 MiB")
+	errReplyJSON   = errors.New("a message of the server is no JSON, repeats a name, or is nested too deeply")
+	errReplyForm   = errors.New("a message of the server is none of JSON-RPC")
+	errReplyCoded  = errors.New("the reply of the server is compressed")
+	errReplyList   = errors.New("a list of the server cannot be understood")
+	errReplyUntold = errors.New("nobody says what of a list the caller may use")
+)
+
+// A screen stands between a server and its client: it looks at each message of a
+// reply before it goes on. A reply of JSON is kept until its end; of a stream each
+// event is. What cannot be understood does not pass, unless the point only
+// observes.
+type screen struct {
+	http.ResponseWriter
+	hearer // what is done with messages
+	strict bool
+	state  screening
+	status int
+	kept   bytes.Buffer // of JSON
+	events events       // of a stream
+	failed error        // why the reply does not pass
+	broken bool         // some of it has passed
+}
+
+// screening is what a screen does with a reply.
+type screening int
+
+const (
+	unbegun   screening = iota
+	open                // the reply goes on as it comes
+	whole               // it is kept to its end
+	streaming           // it is looked at event by event
+	closed              // nothing of it goes on any more
+)
+
+// A hearer hears the messages of a server.
+type hearer interface {
+	// hear returns what the client is told of a message, nil: nothing.
+	hear(m *told) (jsontext.Value, error)
+}
+
+// Unwrap is for http.ResponseController.
+func (s *screen) Unwrap() http.ResponseWriter { return s.ResponseWriter }
+
+// WriteHeader sees which sort of reply it is.
+func (s *screen) WriteHeader(status int) {
+	if status < 200 {
+		s.ResponseWriter.WriteHeader(status)
+		return
+	}
+	if s.state != unbegun {
+		return
+	}
+	s.status = status
+	media, _, _ := mime.ParseMediaType(s.Header().Get("Content-Type"))
+	looked := status/100 == 2 && (media == "application/json" || media == "text/event-stream")
+	switch {
+	case looked && len(s.Header()["Content-Encoding"]) > 0:
+		if s.strict {
+			s.refuse(errReplyCoded)
+			return
+		}
+		s.state = open
+	case looked && media == "application/json":
+		s.state = whole
+		return
+	case looked:
+		s.state = streaming
+		s.Header().Del("Content-Length")
+	default:
+		s.state = open
+	}
+	s.ResponseWriter.WriteHeader(status)
+}
+
+// refuse answers in place of a reply of which nothing has gone on.
+func (s *screen) refuse(err error) {
+	s.state, s.failed = closed, err
+	s.Header().Del("Content-Encoding")
+	s.Header().Del("Content-Length")
+	write(s.ResponseWriter, http.StatusBadGateway, problem(nil, codeInternal, "muster: "+err.Error(), nil))
+}
+
+// Write looks at a part of the reply.
+func (s *screen) Write(b []byte) (int, error) {
+	if s.state == unbegun {
+		s.WriteHeader(http.StatusOK)
+	}
+	switch s.state {
+	case closed:
+		return 0, s.failed
+	case whole:
+		if s.kept.Len()+len(b) <= maxReply {
+			return s.kept.Write(b)
+		}
+		if s.strict {
+			s.refuse(errReplyLarge)
+			return 0, s.failed
+		}
+		s.state = open
+		s.ResponseWriter.WriteHeader(s.status)
+		if _, err := s.ResponseWriter.Write(s.kept.Bytes()); err != nil {
+			return 0, err
+		}
+	case streaming:
+		return len(b), s.stream(b)
+	}
+	return s.ResponseWriter.Write(b)
+}
+
+// stream passes on the events that b completes.
+func (s *screen) stream(b []byte) error {
+	err := s.events.add(b, s.pass)
+	switch {
+	case err == nil:
+		return nil
+	case s.strict:
+		// The client reads a stream that breaks off. It must not take what came
+		// until then for the whole.
+		s.state, s.failed, s.broken = closed, err, true
+		return err
+	case err != errReplyLarge:
+		return err
+	}
+	s.state = open
+	_, err = s.ResponseWriter.Write(s.events.rest())
+	return err
+}
+
+// pass passes an event on.
+func (s *screen) pass(e *event) error {
+	text := e.raw
+	if e.message() {
+		out, same, err := s.hearAll(e.data)
+		switch {
+		case err != nil && s.strict:
+			return err
+		case err == nil && (s.strict || !same):
+			text = e.with(out)
+		}
+	} else if s.strict {
+		text = e.bare()
+	}
+	if _, err := s.ResponseWriter.Write(text); err != nil {
+		return err
+	}
+	return http.NewResponseController(s.ResponseWriter).Flush()
+}
+
+// hearAll has each of the messages of a text heard. What is left is nil when that
+// is nothing; same says that all passes as it came.
+func (s *screen) hearAll(text []byte) (left jsontext.Value, same bool, err error) {
+	if enforce.TooDeep(text, maxDepth) {
+		return nil, false, errReplyJSON
+	}
+	value := jsontext.Value(bytes.TrimSpace(text))
+	if !value.IsValid() || value.Compact() != nil {
+		return nil, false, errReplyJSON
+	}
+	if value.Kind() != '[' {
+		return s.hearOne(value)
+	}
+	var raws, kept []jsontext.Value
+	if json.Unmarshal(value, &raws) != nil || len(raws) > maxBatch {
+		return nil, false, errReplyForm
+	}
+	same = true
+	for _, raw := range raws {
+		out, as, err := s.hearOne(raw)
+		if err != nil {
+			return nil, false, err
+		}
+		if same = same && as; out != nil {
+			kept = append(kept, out)
+		}
+	}
+	if len(kept) == 0 && len(raws) > 0 {
+		return nil, false, nil
+	}
+	return join(kept), same, nil
+}
+
+func (s *screen) hearOne(raw jsontext.Value) (left jsontext.Value, same bool, err error) {
+	m, err := listen(raw)
+	if err != nil {
+		return nil, false, err
+	}
+	left, err = s.hear(m)
+	return left, err == nil && bytes.Equal(left, raw), err
+}
+
+// FlushError passes on what is not kept.
+func (s *screen) FlushError() error {
+	if s.state == unbegun {
+		s.WriteHeader(http.StatusOK)
+	}
+	if s.state == whole || s.state == closed {
+		return nil
+	}
+	return http.NewResponseController(s.ResponseWriter).Flush()
+}
+
+// Flush implements http.Flusher.
+func (s *screen) Flush() { _ = s.FlushError() }
+
+// finish writes what was kept.
+func (s *screen) finish() {
+	if s.state != whole {
+		return
+	}
+	text := s.kept.Bytes()
+	if len(bytes.TrimSpace(text)) > 0 {
+		out, same, err := s.hearAll(text)
+		switch {
+		case err != nil && s.strict:
+			s.refuse(err)
+			return
+		case err == nil && (s.strict || !same):
+			text = out
+			s.Header().Del("Content-Length")
+		}
+	}
+	s.state = open
+	s.ResponseWriter.WriteHeader(s.status)
+	_, _ = s.ResponseWriter.Write(text) // the client may be gone
+}

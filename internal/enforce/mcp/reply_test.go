@@ -1,0 +1,404 @@
+package mcp
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/muster-id/muster/internal/nhi"
+)
+
+const listing = `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`
+
+// says is a server that replies with a text of a media type.
+func says(media, text string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", media)
+		w.Header().Set("Content-Length", fmt.Sprint(len(text)))
+		_, _ = io.WriteString(w, text)
+	}
+}
+
+func stream(events ...string) string {
+	return "event: message\ndata: " + strings.Join(events, "\n\nevent: message\ndata: ") + "\n\n"
+}
+
+// messages are what a client reads from a stream.
+func messages(t *testing.T, body string) (out []string) {
+	t.Helper()
+	for event := range strings.SplitSeq(body, "\n\n") {
+		for line := range strings.SplitSeq(event, "\n") {
+			if data, ok := strings.CutPrefix(line, "data: "); ok {
+				out = append(out, data)
+			}
+		}
+	}
+	return out
+}
+
+// broken reports whether a reply was cut off, and does it.
+func (b *bench) cut(r *http.Request) (w *httptest.ResponseRecorder, cut bool) {
+	w = httptest.NewRecorder()
+	defer func() {
+		if v := recover(); v != nil {
+			if v != http.ErrAbortHandler {
+				panic(v)
+			}
+			cut = true
+		}
+	}()
+	return b.into(w, r), false
+}
+
+func opened() *http.Request {
+	r := request("")
+	r.Method, r.Body, r.ContentLength = http.MethodGet, http.NoBody, 0
+	r.Header.Del("Content-Type")
+	r.Header.Set("Mcp-Session-Id", "s-1")
+	return r
+}
+
+func tool(name string) string {
+	return fmt.Sprintf(`{"name":%q,"description":"d","inputSchema":{"type":"object"}}`, name)
+}
+
+func result(id, members string) string {
+	return `{"jsonrpc":"2.0","id":` + id + `,"result":{` + members + `}}`
+}
+
+// seen are the names in a list.
+func seen(t *testing.T, message string) (names []string, cursor string) {
+	t.Helper()
+	var got struct {
+		Result struct {
+			Tools, Prompts []struct{ Name string }
+			NextCursor     string
+		}
+	}
+	if err := json.Unmarshal([]byte(message), &got); err != nil {
+		t.Fatalf("%s: %v", message, err)
+	}
+	for _, item := range append(got.Result.Tools, got.Result.Prompts...) {
+		names = append(names, item.Name)
+	}
+	return names, got.Result.NextCursor
+}
+
+func TestAListShowsWhatItsCallerMayUse(t *testing.T) {
+	all := result("1", `"tools":[`+tool("search")+","+tool("delete_file")+","+tool("a/../search")+`],"nextCursor":"p2","_meta":{"x":1}`)
+	for name, tt := range map[string]struct {
+		media, text string
+		tools       nhi.Decision // on any other tool than search
+		want        []string
+	}{
+		"in JSON":                       {"application/json", all, nhi.Decision{}, []string{"search"}},
+		"in JSON with a charset":        {"application/json; charset=utf-8", all, nhi.Decision{}, []string{"search"}},
+		"in a stream":                   {"text/event-stream", stream(`{"jsonrpc":"2.0","method":"notifications/message","params":{}}`, all), nhi.Decision{}, []string{"search"}},
+		"what a step-up would unlock":   {"application/json", all, nhi.Decision{Outcome: nhi.StepUp, Obligations: []nhi.Obligation{{Kind: nhi.StepApprove}}}, []string{"search", "delete_file"}},
+		"what would only be let pass":   {"application/json", all, nhi.Decision{Outcome: nhi.Deny, WouldRefuse: true}, []string{"search"}},
+		"in a batch, as a list":         {"application/json", "[" + all + "]", nhi.Decision{}, []string{"search"}},
+		"in JSON with space":            {"application/json", " \n" + strings.ReplaceAll(all, ",", " ,\n ") + "\n", nhi.Decision{}, []string{"search"}},
+		"in a stream with other breaks": {"text/event-stream", "\xef\xbb\xbfid: 7\r\n: hello\r\ndata: " + strings.Replace(all, ",", ",\rdata:", 1) + "\r\n\r\n", nhi.Decision{}, []string{"search"}},
+	} {
+		b := newBench("tools/list", "tools/search")
+		b.judge.answers["tools/any"] = tt.tools
+		b.serve = says(tt.media, tt.text)
+		w := b.do(request(listing))
+		text := w.Body.String()
+		if strings.HasPrefix(tt.media, "text/") {
+			texts := messages(t, text)
+			text = texts[len(texts)-1]
+		}
+		names, cursor := seen(t, strings.Trim(text, "[]\n"))
+		if w.Code != 200 || !slices.Equal(names, tt.want) || cursor != "p2" || !strings.Contains(text, `"_meta":{"x":1}`) || !strings.Contains(text, `"inputSchema":{"type":"object"}`) {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		if len(b.judge.asked) != 1 || len(b.judge.tried) != 2 || !b.judge.tried[0].Trial || b.judge.tried[1].Operation != "CALL /mcp/tools/delete_file" {
+			t.Errorf("%s: decided %d times, tried %+v", name, len(b.judge.asked), b.judge.tried)
+		}
+		if w.Header().Get("Content-Length") != "" {
+			t.Errorf("%s: the length is that of the server", name)
+		}
+	}
+}
+
+func TestPromptsAndResourcesAreListedAsTheyAreDecided(t *testing.T) {
+	for _, tt := range []struct{ method, text, want string }{
+		{"prompts/list", `"prompts":[{"name":"review"},{"name":"../tools/wipe"}]`, `"prompts":[{"name":"review"}]`},
+		{"resources/list", `"resources":[{"uri":"file:///a","name":"a"}]`, `"resources":[{"uri":"file:///a","name":"a"}]`},
+		{"resources/templates/list", `"resourceTemplates":[{"uriTemplate":"file:///{p}","name":"a"}]`, `"resourceTemplates":[{"uriTemplate":"file:///{p}","name":"a"}]`},
+		{"tools/list", `"tools":[]`, `"tools":[]`},
+	} {
+		for _, open := range []bool{true, false} {
+			b := newBench("tools/list")
+			b.c.Judge.Routes = listed
+			want := tt.want
+			if open {
+				b.judge.answers["tools/prompts"], b.judge.answers["tools/resources"] = allow, allow
+			} else {
+				member, _, _ := strings.Cut(tt.want, ":")
+				want = member + ":[]"
+			}
+			b.serve = says("application/json", result("1", tt.text))
+			w := b.do(request(`{"jsonrpc":"2.0","id":1,"method":"` + tt.method + `"}`))
+			if !strings.Contains(w.Body.String(), want) {
+				t.Errorf("%s, open %v: %d %s, want %s", tt.method, open, w.Code, w.Body, want)
+			}
+		}
+	}
+}
+
+func TestAPointThatObservesPassesListsAsTheyAre(t *testing.T) {
+	for _, text := range []string{result("1", `"tools":[`+tool("delete_file")+`]`), result("1", `"tools":"none"`), `{"jsonrpc":"2.0","id":1,"result":{"tools":[7]}}`, "<html>", `{"a":1,"a":2}`} {
+		for _, media := range []string{"application/json", "text/event-stream"} {
+			b := newBench("tools/list")
+			b.point.Mode = nhi.Observe
+			body := text
+			if media == "text/event-stream" {
+				body = ": hi\n\n" + stream(text) + "event: other\ndata: x\n\n"
+			}
+			b.serve = says(media, body)
+			if w := b.do(request(listing)); w.Code != 200 || w.Body.String() != body {
+				t.Errorf("%s: %d %s, want it as it is", media, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+func TestAListThatCannotBeUnderstoodDoesNotPass(t *testing.T) {
+	good := tool("search")
+	long := strings.TrimSuffix(strings.Repeat(good+",", maxItems+1), ",")
+	for name, text := range map[string]string{
+		"no list":                            result("1", `"tool":[]`),
+		"a list in other letters":            result("1", `"Tools":[`+tool("delete_file")+`]`),
+		"a list in other letters beside it":  result("1", `"tools":[],"TOOLS":[`+tool("delete_file")+`]`),
+		"a result in other letters":          `{"jsonrpc":"2.0","id":1,"Result":{"tools":[` + tool("delete_file") + `]}}`,
+		"two results":                        `{"jsonrpc":"2.0","id":1,"result":{"tools":[]},"result":{"tools":[` + tool("delete_file") + `]}}`,
+		"two lists":                          result("1", `"tools":[],"tools":[`+tool("delete_file")+`]`),
+		"a list that is none":                result("1", `"tools":{"0":`+tool("delete_file")+`}`),
+		"a tool that is none":                result("1", `"tools":["delete_file"]`),
+		"a tool without a name":              result("1", `"tools":[{"title":"delete_file"}]`),
+		"a tool with two names":              result("1", `"tools":[{"name":"search","name":"delete_file"}]`),
+		"a tool with a name in capitals too": result("1", `"tools":[{"name":"search","Name":"delete_file"}]`),
+		"a tool whose name is a number":      result("1", `"tools":[{"name":7}]`),
+		"more tools than anybody has":        result("1", `"tools":[`+long+`]`),
+		"a text":                             `"delete_file"`,
+		"no JSON":                            "<html>",
+		"half a message":                     `{"jsonrpc":"2.0","id":1,"result":{"tools":[` + tool("delete_file"),
+		"a deep one":                         result("1", `"tools":[{"name":"delete_file","x":`+strings.Repeat("[", 200)+strings.Repeat("]", 200)+`}]`),
+	} {
+		b := newBench("tools/list", "tools/search")
+		b.serve = says("application/json", text)
+		w, cut := b.cut(request(listing))
+		if cut || w.Code != http.StatusBadGateway || strings.Contains(w.Body.String(), "delete_file") || one(t, w).Error == nil {
+			t.Errorf("%s: %d %s", name, w.Code, w.Body)
+		}
+		b.serve = says("text/event-stream", stream(strings.ReplaceAll(text, "\n", "")))
+		if w, cut := b.cut(request(listing)); !cut || strings.Contains(w.Body.String(), "delete_file") {
+			t.Errorf("%s, in a stream: cut off %v, %s", name, cut, w.Body)
+		}
+	}
+	b := newBench("tools/list", "tools/search")
+	b.c.Trier = nil
+	b.serve = says("application/json", result("1", `"tools":[`+good+`]`))
+	if w := b.do(request(listing)); w.Code != http.StatusBadGateway {
+		t.Errorf("nobody says what of a list the caller may use: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestARepliesFormDoesNotHideAList(t *testing.T) {
+	hidden := result("1", `"tools":[`+tool("delete_file")+`]`)
+	b := newBench("tools/list")
+	b.serve = func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept-Encoding") != "" {
+			t.Error("the server may compress what has to be read")
+		}
+		w.Header().Set("Content-Encoding", "gzip")
+		says("application/json", hidden)(w, r)
+	}
+	if w := b.do(request(listing)); w.Code != http.StatusBadGateway || w.Header().Get("Content-Encoding") != "" || strings.Contains(w.Body.String(), "delete_file") {
+		t.Errorf("a reply that says it is compressed: %d %s", w.Code, w.Body)
+	}
+	for name, text := range map[string]string{
+		"a list under another id":   stream(strings.Replace(hidden, `"id":1`, `"id":2`, 1)),
+		"a list of an earlier time": stream(hidden),
+		"lines that end otherwise":  "data: " + hidden + "\r\r",
+		"data in parts":             "data: " + strings.Replace(hidden, ",", ",\ndata: ", 3) + "\n\n",
+		"a field without a space":   "data:" + hidden + "\n\n",
+		"a batch in a stream":       stream("[" + hidden + "]"),
+		"an event of another sort":  "event: other\ndata: " + hidden + "\n\n",
+		"an event that never ends":  "data: " + hidden + "\n",
+	} {
+		for _, r := range []*http.Request{request(listing), opened()} {
+			b := newBench("tools/list", "tools/transport")
+			b.serve = says("text/event-stream", text)
+			if w, _ := b.cut(r); strings.Contains(w.Body.String(), "delete_file") {
+				t.Errorf("%s, %s: %s", name, r.Method, w.Body)
+			}
+		}
+	}
+}
+
+func TestMessagesLongerThanCanBeKeptDoNotPass(t *testing.T) {
+	long := `{"jsonrpc":"2.0","id":1,"result":{"x":"` + strings.Repeat("a", maxReply) + `"}}`
+	for _, media := range []string{"application/json", "text/event-stream"} {
+		text := long
+		if media == "text/event-stream" {
+			text = "data: " + long + "\n\n"
+		}
+		b := newBench("tools/search")
+		b.serve = says(media, text)
+		if w, cut := b.cut(request(call(1, "search", "{}"))); cut != (media == "text/event-stream") || w.Body.Len() > 1000 {
+			t.Errorf("%s: cut off %v, %d bytes pass", media, cut, w.Body.Len())
+		}
+		b.point.Mode = nhi.Observe
+		if w := b.do(request(call(1, "search", "{}"))); w.Body.String() != text {
+			t.Errorf("%s: a point that observes passes %d bytes of %d", media, w.Body.Len(), len(text))
+		}
+	}
+}
+
+// What a server asks of its client, it asks of the agent behind it.
+func TestWhatAServerAsksOfItsClientIsDecided(t *testing.T) {
+	const sampling = `{"jsonrpc":"2.0","id":"s-1","method":"sampling/createMessage","params":{"messages":[]}}`
+	const elicitation, roots = `{"jsonrpc":"2.0","id":2,"method":"elicitation/create","params":{}}`, `{"jsonrpc":"2.0","id":3,"method":"roots/list"}`
+	const ping, note, done = `{"jsonrpc":"2.0","id":9,"method":"ping"}`, `{"jsonrpc":"2.0","method":"notifications/progress","params":{}}`, `{"jsonrpc":"2.0","id":1,"result":{}}`
+	for name, r := range map[string]func() *http.Request{
+		"while a call runs":   func() *http.Request { return request(call(1, "search", "{}")) },
+		"on the GET's stream": opened,
+	} {
+		b := newBench("tools/search", "tools/transport", "client/roots")
+		b.c.Judge.Routes = listed
+		var told []string
+		b.serve = func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			if strings.Contains(string(body), `"error"`) {
+				told = append(told, string(body))
+				if r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" || r.Header.Get("Authorization") != "Bearer good" {
+					t.Errorf("%s: the server is told by %s, %v", name, r.Method, r.Header)
+				}
+				w.WriteHeader(http.StatusAccepted)
+				return
+			}
+			says("text/event-stream", stream(ping, sampling, note, roots, elicitation, done))(w, r)
+		}
+		w := b.do(r())
+		if got := messages(t, w.Body.String()); !slices.Equal(got, []string{ping, note, roots, done}) {
+			t.Errorf("%s: the client gets %q", name, got)
+		}
+		if len(told) != 2 || !strings.Contains(told[0], `"id":"s-1","error":{"code":-32090`) || !strings.Contains(told[1], `"id":2,"error"`) {
+			t.Errorf("%s: the server is told %q", name, told)
+		}
+		var operations []string
+		for _, q := range b.judge.asked[1:] {
+			operations = append(operations, q.Operation)
+			if q.Subject.Identity == "" || q.Point == "" {
+				t.Errorf("%s: decided about %+v", name, q)
+			}
+		}
+		if want := []string{"CREATEMESSAGE /mcp/client/sampling", "LIST /mcp/client/roots", "CREATE"}; !slices.Equal(operations, want) {
+			t.Errorf("%s: decided about %q, want %q", name, operations, want)
+		}
+	}
+}
+
+func TestAServerCannotHideWhatItAsks(t *testing.T) {
+	for name, text := range map[string]string{
+		"as a notification":         `{"jsonrpc":"2.0","method":"sampling/createMessage","params":{}}`,
+		"in other letters":          `{"jsonrpc":"2.0","id":1,"Method":"sampling/createMessage"}`,
+		"in other letters beside":   `{"jsonrpc":"2.0","id":1,"result":{},"METHOD":"sampling/createMessage"}`,
+		"as a reply":                `{"jsonrpc":"2.0","id":1,"result":{},"method":"sampling/createMessage"}`,
+		"twice":                     `{"jsonrpc":"2.0","id":1,"method":"ping","method":"sampling/createMessage"}`,
+		"with an id that is null":   `{"jsonrpc":"2.0","id":null,"method":"sampling/createMessage"}`,
+		"with an id of an object":   `{"jsonrpc":"2.0","id":{},"method":"sampling/createMessage"}`,
+		"in a list":                 `[{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0","id":2,"method":"sampling/createMessage"}]`,
+		"in a list of lists":        `[[{"jsonrpc":"2.0","id":2,"method":"sampling/createMessage"}]]`,
+		"as a method in capitals":   `{"jsonrpc":"2.0","id":1,"method":"Sampling/CreateMessage"}`,
+		"as a method that is a way": `{"jsonrpc":"2.0","id":1,"method":"sampling/../sampling/createMessage"}`,
+		"as a ping that is more":    `{"jsonrpc":"2.0","id":1,"method":"ping/../sampling/createMessage"}`,
+	} {
+		for _, media := range []string{"application/json", "text/event-stream"} {
+			b := newBench("tools/search")
+			b.serve = func(w http.ResponseWriter, r *http.Request) {
+				if len(b.reached) > 1 {
+					w.WriteHeader(http.StatusAccepted)
+					return
+				}
+				body := text
+				if media == "text/event-stream" {
+					body = stream(text)
+				}
+				says(media, body)(w, r)
+			}
+			if w, _ := b.cut(request(call(1, "search", "{}"))); strings.Contains(strings.ToLower(w.Body.String()), "createmessage") {
+				t.Errorf("%s, %s: %d %s", name, media, w.Code, w.Body)
+			}
+		}
+	}
+}
+
+func TestSignsOfLifeComeThrough(t *testing.T) {
+	b := newBench("tools/transport")
+	b.serve = says("text/event-stream", ": hello\n\nid: 4\ndata:\n\nretry: 500\n\nid: 5\nevent: message\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n")
+	w := b.do(opened())
+	if want := ":\n\nid: 4\ndata:\n\nretry: 500\n\nevent: message\nid: 5\ndata: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n"; w.Body.String() != want || !w.Flushed {
+		t.Errorf("%q, flushed %v", w.Body, w.Flushed)
+	}
+}
+
+// FuzzReplies holds that a lax client finds nothing in what passes that it may not
+// have: no tool but search, and no request.
+func FuzzReplies(f *testing.F) {
+	f.Add("data: "+result("1", `"tools":[`+tool("search")+","+tool("delete_file")+`]`)+"\n\n", true)
+	f.Add(stream(`{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}`), true)
+	f.Add("[{},{\"result\":{\"tools\":[]}}]", false)
+	f.Add("\xef\xbb\xbfdata:a\r\rid:1\n\nevent: x\ndata: {}\r\n\r\n", true)
+	f.Fuzz(func(t *testing.T, text string, streams bool) {
+		b := newBench("tools/list", "tools/search")
+		media := "application/json"
+		if streams {
+			media = "text/event-stream"
+		}
+		b.serve = func(w http.ResponseWriter, r *http.Request) {
+			if len(b.reached) > 1 {
+				w.WriteHeader(http.StatusAccepted)
+				return
+			}
+			w.Header().Set("Content-Type", media)
+			for part := range slices.Chunk([]byte(text), 7) {
+				_, _ = w.Write(part)
+			}
+		}
+		w, _ := b.cut(request(listing))
+		parts := []string{w.Body.String()}
+		if streams {
+			parts = messages(t, w.Body.String())
+		}
+		for _, part := range parts {
+			if !strings.HasPrefix(strings.TrimSpace(part), "[") {
+				part = "[" + part + "]"
+			}
+			var got []struct { // as a lax reader has it: the last of two names, in any case
+				ID     json.RawMessage
+				Method string
+				Result struct{ Tools []struct{ Name string } }
+			}
+			_ = json.Unmarshal([]byte(part), &got) // what is no list of messages is left as far as it was read
+			for _, m := range got {
+				if m.ID != nil && m.Method != "" && m.Method != "ping" {
+					t.Fatalf("a request passes: %q", w.Body)
+				}
+				for _, tool := range m.Result.Tools {
+					if tool.Name != "search" {
+						t.Fatalf("a tool passes: %q", w.Body)
+					}
+				}
+			}
+		}
+	})
+}
