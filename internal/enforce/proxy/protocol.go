@@ -60,7 +60,10 @@ func (h *Handler) asking(r *http.Request, point *nhi.Point) enforce.Asking {
 // that cannot be said, the request does not pass. It goes on with method, which is
 // another one where what the application asked on the caller's stream is answered.
 func (h *Handler) pass(asked *enforce.Asking, method string, v *enforce.Verdict, body enforce.Body) (*enforce.Verdict, *passage) {
-	evidence, _ := asked.Evidence(time.Now()) // of whoever proved nothing nothing follows
+	var evidence nhi.Evidence
+	if v.Subject != nil && v.Subject.Credential == "" {
+		evidence, _ = asked.Evidence(time.Now()) // it was plain, or nobody had proved anything
+	}
 	sent := asked.Original
 	sent.Method = method
 	if h.s.Upstream.Host != "" {

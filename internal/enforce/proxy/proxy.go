@@ -51,7 +51,8 @@ type Standing interface {
 	// Withdrawn reports whether what a caller proved is worth nothing any more: its
 	// identity, credential, token or key, or the workload that stood beside it, was
 	// revoked, suspended or quarantined since, or nobody here would believe the
-	// evidence of then now. The evidence is neither changed nor kept.
+	// evidence of then now. The evidence is neither changed nor kept; it is zero
+	// where the subject has a stored credential.
 	Withdrawn(ctx context.Context, subject *nhi.Attested, evidence *nhi.Evidence) bool
 	// Changed returns a channel that is closed when something may have changed.
 	Changed() <-chan struct{}
