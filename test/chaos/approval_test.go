@@ -400,9 +400,11 @@ func TestAnApprovalIsUsedAtMostOnceHoweverOftenTheServerIsKilled(t *testing.T) {
 			lost++
 		}
 	}
-	t.Logf("%d kills in %s (%v): %d questions, %d votes acknowledged and all there, %d requests let pass, each by an approval of its own; %d approvals were used up by requests that nobody got an answer to",
+	figures := fmt.Sprintf("%d kills in %s (%v): %d questions, %d votes acknowledged and all there, %d requests let pass, each by an approval of its own; %d approvals were used up by requests that nobody got an answer to",
 		approvalRounds, time.Since(began).Round(time.Millisecond), kills, len(h.all), votes, passed, lost)
+	t.Log(figures)
 	if votes == 0 || passed == 0 {
 		t.Error("nobody got anything done; the test proves nothing")
 	}
+	record(t, "kill-approvals.md", "Killing the server between a vote and its use", "The server is killed (SIGKILL) while people vote and while what they approved is asked for, three times at once. After each restart every vote that was acknowledged must be there, and no approval may let a second request pass.", figures)
 }

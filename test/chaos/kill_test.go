@@ -31,6 +31,9 @@ import (
 	"github.com/muster-id/muster/internal/world"
 )
 
+// aDay is what a server does meanwhile, in words.
+const aDay = "killed (SIGKILL) at random moments while it imports, takes in logs, decides and contains; after each restart everything that was acknowledged must be there."
+
 // A portion is one delivery of the log: records and one piece that is none.
 type portion struct {
 	body   []byte
@@ -169,7 +172,7 @@ func TestNothingAcknowledgedIsLostByKillingTheServer(t *testing.T) {
 	if len(a.imports) == 0 || a.portions == 0 || len(a.sensitive) == 0 || len(a.contained) == 0 {
 		t.Error("somebody got nothing done; the test proves nothing")
 	}
-	record(t, "kill.md", "Killing the server", "The server is", figures)
+	record(t, "kill.md", "Killing the server", "The server is "+aDay, figures)
 }
 
 // live lets everybody work until something is killed, after a while.

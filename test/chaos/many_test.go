@@ -31,7 +31,7 @@ func record(t *testing.T, file, title, what, figures string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf("# %s\n\nMade by `go test -tags scale ./test/chaos` on %s, commit %s. %s killed (SIGKILL) at random moments while it imports, takes in logs, decides and contains; after each restart everything that was acknowledged must be there.\n\n%s.\n",
+	text := fmt.Sprintf("# %s\n\nMade by `go test -tags scale ./test/chaos` on %s, commit %s. %s\n\n%s.\n",
 		title, time.Now().UTC().Format(time.DateOnly), strings.TrimSpace(string(commit)), what, figures)
 	if err := os.WriteFile(filepath.Join("..", "..", "docs", "results", file), []byte(text), 0o644); err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func TestNothingAcknowledgedIsLostByKillingAnyPart(t *testing.T) {
 	if len(a.imports) == 0 || a.portions == 0 || len(a.sensitive) == 0 || len(a.contained) == 0 {
 		t.Error("somebody got nothing done; the test proves nothing")
 	}
-	record(t, "kill-matrix.md", "Killing any part", "The state is in PostgreSQL, the stream in a cluster of three NATS servers. In turn the server, one of the NATS servers and PostgreSQL is", figures)
+	record(t, "kill-matrix.md", "Killing any part", "The state is in PostgreSQL, the stream in a cluster of three NATS servers. In turn the server, one of the NATS servers and PostgreSQL is "+aDay, figures)
 }
 
 // learned waits until every record of the log was learned: the cluster hands
