@@ -58,6 +58,8 @@ const (
 	used   = "a request was let pass"
 )
 
+var phases = []string{voting, voted, using, used}
+
 func newChamber(t *testing.T) *chamber {
 	t.Helper()
 	p := newProvider(t)
@@ -139,7 +141,7 @@ func (h *chamber) reach(phase string) {
 // live has everybody ask, vote and use until the server is killed in a phase.
 func (h *chamber) live(t *testing.T) {
 	t.Helper()
-	h.phase, h.now = []string{voting, voted, using, used}[h.rnd.IntN(4)], make(chan struct{})
+	h.phase, h.now = phases[h.rnd.IntN(len(phases))], make(chan struct{})
 	h.left.Store(int64(1 + h.rnd.IntN(12)))
 	later := time.Duration(h.rnd.IntN(1500)) * time.Microsecond
 	ctx, cancel := context.WithCancel(t.Context())
@@ -400,8 +402,12 @@ func TestAnApprovalIsUsedAtMostOnceHoweverOftenTheServerIsKilled(t *testing.T) {
 			lost++
 		}
 	}
-	figures := fmt.Sprintf("%d kills in %s (%v): %d questions, %d votes acknowledged and all there, %d requests let pass, each by an approval of its own; %d approvals were used up by requests that nobody got an answer to",
-		approvalRounds, time.Since(began).Round(time.Millisecond), kills, len(h.all), votes, passed, lost)
+	var when []string
+	for _, phase := range phases {
+		when = append(when, fmt.Sprintf("%d when %s", kills[phase], phase))
+	}
+	figures := fmt.Sprintf("%d kills in %s (%s): %d questions, %d votes acknowledged and all there, %d requests let pass, each by an approval of its own; %d approvals were used up by requests that nobody got an answer to",
+		approvalRounds, time.Since(began).Round(time.Millisecond), strings.Join(when, ", "), len(h.all), votes, passed, lost)
 	t.Log(figures)
 	if votes == 0 || passed == 0 {
 		t.Error("nobody got anything done; the test proves nothing")
