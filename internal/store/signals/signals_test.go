@@ -309,6 +309,9 @@ func TestTheSequenceIsReadFromAPosition(t *testing.T) {
 	}
 }
 
+// ours is the id of a stream as receivers know it.
+const ours = "01900000-0000-7000-8000-000000000001"
+
 // A fragile outbox breaks once, as if the process had been killed.
 type fragile struct {
 	*Store
@@ -325,14 +328,14 @@ func (f *fragile) Queue(ctx context.Context, stream string, w signals.Waiting) e
 
 func TestWhatWasLostIsConfessedHoweverOftenSomebodyIsKilledMeanwhile(t *testing.T) {
 	_, s := open(t)
-	create(t, s, stream("one", func(s *signals.Stream) { s.Status, s.Ours, s.Lost = signals.Paused, true, 7 }))
+	create(t, s, stream(ours, func(s *signals.Stream) { s.Status, s.Ours, s.Lost = signals.Paused, true, 7 }))
 	h := transmit.New(transmit.Config{
 		Streams: s, Outbox: &fragile{Store: s}, Ledger: s, Log: slog.New(slog.DiscardHandler),
 		Authenticate: func(*http.Request) (transmit.Receiver, error) { return transmit.Receiver{ID: "nhi_siem"}, nil },
 	}).Handler()
 	enable := func() int {
 		rec := httptest.NewRecorder()
-		req := httptest.NewRequest(http.MethodPost, "/ssf/status", strings.NewReader(`{"stream_id":"one","status":"enabled"}`))
+		req := httptest.NewRequest(http.MethodPost, "/ssf/status", strings.NewReader(`{"stream_id":"`+ours+`","status":"enabled"}`))
 		req.Header.Set("Content-Type", "application/json")
 		h.ServeHTTP(rec, req)
 		return rec.Code
@@ -343,7 +346,7 @@ func TestWhatWasLostIsConfessedHoweverOftenSomebodyIsKilledMeanwhile(t *testing.
 	if got := enable(); got != http.StatusOK {
 		t.Fatalf("afterwards: %d", got)
 	}
-	all, err := s.Due(t.Context(), "one", 10)
+	all, err := s.Due(t.Context(), ours, 10)
 	if err != nil || len(all) != 1 || !strings.Contains(string(all[0].Claims), "7 events were lost") {
 		t.Errorf("it is told %s, %v", all, err)
 	}
@@ -424,8 +427,8 @@ func (o *told) fill(t *testing.T, n int) {
 		_, err := tx.Exec(t.Context(), `
 			WITH RECURSIVE counted (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM counted WHERE n < $1)
 			INSERT INTO signal_outbox (stream, seq, id, at, claims)
-			SELECT 'one', n, 'old-' || n, $2, '{}'
-			FROM   counted`, n, store.Micros(time.Now()))
+			SELECT $3, n, 'old-' || n, $2, '{}'
+			FROM   counted`, n, store.Micros(time.Now()), ours)
 		return err
 	})
 	if err != nil {
@@ -448,7 +451,7 @@ func TestAFullOutboxDropsCountsAndConfessesAlsoWhenSomebodyIsKilled(t *testing.T
 	const held = 10_000
 	db, s := open(t)
 	o := &told{Store: s, db: db, stuck: make(chan signals.Stream, 10)}
-	create(t, s, stream("one", func(s *signals.Stream) { s.Method, s.Endpoint = signals.Poll, "" }))
+	create(t, s, stream(ours, func(s *signals.Stream) { s.Method, s.Endpoint = signals.Poll, "" }))
 	o.fill(t, held-3)
 	o.revoke(t, 4) // two events each: the credential and what it began
 	_, kill := o.transmits(t)
@@ -461,7 +464,7 @@ func TestAFullOutboxDropsCountsAndConfessesAlsoWhenSomebodyIsKilled(t *testing.T
 	kill()
 
 	// Killed after the loss was counted, and before the stream was paused.
-	if _, err := s.UpdateStream(t.Context(), "one", func(s *signals.Stream) error { s.Status, s.Ours = signals.Enabled, false; return nil }); err != nil {
+	if _, err := s.UpdateStream(t.Context(), ours, func(s *signals.Stream) error { s.Status, s.Ours = signals.Enabled, false; return nil }); err != nil {
 		t.Fatal(err)
 	}
 	h, _ := o.transmits(t)
@@ -471,8 +474,8 @@ func TestAFullOutboxDropsCountsAndConfessesAlsoWhenSomebodyIsKilled(t *testing.T
 	if got := streams(t, s)[0]; got.Waiting != held || got.Lost != 5 {
 		t.Errorf("after a start %d wait and %d are lost, want %d and 5: what was told is told again", got.Waiting, got.Lost, held)
 	}
-	ask(t, h, "/ssf/status", `{"stream_id":"one","status":"enabled"}`)
-	last, err := s.Due(t.Context(), "one", held+10)
+	ask(t, h, "/ssf/status", `{"stream_id":"`+ours+`","status":"enabled"}`)
+	last, err := s.Due(t.Context(), ours, held+10)
 	if err != nil || len(last) != held+1 {
 		t.Fatalf("%d wait, %v", len(last), err)
 	}
@@ -481,7 +484,7 @@ func TestAFullOutboxDropsCountsAndConfessesAlsoWhenSomebodyIsKilled(t *testing.T
 			t.Errorf("event %d is %s, want one that says %s", held-3+i, got, want)
 		}
 	}
-	if got := ask(t, h, "/ssf/poll/one", `{"maxEvents":1,"returnImmediately":true}`); !strings.Contains(got, `"old-1"`) {
+	if got := ask(t, h, "/ssf/poll/"+ours, `{"maxEvents":1,"returnImmediately":true}`); !strings.Contains(got, `"old-1"`) {
 		t.Errorf("the first that is handed out: %s", got)
 	}
 }
