@@ -5,14 +5,15 @@ import (
 )
 
 // events are a stream of server-sent events (WHATWG HTML, section 9.2.6), taken
-// apart as it comes. The zero value begins one.
+// apart as it comes. Without anything but longest it begins one.
 type events struct {
-	raw  []byte // since the last event ended
-	line int    // where its last line begins
-	cr   bool   // the line before ended with a carriage return: a line feed may follow
-	next event
-	tail []byte // what was not looked at when an error came
-	used bool   // something came before: there is no byte order mark any more
+	longest int    // bytes of an event
+	raw     []byte // since the last event ended
+	line    int    // where its last line begins
+	cr      bool   // the line before ended with a carriage return: a line feed may follow
+	next    event
+	tail    []byte // what was not looked at when an error came
+	used    bool   // something came before: there is no byte order mark any more
 }
 
 // An event is one of a stream. It must be copied to be kept.
@@ -28,7 +29,7 @@ type event struct {
 // stops at the first error.
 func (e *events) add(b []byte, pass func(*event) error) error {
 	for i, c := range b {
-		if len(e.raw) >= maxReply {
+		if len(e.raw) >= e.longest {
 			e.tail = b[i:]
 			return errReplyLarge
 		}

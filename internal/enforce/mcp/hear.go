@@ -17,6 +17,7 @@ import (
 
 const (
 	maxItems   = 1000             // of a list
+	maxAsked   = 1000             // requests of a server in one reply
 	answerTime = 10 * time.Second // for telling a server that it was refused
 )
 
@@ -68,8 +69,9 @@ type conversation struct {
 	verdict  *enforce.Verdict // that let the request through
 	carry    enforce.Carry
 	endpoint string
-	awaited  map[string]string // ids of requests for lists, and the member that is one
+	awaited  map[string]string // ids of what is carried, and the member that is a list
 	enforced bool              // the point bites for the caller
+	asks     int               // requests of the server so far
 }
 
 // converse carries a request and looks at the reply.
@@ -79,7 +81,7 @@ func (g *Gate) converse(w http.ResponseWriter, r *http.Request, asking *enforce.
 		gate: g, request: r, asking: asking, verdict: v, carry: carry, endpoint: endpointOf(asking.Original.Target), awaited: awaited,
 		enforced: asking.Point.Enforces(v.Identity),
 	}
-	s := &screen{ResponseWriter: w, hearer: c, strict: c.enforced}
+	s := &screen{ResponseWriter: w, hearer: c, strict: c.enforced, longest: g.longest, events: events{longest: g.longest}}
 	carry(s, r, v)
 	s.finish()
 	if s.failed != nil {
@@ -99,6 +101,9 @@ func (c *conversation) hear(m *told) (jsontext.Value, error) {
 		return nil, errReplyForm // a request that nobody waits for is one all the same
 	case m.id == nil, m.method == "ping":
 		return m.raw, nil
+	}
+	if c.asks++; c.asks > maxAsked {
+		return nil, errReplyMany
 	}
 	return c.asked(m)
 }
@@ -155,7 +160,10 @@ func (c *conversation) reply(m *told) (jsontext.Value, error) {
 	if !c.enforced {
 		return m.raw, nil
 	}
-	want := c.awaited[string(m.id)]
+	want, known := c.awaited[string(m.id)]
+	if known && want == "" {
+		return m.raw, nil
+	}
 	var members map[string]jsontext.Value
 	if m.result.Kind() == '{' && json.Unmarshal(m.result, &members) != nil {
 		return nil, errReplyForm
@@ -283,12 +291,11 @@ func endpointOf(target string) string {
 	return strings.TrimSuffix(path, "/")
 }
 
-// awaits are the lists that messages which pass ask for, by the ids of the
-// messages.
+// awaits are the ids of the messages that pass, and the lists that they ask for.
 func (p *posted) awaits() map[string]string {
 	out := map[string]string{}
 	for i := range p.messages {
-		if m := &p.messages[i]; m.verdict.Outcome == nhi.Allow && lists[m.method] != "" {
+		if m := &p.messages[i]; m.verdict.Outcome == nhi.Allow && m.method != "" && m.id != nil {
 			out[string(m.id)] = lists[m.method]
 		}
 	}

@@ -80,14 +80,17 @@ type Config struct {
 }
 
 // A Gate decides about what requests carry. It is safe for concurrent use.
-type Gate struct{ c Config }
+type Gate struct {
+	c       Config
+	longest int // bytes of a message of a server
+}
 
 // New returns a Gate.
 func New(c Config) *Gate {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Gate{c}
+	return &Gate{c, maxReply}
 }
 
 // Why a request is not looked at. The texts go to the caller.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"mime"
 	"net/http"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,6 +19,8 @@ var (
 	errReplyJSON   = errors.New("a message of the server is no JSON, repeats a name, or is nested too deeply")
 	errReplyForm   = errors.New("a message of the server is none of JSON-RPC")
 	errReplyCoded  = errors.New("the reply of the server is compressed")
+	errReplyMedia  = errors.New("the reply of the server is not plainly of one media type")
+	errReplyMany   = errors.New("the server asks more of its client than anybody answers")
 	errReplyList   = errors.New("a list of the server cannot be understood")
 	errReplyUntold = errors.New("nobody says what of a list the caller may use")
 )
@@ -28,14 +31,15 @@ var (
 // observes.
 type screen struct {
 	http.ResponseWriter
-	hearer // what is done with messages
-	strict bool
-	state  screening
-	status int
-	kept   bytes.Buffer // of JSON
-	events events       // of a stream
-	failed error        // why the reply does not pass
-	broken bool         // some of it has passed
+	hearer  // what is done with messages
+	strict  bool
+	longest int // bytes of a message
+	state   screening
+	status  int
+	kept    bytes.Buffer // of JSON
+	events  events       // of a stream
+	failed  error        // why the reply does not pass
+	broken  bool         // some of it has passed
 }
 
 // screening is what a screen does with a reply.
@@ -68,9 +72,11 @@ func (s *screen) WriteHeader(status int) {
 		return
 	}
 	s.status = status
-	media, _, _ := mime.ParseMediaType(s.Header().Get("Content-Type"))
-	looked := status/100 == 2 && (media == "application/json" || media == "text/event-stream")
+	media, looked, clear := mediaOf(s.Header()["Content-Type"])
 	switch {
+	case s.strict && !clear:
+		s.refuse(errReplyMedia)
+		return
 	case looked && len(s.Header()["Content-Encoding"]) > 0:
 		if s.strict {
 			s.refuse(errReplyCoded)
@@ -89,12 +95,28 @@ func (s *screen) WriteHeader(status int) {
 	s.ResponseWriter.WriteHeader(status)
 }
 
+// mediaOf reads a Content-Type. Looked says that it is one which clients of the
+// protocol read. It is not clear when some client could take it for one of those
+// and another not.
+func mediaOf(values []string) (media string, looked, clear bool) {
+	media, _, err := mime.ParseMediaType(strings.Join(values, ","))
+	if media == "application/json" || media == "text/event-stream" {
+		return media, true, err == nil && len(values) == 1
+	}
+	text := strings.ToLower(strings.Join(values, ","))
+	return media, false, !strings.Contains(text, "json") && !strings.Contains(text, "event-stream")
+}
+
 // refuse answers in place of a reply of which nothing has gone on.
 func (s *screen) refuse(err error) {
 	s.state, s.failed = closed, err
 	s.Header().Del("Content-Encoding")
 	s.Header().Del("Content-Length")
-	write(s.ResponseWriter, http.StatusBadGateway, problem(nil, codeInternal, "muster: "+err.Error(), nil))
+	status := http.StatusBadGateway
+	if s.status >= http.StatusBadRequest { // of what went wrong that is still true
+		status = s.status
+	}
+	write(s.ResponseWriter, status, problem(nil, codeInternal, "muster: "+err.Error(), nil))
 }
 
 // Write looks at a part of the reply.
@@ -106,7 +128,7 @@ func (s *screen) Write(b []byte) (int, error) {
 	case closed:
 		return 0, s.failed
 	case whole:
-		if s.kept.Len()+len(b) <= maxReply {
+		if s.kept.Len()+len(b) <= s.longest {
 			return s.kept.Write(b)
 		}
 		if s.strict {

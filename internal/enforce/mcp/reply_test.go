@@ -225,6 +225,7 @@ func TestARepliesFormDoesNotHideAList(t *testing.T) {
 		t.Errorf("a reply that says it is compressed: %d %s", w.Code, w.Body)
 	}
 	for name, text := range map[string]string{
+		"a list under another form": stream(strings.Replace(hidden, `"id":1`, `"id":1.0`, 1)),
 		"a list under another id":   stream(strings.Replace(hidden, `"id":1`, `"id":2`, 1)),
 		"a list of an earlier time": stream(hidden),
 		"lines that end otherwise":  "data: " + hidden + "\r\r",
@@ -244,14 +245,66 @@ func TestARepliesFormDoesNotHideAList(t *testing.T) {
 	}
 }
 
+// What one client takes for JSON and another for a text is looked at by neither.
+func TestAReplyIsPlainlyOfOneMediaType(t *testing.T) {
+	hidden := result("1", `"tools":[`+tool("delete_file")+`]`)
+	for _, types := range [][]string{
+		{"text/plain", "application/json"}, {"application/json", "text/plain"}, {"text/plain, application/json"}, {"application/json;;;"}, {"application/json; charset"},
+		{"Application/JSON;"}, {"application/json, text/event-stream"}, {"text/event-stream,"}, {"application/problem+json"}, {" application/json"},
+	} {
+		b := newBench("tools/list")
+		b.serve = func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = types
+			_, _ = io.WriteString(w, hidden)
+		}
+		if w, _ := b.cut(request(listing)); strings.Contains(w.Body.String(), "delete_file") {
+			t.Errorf("%q: %d %s", types, w.Code, w.Body)
+		}
+	}
+	b := newBench("tools/list")
+	b.serve = func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"session not found"}}`)
+	}
+	if w := b.do(request(listing)); w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), "session not found") {
+		t.Errorf("what went wrong: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestAServerThatAsksWithoutEndIsCutOff(t *testing.T) {
+	b := newBench("tools/transport")
+	b.serve = func(w http.ResponseWriter, r *http.Request) {
+		if len(b.reached) > 1 {
+			w.WriteHeader(http.StatusAccepted)
+			return
+		}
+		says("text/event-stream", strings.Repeat("data: {\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"roots/list\"}\n\n", maxAsked+10))(w, r)
+	}
+	if _, cut := b.cut(opened()); !cut || len(b.judge.asked) != 1+maxAsked {
+		t.Errorf("cut off %v after %d decisions", cut, len(b.judge.asked))
+	}
+}
+
+func TestAResultOfAToolIsNotTakenForAList(t *testing.T) {
+	own := result("1", `"content":[],"tools":["a","b"],"resources":[{"uri":"x"}]`)
+	b := newBench("tools/search")
+	b.serve = says("application/json", own)
+	if w := b.do(request(call(1, "search", "{}"))); w.Body.String() != own {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
 func TestMessagesLongerThanCanBeKeptDoNotPass(t *testing.T) {
-	long := `{"jsonrpc":"2.0","id":1,"result":{"x":"` + strings.Repeat("a", maxReply) + `"}}`
+	const short = 1 << 16
+	long := `{"jsonrpc":"2.0","id":1,"result":{"x":"` + strings.Repeat("a", short) + `"}}`
 	for _, media := range []string{"application/json", "text/event-stream"} {
 		text := long
 		if media == "text/event-stream" {
 			text = "data: " + long + "\n\n"
 		}
 		b := newBench("tools/search")
+		b.longest = short
 		b.serve = says(media, text)
 		if w, cut := b.cut(request(call(1, "search", "{}"))); cut != (media == "text/event-stream") || w.Body.Len() > 1000 {
 			t.Errorf("%s: cut off %v, %d bytes pass", media, cut, w.Body.Len())
