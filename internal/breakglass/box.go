@@ -59,15 +59,15 @@ func (o *Opening) Until() time.Time { return o.Opened.Add(o.For) }
 // says it, and not this one, tells one opening of a code from another: it is the
 // same each time that the point tells.
 func (o Opening) At(now time.Time) Opening {
-	last := o.Opened
-	if o.Closed.After(last) {
-		last = o.Closed
+	ran := o.Closed.Sub(o.Opened)
+	if o.Closed.IsZero() || ran < 0 || ran > o.For+time.Minute { // or the clock was set meanwhile
+		ran = 0
 	}
-	if ahead := last.Sub(now); ahead > 0 {
-		o.Opened = o.Opened.Add(-ahead)
-		if !o.Closed.IsZero() {
-			o.Closed = o.Closed.Add(-ahead)
-		}
+	if o.Opened.Add(ran).After(now) {
+		o.Opened = now.Add(-ran)
+	}
+	if o.Closed.After(now) {
+		o.Closed = now
 	}
 	return o
 }

@@ -308,3 +308,29 @@ func TestARestartBringsNoExpiredCodeBack(t *testing.T) {
 		t.Error("it is taken for used")
 	}
 }
+
+func TestWhatHasNotComeYetHasBeen(t *testing.T) {
+	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+	at := func(minutes int) time.Time { return now.Add(time.Duration(minutes) * time.Minute) }
+	far := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	for _, tt := range []struct {
+		name                     string
+		opened, closed           time.Time
+		wantOpened, wantClosedAt time.Time
+	}{
+		{"by a clock that is right", at(-20), at(-10), at(-20), at(-10)},
+		{"and still open", at(-20), time.Time{}, at(-20), time.Time{}},
+		{"a day ahead, still open", at(1440), time.Time{}, at(0), time.Time{}},
+		{"a day ahead, over", at(1440), at(1450), at(-10), at(0)},
+		{"ahead by less than it was open for", at(-5), at(5), at(-10), at(0)},
+		{"put right meanwhile", at(1440), at(0), at(0), at(0)},
+		{"put ahead meanwhile", at(-5), at(1440), at(-5), at(0)},
+		{"opened at the end of time", far, time.Time{}, at(0), time.Time{}},
+		{"over at the end of time", at(-5), far, at(-5), at(0)},
+	} {
+		o := Opening{Opened: tt.opened, Closed: tt.closed, For: 30 * time.Minute}
+		if got := o.At(now); !got.Opened.Equal(tt.wantOpened) || !got.Closed.Equal(tt.wantClosedAt) || !o.Opened.Equal(tt.opened) {
+			t.Errorf("%s: %v to %v, want %v to %v", tt.name, got.Opened, got.Closed, tt.wantOpened, tt.wantClosedAt)
+		}
+	}
+}
