@@ -139,9 +139,9 @@ func (h *chamber) reach(phase string) {
 }
 
 // live has everybody ask, vote and use until the server is killed in a phase.
-func (h *chamber) live(t *testing.T) {
+func (h *chamber) live(t *testing.T, phase string) {
 	t.Helper()
-	h.phase, h.now = phases[h.rnd.IntN(len(phases))], make(chan struct{})
+	h.phase, h.now = phase, make(chan struct{})
 	h.left.Store(int64(1 + h.rnd.IntN(12)))
 	later := time.Duration(h.rnd.IntN(1500)) * time.Microsecond
 	ctx, cancel := context.WithCancel(t.Context())
@@ -383,7 +383,7 @@ func TestAnApprovalIsUsedAtMostOnceHoweverOftenTheServerIsKilled(t *testing.T) {
 	began := time.Now()
 	kills := map[string]int{}
 	for round := range approvalRounds {
-		h.live(t)
+		h.live(t, phases[round%len(phases)])
 		kills[h.phase]++
 		h.start(t)
 		h.check(t, round)

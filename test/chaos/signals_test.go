@@ -308,13 +308,21 @@ func TestEverySignalReachesItsReceiverHoweverOftenItsServerIsKilled(t *testing.T
 		}
 		s.start(t)
 	}
-	waited := s.waiting(t)
+	limit, tick := time.After(90*time.Second), time.NewTicker(20*time.Millisecond)
+	defer tick.Stop()
+	waited := 0
+	for waited == 0 {
+		select {
+		case <-tick.C:
+			waited = s.waiting(t)
+		case <-limit:
+			t.Fatal("nothing waits although the receiver is down")
+		}
+	}
 	s.listens(well)
 	// It had failed before, so the transmitter waits; the next start does not.
 	s.kill(t)
 	s.start(t)
-	limit, tick := time.After(90*time.Second), time.NewTicker(20*time.Millisecond)
-	defer tick.Stop()
 	var missing []string
 	for done := false; !done; {
 		lists, _ := s.heard()
@@ -353,8 +361,8 @@ func TestEverySignalReachesItsReceiverHoweverOftenItsServerIsKilled(t *testing.T
 	}
 	figures := fmt.Sprintf("%d kills in %s: %d changes acknowledged, %d signals, %d pushes; %d waited when the receiver came up", signalRounds+1, time.Since(began).Round(time.Millisecond), acknowledged, len(s.took), s.pushes, waited)
 	t.Log(figures)
-	if acknowledged == 0 || waited == 0 {
-		t.Error("nothing happened, or nothing waited; the test proves nothing")
+	if acknowledged == 0 {
+		t.Error("nothing happened; the test proves nothing")
 	}
 	record(t, "kill-signals.md", "Killing the server with signals under way", "The server is killed (SIGKILL) while keys are made and leak, and while its receiver is down, takes some, takes all, or takes one and cannot say so. Every event of a change that was acknowledged must come, with one jti, and those of one identity in their order.", figures)
 }
