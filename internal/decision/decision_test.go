@@ -3,11 +3,26 @@ package decision
 import (
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
+
+// TestWhatIsCutDoesNotHoldTheRest: an operation is remembered for long, and what
+// a caller wrote besides is not.
+func TestWhatIsCutDoesNotHoldTheRest(t *testing.T) {
+	long := strings.Repeat("x", 1<<16)
+	q := nhi.Question{Operation: long, Agent: long}
+	sanitise(&q, time.Now())
+	for _, got := range []string{q.Operation, q.Agent} {
+		if len(got) >= len(long) || unsafe.StringData(got) == unsafe.StringData(long) {
+			t.Errorf("%d bytes hold %d", len(got), len(long))
+		}
+	}
+}
 
 func TestAPercentOfCallersIsStable(t *testing.T) {
 	p := nhi.Point{ID: "nhi_enforcing", Mode: nhi.Enforce, Percent: 100}

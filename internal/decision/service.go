@@ -2,6 +2,7 @@ package decision
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -117,9 +118,11 @@ func sanitise(q *nhi.Question, now time.Time) {
 	}
 }
 
+// cut returns a copy of what is left, because policies remember it and would hold
+// all of s.
 func cut(s string, n int) string {
 	if len(s) > n {
-		return s[:n]
+		return strings.Clone(s[:n])
 	}
 	return s
 }
