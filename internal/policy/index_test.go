@@ -199,6 +199,16 @@ func TestAnotherCredentialsStateIsNotTakenForThePresentedOnes(t *testing.T) {
 	}
 }
 
+// TestAnActionThatIsNotAskedForIsWhatItIs: a policy may name another action than
+// the request's, and that one is in any as well.
+func TestAnActionThatIsNotAskedForIsWhatItIs(t *testing.T) {
+	set := mustLoad(t, DefaultSettings(), map[string]string{"x.cedar": `
+@id("other") forbid (principal, action, resource) when { Action::"delete" in Action::"any" && !(Action::"delete" in action) };`})
+	if got := set.Evaluate(usual()); got.Outcome != nhi.Deny || got.Errors > 0 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // benchmarkPolicies writes n grants, six in ten for one identity and one
 // resource, three for an environment, one for a resource.
 func benchmarkPolicies(n int) map[string]string {
