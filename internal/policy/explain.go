@@ -149,21 +149,18 @@ func newExplainer(s *Set, q *nhi.Question, action int) *explainer {
 	e.Ask(s.request, q, action)
 	e.find(action)
 	x := &explainer{set: s, q: q, e: e}
-	x.env = eval.Env{Entities: e, Principal: e.Principal, Action: e.Action, Resource: e.Resource, Context: e.Cedar().Context}
 	x.full.Ask(s.request.Whole(), q, action)
+	x.env = eval.Env{Entities: &x.full, Principal: e.Principal, Action: e.Action, Resource: e.Resource, Context: x.full.Cedar().Context}
 	return x
 }
 
 func (x *explainer) truth(n ast.IsNode) Truth {
 	v, err := eval.Eval(n, x.env)
 	b, ok := v.(types.Boolean)
-	switch {
-	case err != nil || !ok:
+	if err != nil || !ok {
 		return IsError
-	case bool(b):
-		return IsTrue
 	}
-	return IsFalse
+	return truthOf(bool(b))
 }
 
 // policy takes r apart.

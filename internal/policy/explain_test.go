@@ -116,6 +116,34 @@ func TestADeepPolicyIsExplainedWithinBounds(t *testing.T) {
 	}
 }
 
+// TestAnExplanationShowsTheCredentialThatWasPresented, though the policies cannot
+// tell it from others that they do not name.
+func TestAnExplanationShowsTheCredentialThatWasPresented(t *testing.T) {
+	set := mustLoad(t, DefaultSettings(), map[string]string{"x.cedar": `@id("x") forbid (principal, action, resource) unless { context.credential == Credential::"crd_1" };`})
+	q := usual()
+	want := []Input{{"context.credential", `Credential::"` + string(q.Subject.Credential) + `"`, "token"}}
+	got := set.Explain(q)
+	if diff := cmp.Diff(want, got.Policies[0].Parts[0].Values); diff != "" || got.Policies[0].Parts[0].Truth != IsFalse {
+		t.Errorf("the part is %s of (-want +got):\n%s", got.Policies[0].Parts[0].Truth, diff)
+	}
+}
+
+// TestWhatErrsIsUnlockedFirst: nothing after it is reached, so nothing there helps.
+func TestWhatErrsIsUnlockedFirst(t *testing.T) {
+	set := mustLoad(t, DefaultSettings(), map[string]string{"x.cedar": `
+@id("x") forbid (principal, action, resource) when { Credential::"crd_other".pinned && context.country == "DE" };`})
+	q := usual()
+	q.Known.Country = "NL"
+	got := set.Explain(q)
+	want := [][]Change{{{`Credential::"crd_other".pinned`, false, nil}}}
+	if len(got.Unlock) != 1 || got.Ruling.Errors != 1 {
+		t.Fatalf("got %+v", got)
+	}
+	if diff := cmp.Diff(want, got.Unlock[0].Ways); diff != "" {
+		t.Errorf("ways (-want +got):\n%s", diff)
+	}
+}
+
 func randomCondition(r *rand.Rand, depth int) string {
 	if depth == 0 || r.IntN(3) == 0 {
 		return pickOne(r, "context.newNetwork", "principal.owned", "resource.sensitivity >= 3", `context.country == "DE"`, "context.asn > 5", "context.rate > 2",
@@ -167,7 +195,7 @@ func TestAnExplanationAgreesWithTheRulingAndItsWaysWork(t *testing.T) {
 				for _, way := range u.Ways {
 					tried++
 					rule := set.byID[types.PolicyID(u.Policy)]
-					if len(way) == 0 || x.matches(rule, way) != rule.permit || got.Ruling.Errors == 0 && x.matches(rule, nil) == rule.permit {
+					if len(way) == 0 || x.matches(rule, way) != truthOf(rule.permit) || x.matches(rule, nil) == truthOf(rule.permit) {
 						t.Fatalf("seed %d: %+v does not unlock %s\n%s", seed, way, u.Policy, text)
 					}
 				}

@@ -45,7 +45,7 @@ func (x *explainer) unlock(r *rule) Unlock {
 		out.Ways = all
 	}
 	// A part that stands in a condition twice can undo what it does.
-	out.Ways = slices.DeleteFunc(out.Ways, func(way []Change) bool { return x.matches(r, way) != r.permit })
+	out.Ways = slices.DeleteFunc(out.Ways, func(way []Change) bool { return x.matches(r, way) != truthOf(r.permit) })
 	if out.Words == "" && len(out.Ways) == 0 {
 		out.Words = "no few things about the request would; the policy itself has to be changed"
 	} else if out.Words == "" {
@@ -95,43 +95,60 @@ func (x *explainer) ways(n ast.IsNode, want bool) [][]Change {
 	return out
 }
 
-// matches reports whether r would match if what a way changes came out as it
-// wants.
-func (x *explainer) matches(r *rule, way []Change) bool {
-	for _, c := range clause.Of((*ast.Policy)(r.policy.AST())) {
-		if x.supposing(c.Node, way) != c.Want {
-			return false
-		}
+func truthOf(b bool) Truth {
+	if b {
+		return IsTrue
 	}
-	return true
+	return IsFalse
 }
 
-// supposing evaluates n as if what a way changes came out as it wants.
-func (x *explainer) supposing(n ast.IsNode, way []Change) bool {
+// matches says whether r would match if what a way changes came out as it wants.
+func (x *explainer) matches(r *rule, way []Change) Truth {
+	for _, c := range clause.Of((*ast.Policy)(r.policy.AST())) {
+		switch x.supposing(c.Node, way) {
+		case IsError:
+			return IsError
+		case truthOf(!c.Want):
+			return IsFalse
+		}
+	}
+	return IsTrue
+}
+
+// supposing evaluates n as if what a way changes came out as it wants. What errs
+// still errs: nothing after it is reached.
+func (x *explainer) supposing(n ast.IsNode, way []Change) Truth {
 	join, inner := clause.Split(n)
 	switch join {
 	case "not":
-		return !x.supposing(inner[0], way)
-	case "if":
-		if x.supposing(inner[0], way) {
-			return x.supposing(inner[1], way)
+		t := x.supposing(inner[0], way)
+		if t == IsError {
+			return t
 		}
-		return x.supposing(inner[2], way)
+		return truthOf(t == IsFalse)
+	case "if":
+		switch x.supposing(inner[0], way) {
+		case IsTrue:
+			return x.supposing(inner[1], way)
+		case IsFalse:
+			return x.supposing(inner[2], way)
+		}
+		return IsError
 	case "and", "or":
 		for _, operand := range inner {
-			if x.supposing(operand, way) == (join == "or") {
-				return join == "or"
+			if t := x.supposing(operand, way); t != truthOf(join == "and") {
+				return t
 			}
 		}
-		return join == "and"
+		return truthOf(join == "and")
 	}
 	text := shorten(clause.Text(n), maxPartText)
 	for _, c := range way {
 		if c.Text == text {
-			return c.Want
+			return truthOf(c.Want)
 		}
 	}
-	return x.truth(n) == IsTrue
+	return x.truth(n)
 }
 
 // either returns the ways of a and of b, the shortest first and no more than
