@@ -144,15 +144,6 @@ func TestWhatErrsIsUnlockedFirst(t *testing.T) {
 	}
 }
 
-func randomCondition(r *rand.Rand, depth int) string {
-	if depth == 0 || r.IntN(3) == 0 {
-		return pickOne(r, "context.newNetwork", "principal.owned", "resource.sensitivity >= 3", `context.country == "DE"`, "context.asn > 5", "context.rate > 2",
-			"context.senderBound", "principal.risk > 50", "context has attestation", "context.newAction", "resource.labelled", "true")
-	}
-	a, b, c := randomCondition(r, depth-1), randomCondition(r, depth-1), randomCondition(r, depth-1)
-	return pickOne(r, "("+a+" && "+b+" && "+c+")", "("+a+" || "+b+" || "+c+")", "!("+a+")", "(if "+a+" then "+b+" else "+c+")")
-}
-
 func TestAnExplanationAgreesWithTheRulingAndItsWaysWork(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 2))

@@ -106,6 +106,9 @@ func randomPolicies(r *rand.Rand, n int) string {
 			`when { context has purpose && ["billing", "x"].contains(context.purpose) }`, `unless { context has approval && context.approval.people >= 2 }`,
 			`when { context.delegation.depth > 1 || context.delegation.actors.contains(Identity::"nhi_3") }`,
 			`when { context.zones["Europe/Berlin"].minute > 700 && context.zones["UTC"].weekday < 4 }`, `when { context.location == context.location && context.zones["Asia/Tokyo"].date == "2025-01-01" }`)
+		if r.IntN(3) == 0 {
+			condition = pickOne(r, "when", "unless") + " { " + randomCondition(r, 2) + " }"
+		}
 		step := ""
 		effect := pickOne(r, "permit", "permit", "forbid")
 		if effect == "forbid" && r.IntN(2) == 0 {
@@ -153,6 +156,7 @@ func randomQuestion(r *rand.Rand) *nhi.Question {
 			q.Known.Approval.Votes[i] = nhi.Vote{Person: fmt.Sprint("p", i), Yes: b()}
 		}
 	}
+	fill(r, q)
 	return q
 }
 

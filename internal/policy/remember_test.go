@@ -29,32 +29,39 @@ func remembers(s *Set, q *nhi.Question) bool {
 	return ok && known.sees&e.Fleeting() == 0
 }
 
-// alike makes random questions more alike, so that many have one key.
+// alike is a question that the guards let pass, but for a few fields that it has
+// from q, so that many have one key.
 func alike(r *rand.Rand, q *nhi.Question) *nhi.Question {
-	k := &q.Known
-	k.Identity, k.IdentityState, k.Owned = true, nhi.Active, true
-	k.Credential, k.CredentialState, q.Subject.Assurance, q.Subject.SenderBound, q.Subject.Asserted = true, nhi.CredentialActive, 3, true, false
-	k.Sensitivity, k.Country, k.IdentityEnvironment, q.Subject.Credential, k.Purpose = 1+r.IntN(2)*2, "DE", nhi.Environment{Name: "prod", Class: nhi.Production}, "crd_1", ""
-	k.Resource, k.ASN, k.NewNetwork, k.NewAction = true, uint32(r.IntN(2)*8), false, false
-	k.Risk, k.Surprise, k.RateHundreds = r.IntN(60), r.IntN(300), r.IntN(300)
-	q.Subject.Identity, q.Resource = nhi.ID(fmt.Sprint("nhi_", r.IntN(30))), fmt.Sprint("r", r.IntN(30)) // most of them are not named
-	if r.IntN(3) > 0 {
-		k.Attestation = nil
+	env := func() nhi.Environment {
+		return nhi.Environment{Name: pickOne(r, "prod", "prod", "test", "other"), Class: nhi.Production}
 	}
+	out := &nhi.Question{Action: q.Action, At: q.At, Subject: nhi.Attested{Credential: pickOne[nhi.CredentialID](r, "crd_1", "crd_1", "crd_2", "crd_3"), Assurance: nhi.AssuranceAttested, SenderBound: true}, Known: nhi.Known{
+		Identity: true, Kind: pickOne(r, nhi.KindWorkload, nhi.KindWorkload, nhi.KindRole), IdentityState: nhi.Active, Owned: true, IdentityEnvironment: env(), Credential: true, CredentialState: nhi.CredentialActive,
+		Resource: true, Sensitivity: 1 + r.IntN(2)*2, ResourceEnvironment: env(), Country: "DE", ASN: uint32(r.IntN(2) * 8),
+	}}
 	if r.IntN(3) > 0 {
-		k.Approval, q.Subject.Actors = nil, nil
+		out = mixed(r, out, q)
 	}
-	return q
+	k := &out.Known
+	if r.IntN(3) == 0 {
+		k.Attestation, k.Approval, out.Subject.Actors = q.Known.Attestation, q.Known.Approval, q.Subject.Actors
+	}
+	for _, n := range []*int{&k.Risk, &k.Surprise, &k.RateHundreds} { // near what policies name, and elsewhere
+		*n = pickOne(r, 20, 20, 20, r.IntN(70), 0, 2, 3, 4, 7, 39, 40, 41)
+	}
+	k.Surprise = pickOne(r, k.Surprise, k.Surprise, 99, 100, 101)
+	out.Subject.Identity, out.Resource = nhi.ID(fmt.Sprint("nhi_", r.IntN(30))), fmt.Sprint("r", r.IntN(30)) // most of them are not named
+	return out
 }
 
 func TestARememberedRulingIsTheOneThatCedarGives(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, 1))
 	hits, asked := 0, 0
-	for range 40 {
-		text := randomPolicies(r, 1+r.IntN(20))
+	for range 100 {
+		text := randomPolicies(r, 1+r.IntN(pickOne(r, 4, 20)))
 		set := mustLoad(t, DefaultSettings(), map[string]string{"x.cedar": text})
-		for range 200 {
+		for range 150 {
 			q := alike(r, randomQuestion(r))
 			if asked++; remembers(set, q) {
 				hits++
@@ -75,6 +82,7 @@ func TestWhatIsHardlyEverTheSameIsAskedAgain(t *testing.T) {
 @id("approved") permit (principal, action == Action::"delete", resource) when { context has approval && context.approval.left > 0 };
 @id("early") permit (principal, action == Action::"list", resource) when { context.now < datetime("2026-01-01") };
 @id("alone") permit (principal, action == Action::"admin", resource) when { context.delegation.depth == 0 };
+@id("machine") permit (principal, action == Action::"exchange", resource) when { context has device && context.device.attested };
 @id("any") permit (principal, action == Action::"write", resource);`})
 	for _, tt := range []struct {
 		name          string
@@ -85,6 +93,10 @@ func TestWhatIsHardlyEverTheSameIsAskedAgain(t *testing.T) {
 		{"an attestation grows old", nhi.Read, func(q *nhi.Question) { q.Known.Attestation = &nhi.Attestation{At: q.At} },
 			func(q *nhi.Question) { q.Known.Attestation, q.At = &nhi.Attestation{At: q.At}, q.At.Add(time.Hour) }, false},
 		{"an attestation goes", nhi.Read, func(q *nhi.Question) { q.Known.Attestation = &nhi.Attestation{At: q.At} }, func(*nhi.Question) {}, false},
+		{"a device goes", nhi.Exchange, func(q *nhi.Question) {
+			q.Known.Attestation = &nhi.Attestation{At: q.At, Device: nhi.Device{ID: "d", Attested: true}}
+		},
+			func(q *nhi.Question) { q.Known.Attestation = &nhi.Attestation{At: q.At} }, false},
 		{"an approval goes", nhi.Delete, func(q *nhi.Question) { q.Known.Approval = &nhi.Approval{Expires: q.At.Add(time.Hour)} }, func(*nhi.Question) {}, false},
 		{"time goes on", nhi.List, func(q *nhi.Question) { q.At = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC) },
 			func(q *nhi.Question) { q.At = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }, false},
