@@ -42,6 +42,9 @@ func TestWhatPoliciesCanAskAboutARequest(t *testing.T) {
 		{`context has purpose && context.purpose == "billing"`, func(q *nhi.Question) { q.Known.Purpose = "billing" }, true},
 		{`context.delegation.depth == 0`, nil, true},
 		{`context.delegation.depth == 2 && context.delegation.actors.contains(Identity::"nhi_b")`, func(q *nhi.Question) { q.Subject.Actors = []nhi.ID{"nhi_a", "nhi_b"} }, true},
+		{`principal in context.delegation.actors`, itself, true},
+		{`principal is Workload in context.delegation.actors`, itself, true},
+		{`principal in context.delegation.actors`, func(q *nhi.Question) { q.Subject.Actors = []nhi.ID{"nhi_b"} }, false},
 		// 1 January 2026, 00:30 in Berlin, is still Wednesday in Chicago.
 		{`context.zones["Europe/Berlin"] == {minute: 30, weekday: 4, date: "2026-01-01"}`, newYear, true},
 		{`context.zones["America/Chicago"].minute == 1050 && context.zones["America/Chicago"].weekday == 3`, newYear, true},
@@ -66,6 +69,8 @@ func TestWhatPoliciesCanAskAboutARequest(t *testing.T) {
 		}
 	}
 }
+
+func itself(q *nhi.Question) { q.Subject.Actors = []nhi.ID{q.Subject.Identity} }
 
 func newYear(q *nhi.Question) { q.At = time.Date(2025, 12, 31, 23, 30, 0, 0, time.UTC) }
 

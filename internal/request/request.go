@@ -192,8 +192,10 @@ func (r *Request) Get(uid types.EntityUID) (types.Entity, bool) {
 	case r.Action:
 		return ActionEntities[r.action], true
 	}
-	if i, ok := ActionIndex(nhi.ActionClass(uid.ID)); ok && uid.Type == TypeAction { // a policy may name another
-		return ActionEntities[i], true
+	if uid.Type == TypeAction { // a policy may name another
+		if i, ok := ActionIndex(nhi.ActionClass(uid.ID)); ok {
+			return ActionEntities[i], true
+		}
 	}
 	return types.Entity{}, false
 }
