@@ -228,19 +228,75 @@ func TestWhatIsExplainedWasMeant(t *testing.T) {
 // A caller who is denied once for what nobody meant and then often for what was
 // meant, as whoever wants the policies in force can arrange, is still to be explained.
 func TestWhatIsExplainedDoesNotHideWhatIsNot(t *testing.T) {
-	tally, d := under(nhi.PromotionShadow), refused(1)
 	fault := breaking
 	fault.Next = answers{Outcome: nhi.Deny, Digest: "new", Reasons: []nhi.Reason{{Policy: "fault", Text: "A mistake."}}}
-	add(tally, &fault, &d)
-	if err := tally.Acknowledge(nhi.Acknowledgement{Policy: "stop", Reason: "the contract ended"}); err != nil {
-		t.Fatal(err)
+	meant := nhi.Acknowledgement{Policy: "stop", Reason: "the contract ended"}
+	for name, when := range map[string]int{"explained after the first": 1, "explained before all": 0, "explained when all was seen": 4} {
+		t.Run(name, func(t *testing.T) {
+			tally, d := under(nhi.PromotionShadow), refused(1)
+			for n, p := range []*Pair{&fault, &breaking, &breaking, &breaking, nil} {
+				if n == when {
+					if err := tally.Acknowledge(meant); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if n == 2 { // the server is started again
+					promotion, found, _ := tally.Found(false)
+					tally = New(promotion, found)
+				}
+				if p != nil {
+					add(tally, p, &d)
+				}
+			}
+			_, found, _ := tally.Found(false)
+			if n := tally.Unexplained(); n != 1 || len(found.Denials) != 2 || found.Denials[0].Reason != "A mistake." || found.Denials[0].Count != 1 || found.Denials[1].Count != 3 {
+				t.Errorf("%d are to be explained, found %+v", n, found.Denials)
+			}
+		})
 	}
-	for range 3 {
-		add(tally, &breaking, &d)
-	}
-	_, found, _ := tally.Found(false)
-	if n := tally.Unexplained(); n != 1 || len(found.Denials) != 1 || found.Denials[0].Reason != "A mistake." || found.Denials[0].Count != 4 {
-		t.Errorf("%d are to be explained, found %+v", n, found.Denials)
+}
+
+// The same of what takes a promotion back by itself: an explanation removes the
+// witnesses of what it explains, and no other, not even of the same identity.
+func TestWhatIsExplainedTakesNoOtherEvidenceWithIt(t *testing.T) {
+	fault, errs := breaking, breaking
+	fault.Next = answers{Outcome: nhi.Deny, Digest: "new", Reasons: []nhi.Reason{{Policy: "fault", Text: "A mistake."}}}
+	errs.Next = answers{Outcome: nhi.Allow, Digest: "new", Errors: 1}
+	for name, p := range map[string]*Pair{"denied by another policy": &fault, "erred": &errs} {
+		for _, others := range []int{1, 3 * maxEach} {
+			for _, first := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, first: %v, beside %d", name, first, others), func(t *testing.T) {
+					tally, d := under(nhi.PromotionStaged), refused(1)
+					if first {
+						add(tally, p, &d)
+					}
+					for n := range others {
+						d := refused(1)
+						d.Resource = fmt.Sprint(n)
+						add(tally, &breaking, &d)
+					}
+					if !first {
+						add(tally, p, &d)
+					}
+					promotion, found, _ := tally.Found(false)
+					if len(found.Witnesses) > maxEach {
+						t.Errorf("one identity is witness of %d things", len(found.Witnesses))
+					}
+					tally = New(promotion, found)
+					if err := tally.Acknowledge(nhi.Acknowledgement{Policy: "stop", Reason: "the contract ended"}); err != nil {
+						t.Fatal(err)
+					}
+					why := ""
+					for n := range 2 {
+						d := refused(2 + n)
+						why = add(tally, p, &d)
+					}
+					if _, found, _ = tally.Found(false); why == "" || len(found.Witnesses) != 3 {
+						t.Errorf("not taken back (%q), of %+v", why, found.Witnesses)
+					}
+				})
+			}
+		}
 	}
 }
 
@@ -298,8 +354,15 @@ func TestWitnessesOfOneWorkloadStayOneAfterARestart(t *testing.T) {
 		}
 		_, found, _ = tally.Found(false)
 	}
-	if len(found.Witnesses) != 1 {
-		t.Errorf("%d witnesses, want one: %+v", len(found.Witnesses), found.Witnesses)
+	who := map[string]bool{}
+	for _, w := range found.Witnesses {
+		who[Who(&w)] = true
+	}
+	if len(who) != 1 || len(found.Witnesses) != 3 {
+		t.Errorf("%d witnesses of %d, want one: %+v", len(found.Witnesses), len(who), found.Witnesses)
+	}
+	if why := New(under(nhi.PromotionStaged).p, found).Enough(); why != "" {
+		t.Errorf("one workload takes it back after a restart: %s", why)
 	}
 }
 

@@ -36,16 +36,29 @@ import (
 const (
 	maxDenials   = 500
 	maxExplained = 250 // of those, how many may be listed when one more is explained already
-	maxWitnesses = 100
+	maxWitnesses = 100 // who proved themselves
+	maxEach      = 8   // different things that one of them is witness of
 	// MaxAcknowledged bounds what can be explained in one promotion.
 	MaxAcknowledged = 200
 )
 
-// A key is whom something was denied, and what.
+// A key is whom something was denied, what, and by which policies: all that an
+// explanation may name. So what is explained hides nothing that is not, whichever
+// came first.
 type key struct {
 	identity nhi.ID
 	action   nhi.ActionClass
 	resource string
+	policies string
+}
+
+func keyOf(d *nhi.PromotionDenial) key {
+	return key{d.Identity, d.Action, d.Resource, together(d.Policies)}
+}
+
+// together is policies in one string, in whatever order they are named.
+func together(policies []string) string {
+	return fmt.Sprintf("%q", slices.Sorted(slices.Values(policies)))
 }
 
 // A Tally is a promotion and what it found. It is safe for concurrent use.
@@ -53,18 +66,18 @@ type Tally struct {
 	mu        sync.Mutex // guards what follows
 	p         nhi.Promotion
 	denials   map[key]*nhi.PromotionDenial
-	witnesses map[string]nhi.PromotionWitness // by whoever proved themselves
+	witnesses map[string][]nhi.PromotionWitness // by whoever proved themselves, none twice
 	changed   bool
 }
 
 // New returns the Tally of a promotion with what it found so far.
 func New(p nhi.Promotion, found nhi.PromotionFound) *Tally {
-	t := &Tally{p: p, denials: map[key]*nhi.PromotionDenial{}, witnesses: map[string]nhi.PromotionWitness{}}
+	t := &Tally{p: p, denials: map[key]*nhi.PromotionDenial{}, witnesses: map[string][]nhi.PromotionWitness{}}
 	for _, d := range found.Denials {
-		t.denials[key{d.Identity, d.Action, d.Resource}] = &d
+		t.denials[keyOf(&d)] = &d
 	}
 	for _, w := range found.Witnesses {
-		t.witnesses[cmp.Or(w.Prover, string(w.Identity))] = w
+		t.keep(&w)
 	}
 	return t
 }
@@ -123,11 +136,11 @@ func (t *Tally) Enough() (why string) {
 
 // deny keeps what was denied newly. It needs t.mu.
 func (t *Tally) deny(d *nhi.Decision, c *Comparison) {
-	k := key{d.Identity, d.Action, d.Resource}
+	now := nhi.PromotionDenial{Identity: d.Identity, Action: d.Action, Resource: d.Resource, Policies: c.Policies}
+	k := keyOf(&now)
 	n := t.denials[k]
 	if n == nil {
-		n = &nhi.PromotionDenial{Identity: d.Identity, Action: d.Action, Resource: d.Resource}
-		n.Policies = c.Policies
+		n = &now
 		switch meant := t.explained(n) != nil; {
 		case meant && len(t.denials) >= maxExplained:
 			return // it must not take the place of what nobody has explained
@@ -138,10 +151,7 @@ func (t *Tally) deny(d *nhi.Decision, c *Comparison) {
 		t.denials[k] = n
 	}
 	n.Count++
-	now := nhi.PromotionDenial{Identity: d.Identity, Action: d.Action, Resource: d.Resource, Policies: c.Policies}
-	if n.Count == 1 || t.explained(&now) == nil || t.explained(n) != nil { // what is explained does not hide what is not
-		n.Policies, n.Reason, n.Decision, n.At = c.Policies, c.Reason, d.ID, d.At.UTC()
-	}
+	n.Reason, n.Decision, n.At = c.Reason, d.ID, d.At.UTC()
 	n.Decided, n.Reported = n.Decided || c.Decided, n.Reported || d.Reported
 }
 
@@ -155,11 +165,52 @@ func (t *Tally) witness(d *nhi.Decision, c *Comparison) string {
 	if !erred && t.meant(&w) {
 		return ""
 	}
-	if len(t.witnesses) < maxWitnesses {
-		t.witnesses[cmp.Or(w.Prover, string(w.Identity))] = w
+	if t.keep(&w) {
 		t.changed = true
 	}
 	return t.enough()
+}
+
+// Who is who proved themselves, for a witness: whoever did is one, with however many
+// identities.
+func Who(w *nhi.PromotionWitness) string { return cmp.Or(w.Prover, string(w.Identity)) }
+
+// keep keeps a witness beside what it is witness of already, so that what is explained
+// later takes nothing else with it, and reports whether anything is new. Of whoever is
+// witness of too much, what tells of other policies comes first. It needs t.mu.
+func (t *Tally) keep(w *nhi.PromotionWitness) bool {
+	who := Who(w)
+	all := t.witnesses[who]
+	if i := slices.IndexFunc(all, func(o nhi.PromotionWitness) bool {
+		return alike(&o, w) && o.Action == w.Action && o.Resource == w.Resource && o.Identity == w.Identity
+	}); i >= 0 {
+		fresh := w.At.After(all[i].At)
+		if fresh {
+			all[i] = *w
+		}
+		return fresh
+	}
+	switch {
+	case len(all) == 0 && len(t.witnesses) >= maxWitnesses:
+		return false
+	case len(all) < maxEach:
+		t.witnesses[who] = append(all, *w)
+		return true
+	case slices.ContainsFunc(all, func(o nhi.PromotionWitness) bool { return alike(&o, w) }):
+		return false
+	}
+	for i := range all {
+		if slices.ContainsFunc(all[i+1:], func(o nhi.PromotionWitness) bool { return alike(&o, &all[i]) }) {
+			all[i] = *w
+			return true
+		}
+	}
+	return false
+}
+
+// alike reports whether two witnesses tell of the same policies.
+func alike(a, b *nhi.PromotionWitness) bool {
+	return a.Erred == b.Erred && together(a.Policies) == together(b.Policies)
 }
 
 // enough says why the witnesses are enough; empty: they are not. It needs t.mu.
@@ -168,12 +219,14 @@ func (t *Tally) enough() string {
 		return ""
 	}
 	what, last := "denied what they were allowed before", nhi.PromotionWitness{}
-	for _, w := range t.witnesses {
-		if w.Erred {
-			what = "denied what they were allowed before, or met policies that could not be evaluated"
-		}
-		if w.At.After(last.At) || w.At.Equal(last.At) && w.Decision > last.Decision {
-			last = w
+	for _, all := range t.witnesses {
+		for _, w := range all {
+			if w.Erred {
+				what = "denied what they were allowed before, or met policies that could not be evaluated"
+			}
+			if w.At.After(last.At) || w.At.Equal(last.At) && w.Decision > last.Decision {
+				last = w
+			}
 		}
 	}
 	return fmt.Sprintf("%d attested identities at their usual work were %s, the last at decision %s", len(t.witnesses), what, last.Decision)
@@ -212,9 +265,11 @@ func (t *Tally) Acknowledge(a nhi.Acknowledgement) error {
 		return fmt.Errorf("%d differences of this promotion were explained one by one: explain them by policy, or abort it: %w", MaxAcknowledged, nhi.ErrConflict)
 	}
 	t.p.Acknowledged = append(slices.Clone(t.p.Acknowledged), a)
-	for id, w := range t.witnesses {
-		if !w.Erred && t.meant(&w) {
-			delete(t.witnesses, id)
+	for who, all := range t.witnesses {
+		if all = slices.DeleteFunc(all, func(w nhi.PromotionWitness) bool { return !w.Erred && t.meant(&w) }); len(all) > 0 {
+			t.witnesses[who] = all
+		} else {
+			delete(t.witnesses, who)
 		}
 	}
 	if t.p.Unlisted > 0 {
@@ -317,7 +372,7 @@ func (t *Tally) Dropped(n int64) {
 	t.changed = true
 }
 
-// Found returns what was found, by identity; with it whether anything is new since
+// Found returns what was found: denials by identity, witnesses by [Who]; with it whether anything is new since
 // it was asked last with settle.
 func (t *Tally) Found(settle bool) (p nhi.Promotion, f nhi.PromotionFound, changed bool) {
 	t.mu.Lock()
@@ -326,13 +381,15 @@ func (t *Tally) Found(settle bool) (p nhi.Promotion, f nhi.PromotionFound, chang
 	for _, d := range t.denials {
 		f.Denials = append(f.Denials, *d)
 	}
-	for _, w := range t.witnesses {
-		f.Witnesses = append(f.Witnesses, w)
+	for _, all := range t.witnesses {
+		f.Witnesses = append(f.Witnesses, all...)
 	}
 	slices.SortFunc(f.Denials, func(a, b nhi.PromotionDenial) int {
-		return cmp.Or(cmp.Compare(a.Identity, b.Identity), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Action, b.Action))
+		return cmp.Or(cmp.Compare(a.Identity, b.Identity), cmp.Compare(a.Resource, b.Resource), cmp.Compare(a.Action, b.Action), slices.Compare(a.Policies, b.Policies))
 	})
-	slices.SortFunc(f.Witnesses, func(a, b nhi.PromotionWitness) int { return cmp.Compare(a.Identity, b.Identity) })
+	slices.SortFunc(f.Witnesses, func(a, b nhi.PromotionWitness) int {
+		return cmp.Or(cmp.Compare(Who(&a), Who(&b)), a.At.Compare(b.At), cmp.Compare(a.Decision, b.Decision))
+	})
 	changed = t.changed
 	if settle {
 		t.changed = false

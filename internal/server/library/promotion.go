@@ -2,6 +2,7 @@ package library
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/muster-id/muster/client"
@@ -58,7 +59,8 @@ func shown(t *promotion.Tally, now time.Time) client.Promotion {
 	if p.Running() {
 		out.Due = frame.When(step.Due.UTC())
 	}
-	out.Witnesses = frame.Each(found.Witnesses, func(w nhi.PromotionWitness) policies.PromotionWitness {
+	each := slices.CompactFunc(found.Witnesses, func(a, b nhi.PromotionWitness) bool { return promotion.Who(&a) == promotion.Who(&b) })
+	out.Witnesses = frame.Each(each, func(w nhi.PromotionWitness) policies.PromotionWitness {
 		return policies.PromotionWitness{Identity: string(w.Identity), Action: string(w.Action), Resource: w.Resource, Decision: w.Decision, At: w.At, Erred: w.Erred}
 	})
 	out.Denials = frame.Each(found.Denials, func(d nhi.PromotionDenial) policies.PromotionDenial {

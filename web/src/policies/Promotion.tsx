@@ -133,7 +133,7 @@ function Denials({ p }: { p: Promotion }) {
       <ul aria-label="Newly denied" className="border-t border-hair">
         {p.denials.map((d) => (
           <li
-            key={`${d.identity} ${d.action} ${d.resource}`}
+            key={`${d.identity} ${d.action} ${d.resource} ${d.policies.join(" ")}`}
             className="flex min-w-0 flex-wrap items-center gap-x-2 gap-y-1 border-b border-hair py-1.5 text-13"
           >
             <IdentityLink id={d.identity} name={d.name} />
