@@ -128,14 +128,19 @@ func (k *keys) look(kid string, now time.Time) (found *ecdsa.PublicKey, coming c
 
 // renew takes a look at the server. Without an answer what is known stays.
 func (k *keys) renew(ctx context.Context, coming chan struct{}) {
+	defer func() { // even if the application's transport panics
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.coming = nil
+		close(coming)
+	}()
 	known, err := k.fetch(ctx)
+	if err != nil {
+		return
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if err == nil {
-		k.known, k.fetched = known, time.Now()
-	}
-	k.coming = nil
-	close(coming)
+	k.known, k.fetched = known, time.Now()
 }
 
 // fetch is not ended by the request that happened to need it.

@@ -27,7 +27,8 @@ var errForwarded = errors.New("X-Forwarded-Client-Cert is not one element with a
 // with commas, one for each proxy on the way, and two are refused: the last is not
 // sure to be Envoy's, because it writes names out of a certificate (URI, DNS)
 // without quotes, and a name may have a comma; the first may be a client's own
-// word. For the same reason Cert and Chain stand once at most, and must agree.
+// word. For the same reason Cert and Chain stand once at most, before every name that
+// comes out of a certificate, where Envoy writes them, and must agree.
 // Hash, Subject, URI and DNS are names for a certificate and prove nothing, so they
 // are not read. What the certificate proves is not looked at.
 func Forwarded(header http.Header) ([]*x509.Certificate, error) {
@@ -73,6 +74,7 @@ func (a *Asking) Forwarded(header http.Header) {
 // read, by their keys in lower case.
 func element(s string) (told map[string]string, err error) {
 	told = make(map[string]string, 2)
+	named := false // by the certificate: what follows may be part of a name in it
 	for range maxPairs {
 		key, rest, ok := strings.Cut(s, "=")
 		if !ok || !letters(key) {
@@ -84,10 +86,12 @@ func element(s string) (told map[string]string, err error) {
 		}
 		switch key = strings.ToLower(key); key {
 		case "cert", "chain":
-			if _, again := told[key]; again || value == "" {
+			if _, again := told[key]; again || value == "" || named {
 				return nil, errForwarded
 			}
 			told[key] = value
+		case "subject", "uri", "dns":
+			named = true
 		}
 		if after == "" {
 			return told, nil

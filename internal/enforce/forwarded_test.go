@@ -50,6 +50,8 @@ func TestAnInjectedForwardedCertificateIsRefused(t *testing.T) {
 		"an element of the client's before Envoy's":   theirs + "," + mine,
 		"an element out of a URI behind Envoy's":      mine + `;URI=spiffe://x/a,` + theirs,
 		"a second certificate out of a URI":           mine + `;URI=spiffe://x/a;` + theirs,
+		"the only certificate, out of a URI":          `Hash=00;URI=spiffe://x/a;Cert="` + enforcetest.Escaped(victim) + `"`,
+		"the only certificate, out of a DNS name":     `Hash=00;DNS=a;` + theirs,
 		"a chain out of a URI":                        mine + `;URI=spiffe://x/a;Chain="` + enforcetest.Escaped(victim) + `"`,
 		"a second certificate out of a subject":       mine + `;Subject="CN=a";` + theirs + `;Subject=""`,
 		"an element out of a subject":                 mine + `;Subject="CN=a",` + theirs,

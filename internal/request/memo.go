@@ -42,11 +42,10 @@ func (m *Memo[K, V]) Keep(key *K, value V) {
 
 // get returns what is remembered of key, which it builds if need be.
 func (m *Memo[K, V]) get(key *K, build func(*K) V) V {
-	slot := m.slot(key)
-	if r := slot.Load(); r != nil && r.key == *key {
-		return r.value
+	value, ok := m.Look(key)
+	if !ok {
+		value = build(key)
+		m.Keep(key, value)
 	}
-	value := build(key)
-	slot.Store(&remembered[K, V]{*key, value})
 	return value
 }

@@ -94,6 +94,7 @@ func TestTokensOfTrustedIssuersAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *te
 	t.Run("a rule that is gone bites at once", func(t *testing.T) {
 		running := streams()
 		r.put("trust.yaml", p.direct(key.Identity, r.URL(), "")+"# and a word\n")
+		r.put("trust.yaml", p.direct(key.Identity, r.URL(), "")+"# and another\n") // what the first did, it has done when this is in force
 		running.echoes()
 		r.put("trust.yaml", "")
 		running.ends("its rule was acknowledged to be gone")

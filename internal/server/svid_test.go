@@ -265,6 +265,7 @@ func TestX509SVIDsAreAcceptedAtEveryPointUntilTheirRuleIsGone(t *testing.T) {
 	t.Run("a rule that is gone bites at once", func(t *testing.T) {
 		running := streams()
 		r.put("trust.yaml", rule+"# and a word\n")
+		r.put("trust.yaml", rule+"# and another\n") // what the first did, it has done when this is in force
 		running.echoes()
 		r.put("trust.yaml", "")
 		running.ends("its rule was acknowledged to be gone")

@@ -388,12 +388,11 @@ describe("points, by keyboard", () => {
     assert.equal(await sign.isChecked(), true);
     await ada.accessible("a point that is changed");
     await press(ada, /^Save$/);
+    // The message stays while somebody is on it, and goes by itself otherwise.
+    await ada.page.locator('li[data-state="open"]', { hasText: "only observes" }).getByRole("button", { name: "Undo" }).focus();
     await dialog.waitFor({ state: "detached" });
     const signs = ada.page.locator('ul[aria-label="Enforcement points"] li', { hasText: "signs its decisions" });
     await signs.waitFor();
-
-    // The message stays while somebody is on it.
-    await ada.page.locator('li[data-state="open"]', { hasText: "only observes" }).getByRole("button", { name: "Undo" }).focus();
     assert.equal((await point()).assert, true);
     await ada.page.keyboard.press("Enter");
     await signs.waitFor({ state: "detached" });

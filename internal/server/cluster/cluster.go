@@ -3,7 +3,8 @@
 //
 // A service account is an identity by a trust rule whose location names the
 // cluster and whose claims the account meets; one that does not meet the rules about
-// it is nobody, unless it is dead. Where no rule is about it, the inventory may know it by what the cluster calls it: provider kubernetes, the
+// it is nobody, unless it is quarantined or retired. Where no rule is about it, the
+// inventory may know it by what the cluster calls it: provider kubernetes, the
 // cluster as account, and the object's uid as the native id; for users without an
 // object the name. Whom neither knows is nobody. Only a service account is one:
 // a user whose name or uid is that of a service account, as whoever signs
@@ -73,7 +74,7 @@ func (s Subjects) Subject(cluster string, user *kubernetes.User) nhi.ID {
 	switch found, known := s.Identity(id); {
 	case !known || found.Kind == nhi.KindServiceAccount && !account:
 		return ""
-	case ruled && found.State == nhi.Active:
+	case ruled && (found.Alias != "" || found.State != nhi.Quarantined && found.State != nhi.Retired):
 		return "" // it does not meet what a rule pins; what is dead stays dead all the same
 	}
 	return id

@@ -9,8 +9,9 @@
 //
 // What a point tells is audited under keys of its own, so that it may tell it
 // twice; its clock may be wrong, so its times are put to the present where they
-// have not come yet, and tell one opening from another as they are. A code that was opened twice, which takes a copy of the point's data
-// folder, and one that nobody here knows are each a finding of their own.
+// have not come yet, and tell one opening from another as they are. A code that was
+// opened twice, which takes a copy of the point's data folder, and one that nobody
+// here knows are each a finding of their own.
 package glass
 
 import (

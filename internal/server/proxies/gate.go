@@ -120,7 +120,7 @@ func (g *Gates) Open(ctx context.Context, d Deps) error {
 // build makes a proxy without starting it.
 func (g *Gates) build(s proxy.Settings) (*generation, error) {
 	c := proxy.Config{
-		Judge: g.deps.Judge, Point: g.point(s.Point), Standing: standing{g.deps.Facts, g.deps.Judge.Verifier, g.deps.Changed}, Asserter: g.deps.Asserter, Log: g.deps.Log,
+		Judge: g.deps.Judge, Point: g.point(s.Point), Standing: standing{g.point(s.Point), g.deps.Facts, g.deps.Judge.Verifier, g.deps.Changed}, Asserter: g.deps.Asserter, Log: g.deps.Log,
 	}
 	if s.Protocol == proxy.MCP {
 		c.Protocol = mcp.New(mcp.Config{Judge: g.deps.Judge, Trier: g.deps.Trier, Log: g.deps.Log})

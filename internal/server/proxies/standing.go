@@ -16,6 +16,7 @@ import (
 // believes another issuer or trust domain. A change of policy or of routes is for the
 // next request.
 type standing struct {
+	point    func() (nhi.Point, bool) // that let it through
 	facts    *facts.Facts
 	verifier enforce.Verifier
 	changed  func() <-chan struct{}
@@ -50,16 +51,19 @@ func (s standing) Withdrawn(ctx context.Context, subject *nhi.Attested, evidence
 	return true
 }
 
-// deserted reports whether the workload that a key is pinned to stood beside it
-// when the request began, and may not any more. Where nobody did, only the mode of
-// the point let the request pass.
+// deserted reports whether a key that is pinned to a workload is used without that
+// workload's proof. A point that observes let that pass, and lets it go on, unless
+// it was the workload itself that proved itself when the request began.
 func (s standing) deserted(subject *nhi.Attested, k *nhi.Known) bool {
-	if !k.Pinned || k.ConsumerProven || subject.Consumer == "" {
+	if !k.Pinned || k.ConsumerProven {
 		return false
+	}
+	if p, known := s.point(); !known || p.Enforces(subject.Identity) {
+		return true
 	}
 	at := s.facts.Snapshot()
 	credential, ok := at.Credential(subject.Credential)
-	return ok && at.Living(credential.Consumer) == at.Living(subject.Consumer)
+	return ok && subject.Consumer != "" && at.Living(credential.Consumer) == at.Living(subject.Consumer)
 }
 
 // believed reports whether what another issuer or trust domain said would name the

@@ -55,10 +55,41 @@ func TestANarrowedKeyKeepsOnlyTheStreamsOfItsOwnWorkload(t *testing.T) {
 				}
 			}
 			subject := nhi.Attested{Identity: id("holder"), Credential: key, KeyID: "key", Consumer: tt.consumer, ConsumerProof: nhi.Proof{KeyID: "jti", IssuedAt: issued}}
-			if got := (standing{facts: f}).Withdrawn(t.Context(), &subject, &nhi.Evidence{}); got != tt.want {
+			if got := (standing{point: observing, facts: f}).Withdrawn(t.Context(), &subject, &nhi.Evidence{}); got != tt.want {
 				t.Errorf("withdrawn: %v, want %v", got, tt.want)
 			}
 		})
+	}
+}
+
+func observing() (nhi.Point, bool) { return nhi.Point{Mode: nhi.Observe}, true }
+
+// The attack: a stolen key opens a websocket, and is pinned to its workload then.
+func TestAStreamOfAKeyAloneDoesNotOutliveItsPin(t *testing.T) {
+	const key = nhi.CredentialID("crd_key")
+	holder, job := nhi.IdentityID("aws", "1", "holder"), nhi.IdentityID("aws", "1", "job")
+	for _, tt := range []struct {
+		name   string
+		pinned nhi.ID
+		point  func() (nhi.Point, bool)
+		want   bool
+	}{
+		{"not pinned", "", func() (nhi.Point, bool) { return nhi.Point{Mode: nhi.Enforce, Percent: 100}, true }, false},
+		{"pinned, at a point that enforces", job, func() (nhi.Point, bool) { return nhi.Point{Mode: nhi.Enforce, Percent: 100}, true }, true},
+		{"pinned, at a point that observes", job, observing, false},
+		{"pinned, at a point that is not known", job, func() (nhi.Point, bool) { return nhi.Point{}, false }, true},
+	} {
+		f := facts.New()
+		if err := f.Load(1, facts.State{
+			Identities:  []nhi.Identity{{ID: holder, State: nhi.Active}, {ID: job, State: nhi.Active}},
+			Credentials: []nhi.Credential{{ID: key, Identity: holder, Kind: nhi.CredentialAPIKey, PublicID: "key", State: nhi.CredentialActive, Consumer: tt.pinned}},
+		}); err != nil {
+			t.Fatal(err)
+		}
+		subject := nhi.Attested{Identity: holder, Credential: key, KeyID: "key", Method: "api-key"}
+		if got := (standing{point: tt.point, facts: f}).Withdrawn(t.Context(), &subject, &nhi.Evidence{}); got != tt.want {
+			t.Errorf("%s: withdrawn: %v, want %v", tt.name, got, tt.want)
+		}
 	}
 }
 
@@ -116,7 +147,7 @@ func TestAPinnedKeyLosesItsStreamsWithItsWorkload(t *testing.T) {
 				Identity: id("holder"), Credential: key, KeyID: "key", Method: "api-key", Consumer: tt.consumer,
 				ConsumerProof: nhi.Proof{KeyID: "jti", Thumbprint: "tp", IssuedAt: now.Add(-time.Minute)},
 			}
-			if got := (standing{facts: f}).Withdrawn(t.Context(), &subject, &nhi.Evidence{}); got != tt.want {
+			if got := (standing{point: observing, facts: f}).Withdrawn(t.Context(), &subject, &nhi.Evidence{}); got != tt.want {
 				t.Errorf("withdrawn: %v, want %v", got, tt.want)
 			}
 		})
@@ -155,7 +186,7 @@ func TestWhomAnotherIssuerNamedIsCutWhenNobodyBelievesItAnyMore(t *testing.T) {
 		{"a token of ours, whose proof is good once", "token", believes{}, false},
 	} {
 		subject := nhi.Attested{Identity: "nhi_a", KeyID: "jti", Method: tt.method, IssuedAt: time.Now()}
-		if got := (standing{facts: f, verifier: tt.verifier}).Withdrawn(t.Context(), &subject, &shown); got != tt.want {
+		if got := (standing{point: observing, facts: f, verifier: tt.verifier}).Withdrawn(t.Context(), &subject, &shown); got != tt.want {
 			t.Errorf("%s: withdrawn: %v, want %v", tt.name, got, tt.want)
 		}
 	}
