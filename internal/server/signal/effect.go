@@ -238,12 +238,15 @@ func (r *Room) risk(ctx context.Context, h *receive.Heard, at time.Time) error {
 	return r.d.Judge(ctx, f)
 }
 
-// stuck tells people that a receiver takes nothing.
+// stuck tells people that a receiver takes no signals, or leaves some.
 func (r *Room) stuck(ctx context.Context, s signals.Stream) error {
 	now := time.Now().UTC().Truncate(time.Microsecond)
+	title, sentence := "A receiver takes no signals", fmt.Sprintf("Its stream %s of shared signals was paused: %s. Mend the receiver; then it enables its stream again, and is told how many events it missed.", s.ID, s.Reason)
+	if s.Status == signals.Enabled {
+		title, sentence = "A receiver leaves signals", fmt.Sprintf("In its stream %s of shared signals %s. The stream goes on. See that the receiver asks, and acknowledges or refuses every signal; it is told how many events it missed when it next takes some.", s.ID, s.Reason)
+	}
 	return r.d.Respond.Found(ctx, []nhi.Finding{{
-		ID: nhi.FindingID(signals.RuleStuck, s.Receiver, "", s.ID+" "+now.Format(time.DateOnly)), Rule: signals.RuleStuck, Title: "A receiver takes no signals",
+		ID: nhi.FindingID(signals.RuleStuck, s.Receiver, "", s.ID+" "+now.Format(time.DateOnly)), Rule: signals.RuleStuck, Title: title, Sentence: sentence,
 		Severity: nhi.Medium, Status: nhi.Open, Identity: s.Receiver, FirstSeen: now, LastSeen: now, DetectedAt: now, Count: 1,
-		Sentence: fmt.Sprintf("Its stream %s of shared signals was paused: %s. Mend the receiver; then it enables its stream again, and is told how many events it missed.", s.ID, s.Reason),
 	}})
 }

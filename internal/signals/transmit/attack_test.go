@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,12 +26,17 @@ import (
 type shelf struct {
 	streams []signals.Stream
 	box     map[string][]signals.Waiting
-	all     int // how often all were read
+	all     int   // how often all were read
+	full    error // of putting something into an outbox
 }
 
 func (s *shelf) Streams(context.Context) ([]signals.Stream, error) {
 	s.all++
-	return append([]signals.Stream(nil), s.streams...), nil
+	out := append([]signals.Stream(nil), s.streams...)
+	for i := range out {
+		out[i].Waiting = len(s.box[out[i].ID])
+	}
+	return out, nil
 }
 
 func (s *shelf) Stream(_ context.Context, id string) (signals.Stream, error) {
@@ -74,8 +82,10 @@ func (s *shelf) Due(_ context.Context, stream string, limit int) ([]signals.Wait
 }
 
 func (s *shelf) Queue(_ context.Context, stream string, w signals.Waiting) error {
-	s.box[stream] = append(s.box[stream], w)
-	return nil
+	if s.full == nil {
+		s.box[stream] = append(s.box[stream], w)
+	}
+	return s.full
 }
 
 func (s *shelf) Settle(_ context.Context, stream string, ids []string) (settled int, _ error) {
@@ -91,19 +101,22 @@ func (s *shelf) Settle(_ context.Context, stream string, ids []string) (settled 
 	return settled, nil
 }
 
-func (s *shelf) Expire(_ context.Context, before time.Time) error {
+func (s *shelf) Expire(_ context.Context, before time.Time) (map[string]int64, error) {
+	lost := map[string]int64{}
 	for i := range s.streams {
+		v := &s.streams[i]
 		var kept []signals.Waiting
-		for _, w := range s.box[s.streams[i].ID] {
+		for _, w := range s.box[v.ID] {
 			if w.At.Before(before) {
-				s.streams[i].Lost++
+				v.Lost++
+				lost[v.ID]++
 			} else {
 				kept = append(kept, w)
 			}
 		}
-		s.box[s.streams[i].ID] = kept
+		s.box[v.ID] = kept
 	}
-	return nil
+	return lost, nil
 }
 
 // A bench is a transmitter whose receivers prove themselves by their names.
@@ -171,12 +184,12 @@ func TestAcknowledgingWhatIsNotThereChangesNothing(t *testing.T) {
 	mine, own := b.stream("nhi_one", 3, time.Now())
 	other, theirs := b.stream("nhi_other", 2, time.Now())
 	made := append([]string{uuid.NewString(), "", "\x00", strings.Repeat("x", 5000), own[0] + " "}, theirs...)
-	errors := map[string]any{}
+	wrong := map[string]any{}
 	for i := range 500 {
-		errors[uuid.NewString()] = map[string]string{"err": fmt.Sprintf("made-up-%d", i)}
+		wrong[uuid.NewString()] = map[string]string{"err": fmt.Sprintf("made-up-%d", i)}
 	}
 	for range 3 {
-		if w := b.call("nhi_one", http.MethodPost, pollPath+mine, ask{"returnImmediately": true, "maxEvents": 0, "ack": made, "setErrs": errors}); w.Code != http.StatusOK {
+		if w := b.call("nhi_one", http.MethodPost, pollPath+mine, ask{"returnImmediately": true, "maxEvents": 0, "ack": made, "setErrs": wrong}); w.Code != http.StatusOK {
 			t.Fatalf("%d %s", w.Code, w.Body)
 		}
 	}
@@ -222,9 +235,37 @@ func TestAReceiverThatAsksWithoutPauseReadsNothingOfOthers(t *testing.T) {
 	}
 }
 
+// lose notes that a stream lost events, without anybody having heard of it.
+func (b *bench) lose(id string, n int64, status string) {
+	b.t.Helper()
+	if _, err := b.shelf.UpdateStream(b.t.Context(), id, func(s *signals.Stream) error { s.Lost, s.Status = n, status; return nil }); err != nil {
+		b.t.Fatal(err)
+	}
+}
+
+func (b *bench) kept(id string) signals.Stream {
+	b.t.Helper()
+	s, err := b.shelf.Stream(b.t.Context(), id)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return s
+}
+
+// handed is what a poll hands out, and acknowledges.
+func (b *bench) handed(who, id string, ack ...string) (out map[string]string) {
+	b.t.Helper()
+	var got struct{ Sets map[string]string }
+	if w := b.call(who, http.MethodPost, pollPath+id, ask{"returnImmediately": true, "ack": ack}); w.Code != http.StatusOK || json.Unmarshal(w.Body.Bytes(), &got) != nil {
+		b.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	return got.Sets
+}
+
 // A receiver that never polls fails at nothing, so nobody would notice that it
-// misses what is dropped.
-func TestWhatNobodyPollsForAWeekIsNotDroppedInSilence(t *testing.T) {
+// misses what is dropped. But one event that nobody acknowledges must not stop all
+// later ones.
+func TestWhatNobodyTakesForAWeekIsNotDroppedInSilence(t *testing.T) {
 	b := newBench(t)
 	now := time.Now()
 	old, _ := b.stream("nhi_one", 3, now.Add(-8*24*time.Hour))
@@ -235,17 +276,142 @@ func TestWhatNobodyPollsForAWeekIsNotDroppedInSilence(t *testing.T) {
 	if len(b.told) != 1 || b.told[0] != old || b.Counts().Lost != 3 || len(b.shelf.box[young]) != 1 {
 		t.Errorf("told of %q, the counters are %+v, %d wait for the other", b.told, b.Counts(), len(b.shelf.box[young]))
 	}
-	if w := b.call("nhi_one", http.MethodGet, statusPath+"?stream_id="+old, nil); !strings.Contains(w.Body.String(), `"paused"`) || !strings.Contains(w.Body.String(), "3 events") {
-		t.Errorf("the stream is %s", w.Body)
+	for range 3 { // who takes nothing is not buried in confessions either, which would be lost themselves
+		if err := b.expire(t.Context(), now.Add(-week)); err != nil || len(b.told) != 1 {
+			t.Errorf("told again of %q, %v", b.told, err)
+		}
 	}
-	if w := b.call("nhi_one", http.MethodPost, statusPath, ask{"stream_id": old, "status": "enabled"}); w.Code != http.StatusOK {
+	if got := b.kept(old); got.Status != signals.Enabled || got.Lost != 3 || len(b.shelf.box[old]) != 0 {
+		t.Errorf("the stream is %+v, %d wait", got, len(b.shelf.box[old]))
+	}
+	got := b.handed("nhi_one", old)
+	for id, set := range got {
+		if !strings.Contains(set, "3 events were lost") || strings.Contains(set, "had paused") {
+			t.Errorf("the receiver is told %s", set)
+		}
+		if again := b.handed("nhi_one", old, id); len(again) != 0 {
+			t.Errorf("then it is told %q", again)
+		}
+	}
+	if s := b.kept(old); len(got) != 1 || s.Lost != 0 || b.Counts().Lost != 3 {
+		t.Errorf("handed out %q; the stream is %+v, the counters %+v", got, s, b.Counts())
+	}
+}
+
+// A stream that lost something once and works must go on after a start, also after
+// one of a version that paused none.
+func TestAStartStopsNoStreamThatWorks(t *testing.T) {
+	b := newBench(t)
+	works, waiting := b.stream("nhi_one", 1, time.Now())
+	full, _ := b.stream("nhi_two", held, time.Now())
+	b.lose(works, 2, signals.Enabled)
+	b.lose(full, 2, signals.Enabled)
+	if err := b.recall(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.kept(works); got.Status != signals.Enabled {
+		t.Errorf("a stream that works is %+v", got)
+	}
+	if got := b.kept(full); got.Status != signals.Paused || len(b.told) != 1 || b.told[0] != full {
+		t.Errorf("a full stream is %+v, told of %q", got, b.told)
+	}
+	if got := b.handed("nhi_one", works); len(got) != 2 || got[waiting[0]] == "" {
+		t.Errorf("handed out %q", got)
+	}
+	if got := b.handed("nhi_one", works, waiting...); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "2 events were lost") {
+		t.Errorf("then %q", got)
+	}
+}
+
+// What was lost is confessed to a receiver that is pushed to once it takes what
+// waits, and also when nothing does.
+func TestAReceiverThatIsPushedToLearnsWhatItMissed(t *testing.T) {
+	b := newBench(t)
+	id, _ := b.stream("nhi_one", 0, time.Time{})
+	b.lose(id, 2, signals.Enabled)
+	if _, err := b.shelf.UpdateStream(t.Context(), id, func(s *signals.Stream) error {
+		s.Method, s.Endpoint = signals.Push, "https://siem.example.com/in"
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	b.c.Receivers = func(context.Context) ([]Receiver, error) { return []Receiver{{ID: "nhi_one"}}, nil }
+	siem := &siem{status: http.StatusServiceUnavailable}
+	b.client = &http.Client{Transport: siem}
+	turn := func() {
+		t.Helper()
+		var running sync.WaitGroup
+		b.retry(id)
+		if err := b.push(t.Context(), &running); err != nil {
+			t.Fatal(err)
+		}
+		running.Wait()
+	}
+	first := signals.Waiting{ID: uuid.NewString(), At: time.Now(), Claims: []byte(`"first"`)}
+	if err := b.shelf.Queue(t.Context(), id, first); err != nil {
+		t.Fatal(err)
+	}
+	if turn(); b.kept(id).Lost != 2 || len(b.shelf.box[id]) != 1 {
+		t.Errorf("it takes nothing, and %d wait", len(b.shelf.box[id]))
+	}
+	siem.status = http.StatusAccepted
+	turn()
+	turn()
+	if got := siem.took; len(got) != 2 || got[0] != `"first"` || !strings.Contains(got[1], "2 events were lost") {
+		t.Errorf("it took %q", got)
+	}
+	b.lose(id, 5, signals.Enabled) // while nothing waits
+	for range 3 {
+		turn()
+	}
+	if got := siem.took; len(got) != 3 || !strings.Contains(got[2], "5 events were lost") || b.kept(id).Lost != 0 {
+		t.Errorf("it took %q", got)
+	}
+}
+
+// A siem answers pushes, and keeps what it accepted.
+type siem struct {
+	status int
+	took   []string
+}
+
+func (s *siem) RoundTrip(r *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(r.Body)
+	if s.status == http.StatusAccepted {
+		s.took = append(s.took, string(body))
+	}
+	return &http.Response{StatusCode: s.status, Header: http.Header{}, Body: http.NoBody, Request: r}, err
+}
+
+// Each event that is dropped counts once: in a stream that is paused as well, and
+// not again because its receiver could not be told yet.
+func TestEachEventThatIsDroppedCountsOnce(t *testing.T) {
+	b := newBench(t)
+	now := time.Now()
+	for i, status := range []string{signals.Paused, signals.Enabled} {
+		id, _ := b.stream(fmt.Sprint("nhi_", i), 3, now.Add(-8*24*time.Hour))
+		b.lose(id, 4, status) // counted long ago
+	}
+	unsaid, _ := b.stream("nhi_one", 1, now)
+	b.lose(unsaid, 7, signals.Paused)
+	b.shelf.full = errors.New("the disk is full")
+	if w := b.call("nhi_one", http.MethodPost, statusPath, ask{"stream_id": unsaid, "status": "enabled"}); w.Code < 500 {
 		t.Fatalf("%d %s", w.Code, w.Body)
 	}
-	if got := b.shelf.box[old]; len(got) != 1 || !strings.Contains(string(got[0].Claims), "3 events were lost") {
-		t.Errorf("the receiver is told %q", got)
+	b.shelf.full = nil
+	for range 3 {
+		if err := b.expire(t.Context(), now.Add(-week)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if err := b.expire(t.Context(), now.Add(-week)); err != nil || len(b.told) != 1 {
-		t.Errorf("told again of %q, %v", b.told, err)
+	if got := b.Counts().Lost; got != 6 {
+		t.Errorf("%d events are counted as lost, want 6", got)
+	}
+	if got := b.kept(unsaid); got.Status != signals.Enabled || got.Lost != 7 || len(b.told) != 1 {
+		t.Errorf("the stream whose receiver could not be told is %+v, told of %q", got, b.told)
+	}
+	if got := b.handed("nhi_one", unsaid); !strings.Contains(fmt.Sprint(got), "7 events were lost") {
+		t.Errorf("it is handed out %q", got)
 	}
 }
 

@@ -85,9 +85,10 @@ func (e *emitter) begin(ctx context.Context) error {
 	return nil
 }
 
-// recall lets the streams rest that lost events before this process came: who was
-// killed after they were counted, and before the stream was paused, has told
-// nobody.
+// recall lets the streams rest that are full and lost events before this process
+// came: who was killed after they were counted, and before the stream was paused,
+// has told nobody. One with room works: its receiver is told when it next takes
+// something (see owe).
 func (t *Transmitter) recall(ctx context.Context) error {
 	t.write.Lock()
 	defer t.write.Unlock()
@@ -96,7 +97,7 @@ func (t *Transmitter) recall(ctx context.Context) error {
 		return fmt.Errorf("look for streams that lost events: %w", err)
 	}
 	for i := range streams {
-		if s := &streams[i]; s.Lost > 0 && s.Status == signals.Enabled {
+		if s := &streams[i]; s.Lost > 0 && s.Status == signals.Enabled && s.Waiting >= held {
 			t.pause(ctx, s.ID, fmt.Sprintf("%d events were dropped", s.Lost))
 		}
 	}
@@ -453,6 +454,11 @@ func (t *Transmitter) pause(ctx context.Context, id, reason string) {
 	if err == nil && s.Ours {
 		err = t.c.Stuck(ctx, s)
 	}
+	t.untold(id, err)
+}
+
+// untold logs that people could not be told of a stream; err may be nil.
+func (t *Transmitter) untold(id string, err error) {
 	if err != nil {
 		t.c.Log.Warn("a receiver takes no signals, and nobody could be told", "stream", id, "error", err)
 	}

@@ -148,6 +148,11 @@ func (t *Transmitter) hand(r *http.Request, s *signals.Stream, most int) (answer
 	if s.Status != signals.Enabled {
 		return out, nil
 	}
+	if s.Lost > 0 {
+		if err := t.owe(r.Context(), s.ID); err != nil {
+			return out, err
+		}
+	}
 	due, err := t.c.Outbox.Due(r.Context(), s.ID, most+1)
 	if err != nil {
 		return out, err

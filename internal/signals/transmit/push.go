@@ -42,7 +42,7 @@ func (t *Transmitter) push(ctx context.Context, running *sync.WaitGroup) error {
 	}
 	t.forget(streams)
 	for _, s := range streams {
-		if _, known := receivers[s.Receiver]; !known || s.Method != signals.Push || s.Status != signals.Enabled || s.Waiting == 0 || !t.claim(s.ID) {
+		if _, known := receivers[s.Receiver]; !known || s.Method != signals.Push || s.Status != signals.Enabled || s.Waiting == 0 && s.Lost == 0 || !t.claim(s.ID) {
 			continue
 		}
 		running.Go(func() {
@@ -137,6 +137,9 @@ func (t *Transmitter) drain(ctx context.Context, s signals.Stream) error {
 				return err
 			}
 		}
+	}
+	if s.Lost > 0 {
+		return t.owe(ctx, s.ID) // it takes what there is; pushed in the next turn
 	}
 	return nil
 }

@@ -466,7 +466,7 @@ func (t *Transmitter) updateStatus(r *http.Request, who Receiver) (int, any, err
 		return 0, nil, err
 	}
 	if in.Status == signals.Enabled && (old.Ours || old.Lost > 0) {
-		if err := t.confess(r.Context(), &s, old.Lost); err != nil {
+		if err := t.confess(r.Context(), &s, old.Lost, old.Ours); err != nil {
 			return 0, nil, err
 		}
 	}
@@ -476,14 +476,33 @@ func (t *Transmitter) updateStatus(r *http.Request, who Receiver) (int, any, err
 	return http.StatusOK, state{s.ID, s.Status, s.Reason}, nil
 }
 
+// owe confesses what an enabled stream lost without having been paused, to a
+// receiver that takes something right now: to one that does not, it would only
+// wait, and be lost as well.
+func (t *Transmitter) owe(ctx context.Context, id string) error {
+	t.write.Lock()
+	defer t.write.Unlock()
+	s, err := t.c.Streams.Stream(ctx, id) // as it is under the lock
+	if errors.Is(err, nhi.ErrNotFound) || err == nil && (s.Lost == 0 || s.Status != signals.Enabled) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return t.confess(ctx, &s, s.Lost, false)
+}
+
 // confess tells a receiver that its stream was paused by us and is enabled
 // again, and what it missed (SSF 1.0, section 8.1.5). What was lost is forgotten
 // after the event is kept: who is killed in between says it again when the
-// receiver, which has no answer, enables the stream again.
-func (t *Transmitter) confess(ctx context.Context, s *signals.Stream, lost int64) error {
-	reason := "the transmitter had paused the stream; nothing was lost"
+// receiver takes something or enables the stream again.
+func (t *Transmitter) confess(ctx context.Context, s *signals.Stream, lost int64, paused bool) error {
+	reason := "nothing was lost"
 	if lost > 0 {
-		reason = fmt.Sprintf("the transmitter had paused the stream; %d events were lost", lost)
+		reason = fmt.Sprintf("%d events were lost", lost)
+	}
+	if paused {
+		reason = "the transmitter had paused the stream; " + reason
 	}
 	if err := t.queue(ctx, s, signals.Event{Type: signals.StreamUpdated, Status: signals.Enabled, Reason: reason}); err != nil {
 		return err

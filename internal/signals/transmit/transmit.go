@@ -15,9 +15,11 @@
 // growing pauses. So delivery is at least once, with the same jti.
 //
 // An outbox is bounded. A receiver to which no push gets through for a day, or
-// which lets an event wait for a week or ten thousand at all, has its stream paused
-// and its owner told; what is beyond the bound is dropped, counted, and confessed in
-// a stream-updated event once the receiver enables the stream again.
+// which lets ten thousand events wait, has its stream paused and its owner told. An
+// event that waited for a week is dropped and the owner told, but the stream goes
+// on: one signal that a receiver never acknowledges must not stop all later ones.
+// What is dropped is counted, and confessed in a stream-updated event once the
+// receiver enables the stream again or, where it was not paused, takes something.
 //
 // What a peer told us (package signals/receive) is not told on: two servers that
 // listen to each other would never fall silent.
@@ -88,9 +90,9 @@ type Outbox interface {
 	Queue(ctx context.Context, stream string, w signals.Waiting) error
 	// Settle forgets events and returns how many were there.
 	Settle(ctx context.Context, stream string, ids []string) (int, error)
-	// Expire forgets events from before a time, and adds their number to what
-	// their streams lost.
-	Expire(ctx context.Context, before time.Time) error
+	// Expire forgets events from before a time, adds their number to what their
+	// streams lost, and returns it by the id of the stream.
+	Expire(ctx context.Context, before time.Time) (map[string]int64, error)
 }
 
 // Ledger keeps how far the sequence has been told.
@@ -138,7 +140,8 @@ type Config struct {
 	Unseal func([]byte) ([]byte, error)
 	// Name names an identity to receivers in a format.
 	Name func(i *nhi.Identity, format string) signals.Subject
-	// Stuck tells people that a receiver takes nothing. It may be called again.
+	// Stuck tells people that a receiver takes nothing, when s is paused, or not
+	// everything; Reason says what happened. It may be called again.
 	Stuck func(ctx context.Context, s signals.Stream) error
 	Reach signals.Reach
 	Roots *x509.CertPool // authorities of receivers; nil: the system's
@@ -241,24 +244,38 @@ func (t *Transmitter) Run(ctx context.Context) error {
 	}
 }
 
-// expire drops what waited for too long, and pauses the streams that lost by it:
-// their receivers took nothing, without anything having failed, and must learn what
-// they missed.
+// expire drops what waited for too long, and tells people of the streams that lost
+// by it: their receivers left it there, without anything having failed. Only one
+// that is full as well is paused; the others learn what they missed when they next
+// take something.
 func (t *Transmitter) expire(ctx context.Context, before time.Time) error {
-	if err := t.c.Outbox.Expire(ctx, before); err != nil {
-		return err
-	}
 	t.write.Lock()
 	defer t.write.Unlock()
+	// Read first: once they are dropped, nothing may come between that and the word.
 	streams, err := t.c.Streams.Streams(ctx)
 	if err != nil {
 		return err
 	}
+	lost, err := t.c.Outbox.Expire(ctx, before)
+	if err != nil {
+		return err
+	}
+	for _, n := range lost {
+		t.lost.Add(uint64(n))
+	}
 	for i := range streams {
-		if s := &streams[i]; s.Status == signals.Enabled && s.Lost > 0 {
-			t.lost.Add(uint64(s.Lost))
-			t.pause(ctx, s.ID, fmt.Sprintf("%d events waited for a week and nobody took them; they are dropped", s.Lost))
+		s := &streams[i]
+		n := lost[s.ID]
+		if n == 0 || s.Status != signals.Enabled {
+			continue
 		}
+		reason := fmt.Sprintf("%d events waited for a week and nobody took them; they are dropped", n)
+		if int64(s.Waiting)-n >= held {
+			t.pause(ctx, s.ID, reason)
+			continue
+		}
+		s.Lost, s.Reason = s.Lost+n, reason // of the word only: the stream goes on
+		t.untold(s.ID, t.c.Stuck(ctx, *s))
 	}
 	return nil
 }

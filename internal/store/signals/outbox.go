@@ -90,17 +90,18 @@ func (s *Store) Settle(ctx context.Context, stream string, ids []string) (int, e
 	return int(settled), err
 }
 
-// Expire forgets events from before a time, and adds their number to what their
-// streams lost.
-func (s *Store) Expire(ctx context.Context, before time.Time) error {
+// Expire forgets events from before a time, adds their number to what their streams
+// lost, and returns it by the id of the stream.
+func (s *Store) Expire(ctx context.Context, before time.Time) (map[string]int64, error) {
 	const old = `
 		SELECT   stream, COUNT(*)
 		FROM     signal_outbox
 		WHERE    at < $1
 		GROUP BY stream
 		ORDER BY stream`
+	var lost map[string]int64
 	_, err := s.db.Write(ctx, func(tx *store.Tx) error {
-		lost := map[string]int64{}
+		lost = map[string]int64{} // the transaction may be tried again
 		rows, err := tx.Query(ctx, old, store.Micros(before))
 		if err != nil {
 			return err
@@ -122,7 +123,10 @@ func (s *Store) Expire(ctx context.Context, before time.Time) error {
 		}
 		return addLost(ctx, tx, lost)
 	})
-	return err
+	if err != nil {
+		return nil, err
+	}
+	return lost, nil
 }
 
 func addLost(ctx context.Context, tx *store.Tx, lost map[string]int64) error {

@@ -228,14 +228,14 @@ func TestWhatWaitedForTooLongIsCountedAsLost(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := s.Expire(t.Context(), began); err != nil {
-		t.Fatal(err)
+	if lost, err := s.Expire(t.Context(), began); err != nil || len(lost) != 0 {
+		t.Fatal(lost, err)
 	}
 	if all := streams(t, s); all[0].Lost != 0 || all[0].Waiting != 2 {
 		t.Errorf("too early: %+v", all[0])
 	}
-	if err := s.Expire(t.Context(), began.Add(2*time.Hour)); err != nil {
-		t.Fatal(err)
+	if lost, err := s.Expire(t.Context(), began.Add(2*time.Hour)); err != nil || len(lost) != 1 || lost["one"] != 2 {
+		t.Fatal(lost, err)
 	}
 	if all := streams(t, s); all[0].Lost != 2 || all[0].Waiting != 0 || all[1].Lost != 0 || all[1].Waiting != 1 {
 		t.Errorf("there are %+v", all)
