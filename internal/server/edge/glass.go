@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"time"
 
 	"github.com/muster-id/muster/internal/breakglass"
 	"github.com/muster-id/muster/internal/enforce"
@@ -29,5 +30,12 @@ func (h *Hub) glass(w http.ResponseWriter, r *http.Request, point *nhi.Point) {
 // of the point's clock, which may be wrong.
 func sound(o *breakglass.Opening) bool {
 	return len(o.Serial) > 0 && len(o.Serial) <= 64 && len(o.Reason) <= 2048 && enforce.Plain(o.Serial, 64) && enforce.Plain(o.Reason, 2048) &&
-		o.For > 0 && o.For <= breakglass.Longest && !o.Opened.IsZero() && o.Allowed >= 0
+		o.For > 0 && o.For <= breakglass.Longest && told(o.Opened) && (o.Closed.IsZero() || told(o.Closed)) && o.Allowed >= 0
+}
+
+// told reports whether a clock may tell such a time, however wrong it is. JSON has
+// no years before 0 and behind 9999, and what is kept must be shown.
+func told(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 2000 && year <= 9999
 }

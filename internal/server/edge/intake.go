@@ -116,11 +116,7 @@ func (h *Hub) take(r *http.Request, s *stream, point *nhi.Point, batch *feed.Bat
 		if s.done[d.ID] {
 			continue
 		}
-		// A point speaks for itself alone, and not about the future.
-		d.Point, d.Reported = point.ID, true
-		if d.At.After(now.Add(feed.Skew)) {
-			d.At = now
-		}
+		reported(&d, point, now)
 		fresh = append(fresh, d)
 	}
 	if err := h.record(s, fresh); err != nil {
@@ -134,6 +130,15 @@ func (h *Hub) take(r *http.Request, s *stream, point *nhi.Point, batch *feed.Bat
 	}
 	s.at, s.done = next, map[string]bool{}
 	return nil
+}
+
+// reported makes d what a point may report: it speaks for itself alone, not about
+// the future, and of no time that could not be read back.
+func reported(d *nhi.Decision, point *nhi.Point, now time.Time) {
+	d.Point, d.Reported = point.ID, true
+	if d.At.After(now.Add(feed.Skew)) || !told(d.At) {
+		d.At = now
+	}
 }
 
 // record records decisions, many at a time, because the journal syncs those that
