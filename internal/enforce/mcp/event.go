@@ -2,7 +2,12 @@ package mcp
 
 import (
 	"bytes"
+	"fmt"
 )
+
+// keptBuffer is the largest buffer in bytes that a stream keeps from one event to
+// the next.
+const keptBuffer = 64 << 10
 
 // events are a stream of server-sent events (WHATWG HTML, section 9.2.6), taken
 // apart as it comes. Without anything but longest it begins one.
@@ -22,6 +27,7 @@ type event struct {
 	name        string
 	id, retry   []byte
 	hasID, some bool // some: there is data, be it empty
+	odd         bool // its name or id has other signs than those of ASCII that can be seen
 	data        []byte
 }
 
@@ -55,9 +61,17 @@ func (e *events) add(b []byte, pass func(*event) error) error {
 			e.tail = b[i+1:]
 			return err
 		}
-		e.raw, e.line, e.next, e.used = e.raw[:0], 0, event{data: e.next.data[:0]}, true
+		e.raw, e.line, e.next, e.used = emptied(e.raw), 0, event{data: emptied(e.next.data)}, true
 	}
 	return nil
+}
+
+// emptied is a buffer to be filled again, unless it is large.
+func emptied(b []byte) []byte {
+	if cap(b) > keptBuffer {
+		return nil
+	}
+	return b[:0]
 }
 
 // rest is what has not been passed.
@@ -74,13 +88,14 @@ func (e *events) field(line []byte) {
 	n := &e.next
 	switch string(name) {
 	case "event":
-		n.name = string(value)
+		n.name, n.odd = string(value), n.odd || odd(value)
 	case "data":
 		if n.some {
 			n.data = append(n.data, '\n')
 		}
 		n.data, n.some = append(n.data, value...), true
 	case "id":
+		n.odd = n.odd || odd(value)
 		if bytes.IndexByte(value, 0) < 0 {
 			n.id, n.hasID = bytes.Clone(value), true
 		}
@@ -90,6 +105,31 @@ func (e *events) field(line []byte) {
 			n.retry = bytes.Clone(value)
 		}
 	}
+}
+
+// odd reports whether there is a sign at which some client could end the line, or
+// none that can be seen. The standard ends lines at line feeds and carriage returns
+// alone, str.splitlines of Python at ten more.
+func odd(value []byte) bool {
+	return bytes.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// escaped is JSON without space, in which nothing is left at which some client could
+// end a line: control signs and the separators of Unicode are written as \u....
+func escaped(text []byte) []byte {
+	ends := func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 }
+	if !bytes.ContainsFunc(text, ends) {
+		return text
+	}
+	out := make([]byte, 0, len(text)+64)
+	for _, r := range string(text) {
+		if ends(r) { // within a string: elsewhere JSON has only space, which is gone
+			out = fmt.Appendf(out, "\\u%04x", r)
+			continue
+		}
+		out = append(out, string(r)...)
+	}
+	return out
 }
 
 // message reports whether clients read the data as messages of the protocol.
@@ -103,7 +143,7 @@ func (e *event) with(data []byte) []byte {
 		return nil
 	}
 	out := e.marks()
-	out = append(append(append(out, "data: "...), data...), '\n')
+	out = append(append(append(out, "data: "...), escaped(data)...), '\n')
 	return append(out, '\n')
 }
 

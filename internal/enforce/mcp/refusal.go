@@ -169,7 +169,7 @@ func (m *merger) WriteHeader(status int) {
 	m.Header().Del("Content-Length")
 	m.ResponseWriter.WriteHeader(status)
 	for _, refusal := range m.refusals {
-		_, _ = m.ResponseWriter.Write([]byte("event: message\ndata: " + string(refusal) + "\n\n"))
+		_, _ = m.ResponseWriter.Write([]byte("event: message\ndata: " + string(escaped(refusal)) + "\n\n"))
 	}
 }
 

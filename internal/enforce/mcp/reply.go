@@ -19,7 +19,8 @@ var (
 	errReplyJSON   = errors.New("a message of the server is no JSON, repeats a name, or is nested too deeply")
 	errReplyForm   = errors.New("a message of the server is none of JSON-RPC")
 	errReplyCoded  = errors.New("the reply of the server is compressed")
-	errReplyMedia  = errors.New("the reply of the server is not plainly of one media type")
+	errReplyMedia  = errors.New("the reply of the server is not plainly of one media type, in UTF-8")
+	errReplySigns  = errors.New("the name or the id of an event of the server has signs other than those of ASCII that can be seen")
 	errReplyMany   = errors.New("the server asks more of its client than anybody answers")
 	errReplyList   = errors.New("a list of the server cannot be understood")
 	errReplyUntold = errors.New("nobody says what of a list the caller may use")
@@ -97,13 +98,15 @@ func (s *screen) WriteHeader(status int) {
 
 // mediaOf reads a Content-Type. Looked says that it is one which clients of the
 // protocol read. It is not clear when some client could take it for one of those
-// and another not.
+// and another not, or its bytes for other signs than UTF-8 has.
 func mediaOf(values []string) (media string, looked, clear bool) {
-	media, _, err := mime.ParseMediaType(strings.Join(values, ","))
-	if media == "application/json" || media == "text/event-stream" {
-		return media, true, err == nil && len(values) == 1
-	}
 	text := strings.ToLower(strings.Join(values, ","))
+	media, params, err := mime.ParseMediaType(text)
+	if media == "application/json" || media == "text/event-stream" {
+		charsets := strings.Count(text, "charset") // also in another parameter, and in RFC 2231's forms
+		plain := charsets == 0 || charsets == 1 && params["charset"] == "utf-8" && !strings.Contains(text, "charset*")
+		return media, true, err == nil && len(values) == 1 && plain
+	}
 	return media, false, !strings.Contains(text, "json") && !strings.Contains(text, "event-stream")
 }
 
@@ -167,6 +170,9 @@ func (s *screen) stream(b []byte) error {
 
 // pass passes an event on.
 func (s *screen) pass(e *event) error {
+	if s.strict && e.odd {
+		return errReplySigns
+	}
 	text := e.raw
 	if e.message() {
 		out, same, err := s.hearAll(e.data)

@@ -41,6 +41,23 @@ func messages(t *testing.T, body string) (out []string) {
 	return out
 }
 
+// laxly is what a client reads from a stream that takes for the end of a line all
+// that str.splitlines of Python does, and that does not look at the events' names.
+func laxly(body string) (out []string) {
+	body = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\v", "\n", "\f", "\n", "\x1c", "\n", "\x1d", "\n", "\x1e", "\n", "\u0085", "\n", "\u2028", "\n", "\u2029", "\n").Replace(body)
+	var data []string
+	for line := range strings.SplitSeq(body, "\n") {
+		name, value, _ := strings.Cut(line, ":")
+		switch {
+		case line == "" && data != nil:
+			out, data = append(out, strings.Join(data, "\n")), nil
+		case name == "data":
+			data = append(data, strings.TrimPrefix(value, " "))
+		}
+	}
+	return out
+}
+
 // broken reports whether a reply was cut off, and does it.
 func (b *bench) cut(r *http.Request) (w *httptest.ResponseRecorder, cut bool) {
 	w = httptest.NewRecorder()
@@ -272,6 +289,84 @@ func TestAReplyIsPlainlyOfOneMediaType(t *testing.T) {
 	}
 }
 
+// Some clients end lines where the standard does not, and some decode what the
+// standard says is UTF-8 by what the server says it is.
+func TestAServerCannotHideAnEventFromClientsThatReadLinesOtherwise(t *testing.T) {
+	const asks = `data: {"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}`
+	const note = `{"jsonrpc":"2.0","method":"notifications/x"}`
+	hides := func(name, media, text string) {
+		t.Helper()
+		for _, enforces := range []bool{true, false} {
+			b := newBench("tools/transport")
+			if !enforces {
+				b.point.Mode = nhi.Observe
+			}
+			b.serve = says(media, text)
+			w, _ := b.cut(opened())
+			read := laxly(w.Body.String())
+			asked := len(read) > 1 || slices.ContainsFunc(read, func(s string) bool { return strings.HasPrefix(s, `{"jsonrpc":"2.0","id"`) })
+			passes := strings.Contains(w.Body.String(), "createMessage")
+			if enforces && (asked || passes && strings.Contains(media, "charset")) {
+				t.Errorf("%s: the client gets %q", name, w.Body)
+			} else if !passes && !enforces {
+				t.Errorf("%s: at a point that observes the client gets %q", name, w.Body)
+			}
+		}
+	}
+	for name, end := range map[string]string{"next line": "\u0085", "line separator": "\u2028", "paragraph separator": "\u2029", "vertical tab": "\v", "form feed": "\f", "file separator": "\x1c", "group separator": "\x1d", "record separator": "\x1e"} {
+		for where, text := range map[string]string{
+			"in an id":      "id: 1" + end + asks + end + end + "\ndata: " + note + "\n\n",
+			"in a name":     "event: message" + end + asks + end + end + "\ndata: " + note + "\n\n",
+			"in an id only": "id: 1" + end + asks + end + end + "\n\n",
+			"in a comment":  ":" + end + asks + end + end + "\ndata: " + note + "\n\n",
+			"in a text":     `data: {"jsonrpc":"2.0","method":"notifications/x","params":{"x":"` + end + strings.ReplaceAll(asks, `"`, `\"`) + end + end + "\"}}\n\n",
+		} {
+			hides(name+" "+where, "text/event-stream", text)
+		}
+	}
+	utf7 := `data: {"jsonrpc":"2.0","method":"notifications/x","params":{"x":"+AAoACg-` + strings.ReplaceAll(asks, `"`, "+ACI-") + `+AAoACg-"}}` + "\n\n"
+	for _, parameter := range []string{"; charset=utf-7", "; charset=\"UTF-7\"", "; charset*=utf-8''utf-7", "; charset*0=utf-7", "; x=\"; charset=utf-7\"", "; charset=utf-8; charset=utf-7", "; charset=utf-16", "; Charset=utf-7"} {
+		hides(parameter, "text/event-stream"+parameter, utf7)
+	}
+	for _, parameter := range []string{"", "; charset=utf-8", `; charset="UTF-8"`} {
+		b := newBench("tools/transport")
+		b.serve = says("text/event-stream"+parameter, "id: a/1~\ndata: "+note+"\n\n")
+		if w := b.do(opened()); w.Code != 200 || w.Body.String() != "id: a/1~\ndata: "+note+"\n\n" {
+			t.Errorf("%s: %d %q", parameter, w.Code, w.Body)
+		}
+	}
+}
+
+func TestTextsOfAStreamKeepTheirMeaning(t *testing.T) {
+	text := "a\u0085b\u2028c\u2029d\u007fe\u0091f\u00e9\u20ac\U0001f600"
+	b := newBench("tools/search")
+	b.serve = says("text/event-stream", stream(result("1", `"x":"`+text+`"`)))
+	w := b.do(request(call(1, "search", "{}")))
+	var got struct{ Result struct{ X string } }
+	if texts := messages(t, w.Body.String()); len(texts) != 1 || json.Unmarshal([]byte(texts[0]), &got) != nil || got.Result.X != text {
+		t.Errorf("%q became %q", text, w.Body)
+	}
+	if strings.ContainsFunc(strings.ReplaceAll(w.Body.String(), "\n", ""), func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 || r == 0x2028 || r == 0x2029 }) {
+		t.Errorf("signs pass that end a line to some: %q", w.Body)
+	}
+}
+
+func TestALongEventIsNotKeptInMemory(t *testing.T) {
+	e, events := events{longest: 1 << 20}, 0
+	pass := func(e *event) error { events++; return nil }
+	for _, text := range []string{"data: " + strings.Repeat("a", 1<<19) + "\n\n", "data: b\n\n"} {
+		if err := e.add([]byte(text), pass); err != nil {
+			t.Fatal(err)
+		}
+		if cap(e.raw) > keptBuffer || cap(e.next.data) > keptBuffer {
+			t.Errorf("after %d bytes, %d and %d are kept", len(text), cap(e.raw), cap(e.next.data))
+		}
+	}
+	if events != 2 {
+		t.Errorf("%d events", events)
+	}
+}
+
 func TestAServerThatAsksWithoutEndIsCutOff(t *testing.T) {
 	b := newBench("tools/transport")
 	b.serve = func(w http.ResponseWriter, r *http.Request) {
@@ -409,6 +504,8 @@ func TestSignsOfLifeComeThrough(t *testing.T) {
 func FuzzReplies(f *testing.F) {
 	f.Add("data: "+result("1", `"tools":[`+tool("search")+","+tool("delete_file")+`]`)+"\n\n", true)
 	f.Add(stream(`{"jsonrpc":"2.0","id":1,"method":"sampling/createMessage"}`), true)
+	f.Add("id: 1\u2028data: {\"id\":1,\"method\":\"roots/list\"}\u2028\u2028\n\n", true)
+	f.Add("data: {\"x\":\"\u0085data: {\\\"id\\\":1}\u0085\u0085\"}\n\n", true)
 	f.Add("[{},{\"result\":{\"tools\":[]}}]", false)
 	f.Add("\xef\xbb\xbfdata:a\r\rid:1\n\nevent: x\ndata: {}\r\n\r\n", true)
 	f.Fuzz(func(t *testing.T, text string, streams bool) {
@@ -430,7 +527,7 @@ func FuzzReplies(f *testing.F) {
 		w, _ := b.cut(request(listing))
 		parts := []string{w.Body.String()}
 		if streams {
-			parts = messages(t, w.Body.String())
+			parts = append(messages(t, w.Body.String()), laxly(w.Body.String())...)
 		}
 		for _, part := range parts {
 			if !strings.HasPrefix(strings.TrimSpace(part), "[") {
