@@ -16,7 +16,7 @@ import (
 const (
 	pollMost  = 50               // SETs asked for at once
 	pollWait  = 60 * time.Second // for an answer: the peer may wait for news
-	pollPause = 5 * time.Second  // after an answer without news that came at once
+	pollPause = 5 * time.Second  // after an answer at once without anything new that was taken
 	longest   = 5 * time.Minute  // between attempts that fail
 	maxAnswer = 2 << 20
 )
@@ -48,12 +48,16 @@ func (r *Receiver) follow(ctx context.Context, p *peer) {
 		}
 		done, pause = question{}, 0
 		p.note(func(s *State) { s.Failing = time.Time{} })
+		quick, before := time.Since(began) < pollPause, p.now()
 		later := r.all(ctx, p, sets, &done)
+		after := p.now()
 		switch {
 		case later: // something here failed, not there
 			rest(ctx, time.Second)
-		case len(sets) == 0 && time.Since(began) < pollPause:
-			rest(ctx, pollPause) // also when it says that there is more: it could do so for ever
+		case quick && after.Applied+after.Ignored == before.Applied+before.Ignored:
+			// Also when it says that there is more, or hands out what is refused or was
+			// heard before: it could do so for ever.
+			rest(ctx, pollPause)
 		}
 	}
 }
