@@ -217,6 +217,34 @@ func TestARiskThatAPeerTellsCountsUntilSomebodySaysNo(t *testing.T) {
 	}
 }
 
+// The attack: a fresh SET with an old word, so that it counts for more than the one
+// that came after it. A word is as old as it says, however old.
+func TestAnOlderWordOfAPeerChangesNothingHoweverOldBothAre(t *testing.T) {
+	t.Parallel()
+	p := paired(t, receive.DeliveryPush)
+	tell := func(level string, days int) (status string) {
+		t.Helper()
+		p.tell(t, http.StatusAccepted, p.set(signals.Event{Type: signals.RiskLevelChange, At: time.Now().AddDate(0, 0, -days), Level: level}, nil))
+		found := p.here.findings("filter=rule:" + signals.RuleRisk)
+		if len(found) != 1 {
+			t.Fatalf("findings %+v", found)
+		}
+		return found[0].Status
+	}
+	first := tell(signals.High, 10)
+	for _, days := range []int{11, 20, 100} {
+		if got := tell(signals.Low, days); got != first || first != string(nhi.Open) {
+			t.Errorf("a word from %d days ago makes one from 10 days ago %s, from %s", days, got, first)
+		}
+	}
+	if got := tell(signals.Low, 9); got != string(nhi.Resolved) {
+		t.Errorf("a later word leaves it %s", got)
+	}
+	if got := tell(signals.High, 12); got != string(nhi.Resolved) {
+		t.Errorf("an older word makes it %s", got)
+	}
+}
+
 // set is a SET of there about the workload, as its key would sign it.
 func (p *pair) set(event signals.Event, edit func(*signals.Token)) string {
 	subject := signals.Subject{Format: signals.FormatIssSub, Issuer: p.there.URL(), ID: "spiffe://127.0.0.1/nhi/" + p.leaked.Identity}

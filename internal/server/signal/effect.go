@@ -88,18 +88,20 @@ func (r *Room) Apply(ctx context.Context, h receive.Heard) error {
 	if at.After(time.Now()) { // by what clocks may differ
 		at = time.Now()
 	}
-	// What is said to have happened before any token lives that it could be about is
-	// taken for as old as that: times are made up without end, and findings go by them.
-	if oldest := h.At.Add(-signals.MaxAge); at.Before(oldest) {
-		at = oldest
-	}
 	at = at.UTC().Truncate(time.Microsecond)
+	// What is said to have happened before any token lives that it could be about is
+	// taken for as old as that where findings go by it: times are made up without end.
+	// Words about a risk are one finding, and compared by when they were said.
+	bounded := at
+	if oldest := h.At.Add(-signals.MaxAge).UTC().Truncate(time.Microsecond); at.Before(oldest) {
+		bounded = oldest
+	}
 	var err error
 	switch h.Event.Type {
 	case signals.SessionRevoked:
-		err = r.revoke(ctx, &h, at)
+		err = r.revoke(ctx, &h, bounded)
 	case signals.CredentialChange:
-		err = r.credential(ctx, &h, at)
+		err = r.credential(ctx, &h, bounded)
 	case signals.RiskLevelChange:
 		err = r.risk(ctx, &h, at)
 	}
