@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -58,13 +58,13 @@ func (t *Transmitter) push(ctx context.Context, running *sync.WaitGroup) error {
 
 // forget forgets how pushes went to streams that are gone.
 func (t *Transmitter) forget(streams []signals.Stream) {
+	there := make(map[string]bool, len(streams))
+	for i := range streams {
+		there[streams[i].ID] = true
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for id, a := range t.tries {
-		if !a.busy && !slices.ContainsFunc(streams, func(s signals.Stream) bool { return s.ID == id }) {
-			delete(t.tries, id)
-		}
-	}
+	maps.DeleteFunc(t.tries, func(id string, a try) bool { return !a.busy && !there[id] })
 }
 
 // claim begins the turn of a stream; false when it has one or must wait.
