@@ -103,12 +103,12 @@ func (l *Library) resume(ctx context.Context) error {
 			stored := p.Beat
 			p.Since, p.Beat = p.Since.Add(max(0, now.Sub(p.Beat))), now
 			if err = l.start(p, found, c, watching); err == nil {
-				l.recall(ctx, recallFrom(p.Started, stored, now))
+				return l.recall(ctx, recallFrom(p.Started, stored, now))
 			}
 		}
 	}
-	if err == nil {
-		return nil
+	if ctx.Err() != nil { // the start was cancelled, which says nothing about the promotion
+		return err
 	}
 	slog.Error("a promotion cannot go on and is ended; what is in force stays", "promotion", p.ID, "error", err)
 	p.Gate, p.Ended, p.Why = nhi.PromotionOutdated, now, err.Error()
@@ -116,9 +116,14 @@ func (l *Library) resume(ctx context.Context) error {
 }
 
 // recallFrom is since when a promotion may have decided what was not judged before
-// it was stored last. A clock that was set back since says nothing.
+// it was stored last. If the clock was set back since, that may have been before the
+// crash or behind it: what the clock told in either case is read, so as much more as
+// it was set back by, and not all since the promotion began.
 func recallFrom(started, stored, now time.Time) time.Time {
-	if from := stored.Add(-recalled); from.After(started) && !stored.After(now) {
+	if stored.After(now) {
+		return now.Add(-recalled)
+	}
+	if from := stored.Add(-recalled); from.After(started) {
 		return from
 	}
 	return started
@@ -126,17 +131,23 @@ func recallFrom(started, stored, now time.Time) time.Time {
 
 // recall judges the decisions of before the server was stopped as far as they may be
 // evidence that was not stored. It runs before anybody is answered, so what was
-// rolled back stays so.
-func (l *Library) recall(ctx context.Context, since time.Time) {
+// rolled back stays so. The error is that of ctx: then the promotion is as it was.
+func (l *Library) recall(ctx context.Context, since time.Time) error {
 	r, pair := l.rollout.Load(), l.pair()
 	why := r.tally.Enough()
 	if why == "" {
+		slog.Info("the record of decisions is read for the promotion under way; nobody is answered before that", "since", since)
+		began, read := time.Now(), 0
 		for d, err := range l.c.Recorded(ctx, since) {
+			if ctx.Err() != nil {
+				return fmt.Errorf("read what the policies of a promotion decided: %w", ctx.Err())
+			}
 			if err != nil {
 				slog.Error("the record of decisions cannot be read, so nobody knows what new policies did", "error", err)
 				why = "the server was started again, and what they did before cannot be read"
 				break
 			}
+			read++
 			if d.Policy != pair.Digest {
 				continue
 			}
@@ -145,10 +156,12 @@ func (l *Library) recall(ctx context.Context, since time.Time) {
 				break
 			}
 		}
+		slog.Info("the record of decisions was read for the promotion under way", "decisions", read, "took", time.Since(began))
 	}
 	if why != "" {
 		l.takeBack(r, why)
 	}
+	return nil
 }
 
 // pair is the policies before the promotion under way and after it; nil: it was
