@@ -81,14 +81,26 @@ func (g *Gate) converse(w http.ResponseWriter, r *http.Request, asking *enforce.
 		gate: g, request: r, asking: asking, verdict: v, carry: carry, endpoint: endpointOf(asking.Original.Target), awaited: awaited,
 		enforced: asking.Point.Enforces(v.Identity),
 	}
-	s := &screen{ResponseWriter: w, hearer: c, strict: c.enforced, longest: g.longest, events: events{longest: g.longest}}
-	carry(s, r, v)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	s := &screen{ResponseWriter: w, hearer: c, strict: c.enforced, longest: g.longest, events: events{longest: g.longest}, refused: cancel}
+	defer func() { c.end(s, recover()) }()
+	carry(s, r.WithContext(ctx), v)
 	s.finish()
+}
+
+// end is for a reply that is over, or was given up with a panic: so does whoever
+// carries it when a part of it is not taken.
+func (c *conversation) end(s *screen, panicked any) {
 	if s.failed != nil {
-		g.c.Log.Warn("a reply of an MCP server did not pass", "point", asking.Point.Name, "error", s.failed)
-		if s.broken { // the stream must not look as if it had ended well
-			panic(http.ErrAbortHandler)
-		}
+		c.gate.c.Log.Warn("a reply of an MCP server did not pass", "point", c.asking.Point.Name, "error", s.failed)
+	}
+	switch {
+	case s.broken: // the stream must not look as if it had ended well
+		panic(http.ErrAbortHandler)
+	case panicked == nil, panicked == http.ErrAbortHandler && s.failed != nil: // the client has our answer
+	default:
+		panic(panicked)
 	}
 }
 
@@ -160,7 +172,11 @@ func (c *conversation) reply(m *told) (jsontext.Value, error) {
 	if !c.enforced {
 		return m.raw, nil
 	}
-	want, known := c.awaited[string(m.id)]
+	id, clear := meaning(m.id)
+	want, known := c.awaited[id]
+	if !clear {
+		want, known = "", false
+	}
 	if known && want == "" {
 		return m.raw, nil
 	}
@@ -296,7 +312,8 @@ func (p *posted) awaits() map[string]string {
 	out := map[string]string{}
 	for i := range p.messages {
 		if m := &p.messages[i]; m.verdict.Outcome == nhi.Allow && m.method != "" && m.id != nil {
-			out[string(m.id)] = lists[m.method]
+			id, _ := meaning(m.id)
+			out[id] = lists[m.method]
 		}
 	}
 	return out

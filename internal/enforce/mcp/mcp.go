@@ -104,6 +104,7 @@ var (
 	errJSON    = errors.New("the body is no JSON, repeats a name, is not UTF-8, or is nested too deeply")
 	errBatch   = errors.New("a batch has 1 to 100 messages, each with an id of its own")
 	errMessage = errors.New("a message is not one of JSON-RPC 2.0: a request, a notification (notifications/...) or a response, with no other members")
+	errID      = errors.New("an id is a text, or a whole number below 2^53 written without fraction and exponent")
 	errParams  = errors.New("the parameters are not an object, or a name is spelled in two ways")
 	errName    = errors.New("the call names nothing, or nothing that could be a path")
 	errHeader  = errors.New("the headers name another call than the body")
@@ -112,7 +113,8 @@ var (
 // Serve decides about a request at the point that asking names, and calls carry
 // with what is left of it when that passes. It calls carry again, while it runs, to
 // tell the server what of its own requests was refused.
-func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, asking *enforce.Asking, carry enforce.Carry) {
+func (g *Gate) Serve(client http.ResponseWriter, r *http.Request, asking *enforce.Asking, carry enforce.Carry) {
+	w := &opening{ResponseWriter: client}
 	defer func() {
 		if v := recover(); v != nil {
 			if v == http.ErrAbortHandler { // of whoever carries: the connection is to be cut
@@ -120,6 +122,10 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, asking *enforce.Ask
 			}
 			// The value may hold anything, so it is not logged.
 			g.c.Log.Error("panic while deciding: denied", "point", asking.Point.ID)
+			if w.begun { // what follows would be read as a part of the reply, and its end as a good one
+				panic(http.ErrAbortHandler)
+			}
+			plain(w.Header())
 			broken := enforce.Broken
 			broken.Refuse(w)
 		}
@@ -151,9 +157,39 @@ func (g *Gate) Serve(w http.ResponseWriter, r *http.Request, asking *enforce.Ask
 	}
 }
 
+// An opening notes whether a reply has begun.
+type opening struct {
+	http.ResponseWriter
+	begun bool
+}
+
+// Unwrap is for http.ResponseController.
+func (o *opening) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (o *opening) WriteHeader(status int) {
+	o.begun = o.begun || status >= 200 || status == http.StatusSwitchingProtocols
+	o.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (o *opening) Write(b []byte) (int, error) {
+	o.begun = true
+	return o.ResponseWriter.Write(b)
+}
+
+// FlushError is for http.ResponseController.
+func (o *opening) FlushError() error {
+	o.begun = true
+	return http.NewResponseController(o.ResponseWriter).Flush()
+}
+
+// Flush implements http.Flusher.
+func (o *opening) Flush() { _ = o.FlushError() }
+
 // post decides about the messages in a body.
-func (g *Gate) post(w http.ResponseWriter, r *http.Request, asking *enforce.Asking, carry enforce.Carry) {
-	body, err := read(w, r)
+func (g *Gate) post(w *opening, r *http.Request, asking *enforce.Asking, carry enforce.Carry) {
+	body, err := read(w.ResponseWriter, r) // which the server of HTTP has to know again
 	var sent posted
 	if err == nil {
 		sent, err = parse(body, asking.Original.Target)

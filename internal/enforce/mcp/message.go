@@ -2,8 +2,12 @@ package mcp
 
 import (
 	"bytes"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -64,10 +68,14 @@ func parse(body []byte, target string) (posted, error) {
 			return posted{}, err
 		}
 		if m.id != nil && m.method != "" {
-			if ids[string(m.id)] {
+			id, ok := meaning(m.id)
+			if !ok {
+				return posted{}, errID
+			}
+			if ids[id] {
 				return posted{}, errBatch
 			}
-			ids[string(m.id)] = true
+			ids[id] = true
 		}
 		if rides(m.method) {
 			if transport < 0 {
@@ -127,15 +135,53 @@ func rides(method string) bool {
 // naming are the methods whose calls have a name, and the member it is in.
 var naming = map[string]string{"tools/call": "name", "prompts/get": "name"}
 
-// disguised reports whether a method is one that is known here, but for capitals
-// that do not count to every server: its name would go unread.
-func disguised(method string) bool {
-	for _, known := range [...]string{"tools/call", "prompts/get", "resources/read", "tools/list", "initialize", "ping"} {
-		if method != known && strings.EqualFold(method, known) {
-			return true
-		}
+// meaning is what an id says, in whichever way it is written. To some programs "1"
+// is 1, so it is here. A number that is not whole, or that some programs round, means
+// nothing for sure; nor does null.
+func meaning(id jsontext.Value) (text string, ok bool) {
+	switch id.Kind() {
+	case '"':
+		err := json.Unmarshal(id, &text)
+		return text, err == nil
+	case '0':
+		n, err := strconv.ParseInt(string(id), 10, 64)
+		const exact = 1<<53 - 1
+		ok = err == nil && -exact <= n && n <= exact && string(id) == strconv.FormatInt(n, 10)
+		return string(id), ok
 	}
-	return false
+	return string(id), false
+}
+
+// disguised reports whether a method is one that is known here, but for capitals
+// or signs that do not count to every server: its name would go unread, and the list
+// that it asks for would pass whole.
+func disguised(method string) bool {
+	if _, known := plainly[method]; known {
+		return false
+	}
+	_, known := bare[letters(method)]
+	return known
+}
+
+// plainly are the methods that are known here, and bare what is left of them without
+// signs.
+var plainly, bare = func() (plainly, bare map[string]struct{}) {
+	plainly, bare = map[string]struct{}{}, map[string]struct{}{}
+	known := slices.Concat(slices.Collect(maps.Keys(lists)), slices.Collect(maps.Keys(naming)), []string{"resources/read", "initialize", "ping"})
+	for _, method := range known {
+		plainly[method], bare[letters(method)] = struct{}{}, struct{}{}
+	}
+	return plainly, bare
+}()
+
+// letters are those of s, as small ones.
+func letters(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsLetter(r) {
+			return unicode.ToLower(r)
+		}
+		return -1
+	}, s)
 }
 
 // named returns what a call is looked up by, and its name.

@@ -41,6 +41,8 @@ type screen struct {
 	events  events       // of a stream
 	failed  error        // why the reply does not pass
 	broken  bool         // some of it has passed
+	gone    bool         // the client does not take it
+	refused func()       // called when nothing of it will: nobody has to wait for the rest
 }
 
 // screening is what a screen does with a reply.
@@ -110,11 +112,18 @@ func mediaOf(values []string) (media string, looked, clear bool) {
 	return media, false, !strings.Contains(text, "json") && !strings.Contains(text, "event-stream")
 }
 
+// plain takes from the headers of a reply what says how its body is written.
+func plain(header http.Header) {
+	for _, name := range [...]string{"Content-Encoding", "Content-Length", "Trailer"} {
+		header.Del(name)
+	}
+}
+
 // refuse answers in place of a reply of which nothing has gone on.
 func (s *screen) refuse(err error) {
 	s.state, s.failed = closed, err
-	s.Header().Del("Content-Encoding")
-	s.Header().Del("Content-Length")
+	plain(s.Header())
+	s.refused()
 	status := http.StatusBadGateway
 	if s.status >= http.StatusBadRequest { // of what went wrong that is still true
 		status = s.status
@@ -155,6 +164,8 @@ func (s *screen) stream(b []byte) error {
 	switch {
 	case err == nil:
 		return nil
+	case s.gone:
+		return err
 	case s.strict:
 		// The client reads a stream that breaks off. It must not take what came
 		// until then for the whole.
@@ -185,10 +196,12 @@ func (s *screen) pass(e *event) error {
 	} else if s.strict {
 		text = e.bare()
 	}
-	if _, err := s.ResponseWriter.Write(text); err != nil {
-		return err
+	_, err := s.ResponseWriter.Write(text)
+	if err == nil {
+		err = http.NewResponseController(s.ResponseWriter).Flush()
 	}
-	return http.NewResponseController(s.ResponseWriter).Flush()
+	s.gone = err != nil
+	return err
 }
 
 // hearAll has each of the messages of a text heard. What is left is nil when that

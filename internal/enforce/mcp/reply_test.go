@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/muster-id/muster/internal/enforce"
+	"github.com/muster-id/muster/internal/enforce/enforcetest"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -364,6 +366,89 @@ func TestALongEventIsNotKeptInMemory(t *testing.T) {
 	}
 	if events != 2 {
 		t.Errorf("%d events", events)
+	}
+}
+
+// A stream that ended well would be taken for the whole of it.
+func TestAPanicWhileAReplyRunsDoesNotLookLikeItsEnd(t *testing.T) {
+	list := result("1", `"tools":[`+tool("search")+`]`)
+	for _, begun := range []bool{true, false} {
+		b := newBench("tools/list", "tools/search")
+		b.serve = func(w http.ResponseWriter, r *http.Request) {
+			b.judge.panics = true
+			text := "data: " + list + "\n\n"
+			if begun {
+				text = "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\n" + text
+				says("text/event-stream", text)(w, r)
+				return
+			}
+			says("application/json", list)(w, r)
+		}
+		w, cut := b.cut(request(listing))
+		if cut != begun || strings.Contains(w.Body.String(), `"outcome"`) == begun || begun == (w.Code != http.StatusOK) || w.Header().Get("Content-Length") != "" {
+			t.Errorf("begun %v: cut off %v, %d %v %s", begun, cut, w.Code, w.Header(), w.Body)
+		}
+	}
+}
+
+// absent is a client that hung up.
+type absent struct{ http.ResponseWriter }
+
+func (absent) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func TestAClientThatHangsUpIsNotAReplyThatDoesNotPass(t *testing.T) {
+	s := screen{ResponseWriter: absent{httptest.NewRecorder()}, strict: true, longest: 1000, events: events{longest: 1000}}
+	s.Header().Set("Content-Type", "text/event-stream")
+	if _, err := s.Write([]byte(": hello\n\n")); err != io.ErrClosedPipe || s.failed != nil || s.broken {
+		t.Errorf("%v, failed %v, broken %v", err, s.failed, s.broken)
+	}
+}
+
+// Ids that are written in two ways are one to whoever answers them.
+func TestIdsAreComparedByWhatTheyMean(t *testing.T) {
+	ask := func(id, method string) string { return `{"jsonrpc":"2.0","id":` + id + `,"method":"` + method + `"}` }
+	for _, ids := range [][2]string{{`"\u0061"`, `"a"`}, {`1`, `1`}, {`1.0`, `1`}, {`1`, `1e0`}, {`10e-1`, `1`}, {`0`, `-0`}, {`"1"`, `1`}, {`9007199254740993`, `9007199254740992`}, {`"\/"`, `"/"`}} {
+		b := newBench("tools/list", "tools/transport", "tools/search")
+		b.serve = says("application/json", "["+result(ids[1], `"tools":[`+tool("delete_file")+`]`)+"]")
+		if w, _ := b.cut(request("[" + ask(ids[0], "tools/list") + "," + ask(ids[1], "ping") + "]")); w.Code != http.StatusBadRequest || len(b.reached) != 0 {
+			t.Errorf("%s and %s: %d %s", ids[0], ids[1], w.Code, w.Body)
+		}
+	}
+	for _, ids := range [][2]string{{`"null"`, `null`}, {`"1.0"`, `1.0`}, {`1`, `1.0`}} { // as good as no reply to it
+		b := newBench("tools/list", "tools/search")
+		b.serve = says("application/json", result(ids[1], `"tools":[`+tool("delete_file")+`]`))
+		if w := b.do(request(strings.Replace(call(1, "search", "{}"), `"id":1`, `"id":`+ids[0], 1))); strings.Contains(w.Body.String(), "delete_file") {
+			t.Errorf("a list, asked as %s and answered as %s: %d %s", ids[0], ids[1], w.Code, w.Body)
+		}
+	}
+	for _, ids := range [][2]string{{`"a"`, `"\u0061"`}, {`"\u0061"`, `"a"`}, {`1`, `"1"`}, {`"1"`, `1`}, {`-7`, `-7`}, {`""`, `""`}} {
+		b := newBench("tools/list", "tools/search")
+		b.serve = says("application/json", result(ids[1], `"content":[],"tools":["a"]`))
+		if w := b.do(request(strings.Replace(call(1, "search", "{}"), `"id":1`, `"id":`+ids[0], 1))); w.Code != http.StatusOK {
+			t.Errorf("a result of a tool, asked as %s and answered as %s: %d %s", ids[0], ids[1], w.Code, w.Body)
+		}
+		b.serve = says("application/json", result(ids[1], `"tool":[]`))
+		if w := b.do(request(ask(ids[0], "tools/list"))); w.Code != http.StatusBadGateway {
+			t.Errorf("no list, asked as %s and answered as %s: %d %s", ids[0], ids[1], w.Code, w.Body)
+		}
+	}
+}
+
+func TestAListIsNotAskedForInAnotherSpelling(t *testing.T) {
+	for _, method := range []string{"Tools/list", "prompts/List", "Prompts/list", "resources/LIST", "Resources/Templates/list", "resources/templates/List", "resources_templates/list", "prompts//list", "tools_/list", "-tools/list", "tools-/call", "Resources/Read"} {
+		b := newBench("tools/list", "tools/search", "tools/any")
+		all := enforcetest.Routes{{Host: "tools.example", Path: "/{any...}", Methods: map[string]nhi.ActionClass{"LIST": nhi.List, "CALL": nhi.Read, "READ": nhi.Read}, Resource: "tools/list"}}
+		b.c.Judge.Routes = enforce.NewRoutes(all)
+		if w := b.do(request(`{"jsonrpc":"2.0","id":1,"method":"` + method + `"}`)); w.Code != http.StatusBadRequest || len(b.reached) != 0 {
+			t.Errorf("%s: %d %s", method, w.Code, w.Body)
+		}
+	}
+	b := newBench("tools/list")
+	b.c.Judge.Routes = listed
+	b.judge.answers["tools/prompts"] = allow
+	b.serve = says("application/json", result("1", `"prompts":[]`))
+	if w := b.do(request(`{"jsonrpc":"2.0","id":1,"method":"prompts/list"}`)); w.Code != http.StatusOK || len(b.reached) != 1 {
+		t.Errorf("as it is spelled: %d %s", w.Code, w.Body)
 	}
 }
 

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/muster-id/muster/internal/enforce"
@@ -89,6 +91,99 @@ func TestTheProxyLooksIntoCallsOfTools(t *testing.T) {
 	}
 	if asked := st.decider.Asked(); len(asked) != 0 {
 		t.Errorf("requests were decided about as a whole, too: %+v", asked)
+	}
+}
+
+// lines is where a log goes that a test reads while it is written.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.text.Reset()
+	return l.text.String()
+}
+
+// A reply that does not pass becomes an answer of ours, also where the proxy still
+// copies it: its client must not wait, nor see a connection that breaks.
+func TestAReplyThatDoesNotPassIsAnsweredByTheProxy(t *testing.T) {
+	tools := enforcetest.Routes{
+		{Host: "tools.example", Path: "/mcp/tools", Methods: map[string]nhi.ActionClass{"LIST": nhi.List}, Resource: "tools/search"},
+	}
+	var serve atomic.Pointer[http.HandlerFunc]
+	var log lines
+	st := put(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*serve.Load())(w, r) }), func(s *script) {
+		s.settings.Protocol = MCP
+		s.config.Protocol = mcp.New(mcp.Config{Log: slog.New(slog.NewTextHandler(&log, nil)), Judge: enforce.Judge{
+			Routes: enforce.NewRoutes(tools), Decider: byTool("tools/search"),
+			Verifier: &enforcetest.Verifier{Known: map[string]nhi.Attested{"Bearer good": {Identity: enforcetest.Robot}}},
+		}})
+	})
+	const noList = `{"jsonrpc":"2.0","id":1,"result":{"tools":"secret"}}`
+	says := func(media, coding, text string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", media)
+			if coding != "" {
+				w.Header().Set("Content-Encoding", coding)
+			}
+			_, _ = io.WriteString(w, text)
+		}
+	}
+	for _, tt := range []struct {
+		name   string
+		serve  http.HandlerFunc
+		breaks bool
+		logged string
+	}{
+		{"a list that is refused", says("application/json", "", noList), false, "list"},
+		{"a reply that is compressed", says("application/json", "gzip", noList), false, "compressed"},
+		{"a long one that is compressed", says("application/json", "br", strings.Repeat("secret", 1<<19)), false, "compressed"},
+		{"a media type that is unclear", says("application/problem+json", "", noList), false, "media type"},
+		{"more than is kept", says("application/json", "", `{"jsonrpc":"2.0","id":1,"result":{"x":"`+strings.Repeat("secret", 3<<20)+`"}}`), false, "larger than"},
+		{"one that never ends", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/x-json")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}, false, "media type"},
+		{"one with trailers", func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Trailer", "X-Sum")
+			says("application/x-json", "", noList)(w, r)
+			w.Header().Set("X-Sum", "secret")
+		}, false, "media type"},
+		{"a stream that is broken off", says("text/event-stream", "", "data: {\"jsonrpc\":\"2.0\",\"method\":\"notifications/x\"}\n\ndata: "+noList+"\n\ndata: secret\n\n"), true, "list"},
+	} {
+		serve.Store(&tt.serve)
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+st.address+"/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Host = "tools.example"
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Authorization", "Bearer good")
+		client := http.Client{Timeout: patience}
+		res, err := client.Do(r)
+		if err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+			log.take()
+			continue
+		}
+		text, err := io.ReadAll(res.Body)
+		_ = res.Body.Close()
+		if (err != nil) != tt.breaks || !tt.breaks && (res.StatusCode != http.StatusBadGateway || !strings.Contains(string(text), `"error"`)) || strings.Contains(string(text), "secret") || res.Trailer.Get("X-Sum") != "" {
+			t.Errorf("%s: %d %.300s: %v", tt.name, res.StatusCode, text, err)
+		}
+		if got := log.take(); strings.Count(got, "did not pass") != 1 || !strings.Contains(got, tt.logged) || strings.Contains(got, "secret") {
+			t.Errorf("%s: the log says %q", tt.name, got)
+		}
 	}
 }
 
