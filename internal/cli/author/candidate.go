@@ -41,8 +41,8 @@ func isTest(name string) bool {
 
 // readCandidate reads files and folders. A file that is named is what its ending
 // says. A folder that holds policies/ or grants/ is a library, and read as push reads
-// it, with what its grants amount to; of another one its policies and tests are read,
-// and nothing hidden.
+// it, with what its grants amount to, and what else lies there is said to be left out;
+// of another one its policies and tests are read, and nothing hidden.
 func readCandidate(a *command.App, args []string) (*candidate, error) {
 	return readWith(a, args, (*candidate).layout)
 }
@@ -84,14 +84,54 @@ func (c *candidate) layout(a *command.App, folder string) error {
 		}
 		read, problems, err := readLibrary(folder)
 		if err != nil {
-			return err
+			return fmt.Errorf("%s: %w", folder, err)
 		}
 		if read == nil {
-			return wrong(problems)
+			return wrong(within(folder, problems))
 		}
+		leftOut(a, folder)
 		return errors.Join(c.take(folder, read.Policies(), c.policies), c.take(folder, read.TestFiles(), c.tests))
 	}
 	return c.folder(a, folder)
+}
+
+// within returns problems of a folder with its name: there may be two of them.
+func within(folder string, problems []policy.Problem) []policy.Problem {
+	out := slices.Clone(problems)
+	for i := range out {
+		out[i].File = filepath.Join(folder, filepath.FromSlash(out[i].File))
+	}
+	return out
+}
+
+// maxLeftOut bounds the files that are named as left out.
+const maxLeftOut = 10
+
+// leftOut says which policies and tests lie in a folder that is a library, and belong
+// to no part of it: nobody must believe that they were tried.
+func leftOut(a *command.App, folder string) {
+	var out []string
+	parts := []string{policylibrary.Policies, policylibrary.Grants, policylibrary.Tests, policylibrary.Generated}
+	_ = filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		name, outside := filepath.Rel(folder, path)
+		name = filepath.ToSlash(name)
+		switch {
+		case outside != nil || err != nil: // what nobody can read is no part of it either
+			return fs.SkipDir
+		case entry.IsDir() && name != "." && (strings.HasPrefix(entry.Name(), ".") || slices.Contains(parts, name+"/")):
+			return fs.SkipDir
+		case !entry.Type().IsRegular() || strings.HasPrefix(entry.Name(), ".") || name == library.File:
+		case isPolicy(name) || isTest(name):
+			out = append(out, path)
+		}
+		return nil
+	})
+	for _, path := range out[:min(len(out), maxLeftOut)] {
+		a.Say("left out: %s; %s holds a library, of which push takes %s and what is in policies, grants and tests", output.Visible(path), output.Visible(folder), library.File)
+	}
+	if more := len(out) - maxLeftOut; more > 0 {
+		a.Say("left out: %d more", more)
+	}
 }
 
 // take takes up files of a folder.

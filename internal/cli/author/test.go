@@ -18,7 +18,7 @@ func test(a *command.App) *cobra.Command {
 	var guards guarding
 	return a.Command(command.Verb{
 		Use: "test DIR|FILE...", Short: "Run the tests beside policies, without a server",
-		Long: "Ask policies every case of their tests, without a server: those of the files and folders given,\nbeside the built-in guards. Tests are YAML in a folder named tests, or files that are named; see\n/docs/reference/policy-tests. For a case that is answered otherwise than it says, what happened\nand why is printed. The exit status is 1 when a case fails.",
+		Long: "Ask policies every case of their tests, without a server: those of the files and folders given,\nbeside the built-in guards. Tests are YAML in a folder named tests, or files that are named; of a\nfolder with policies or grants, a library, those in its own folder tests, as push takes them. See\n/docs/reference/policy-tests. For a case that is answered otherwise than it says, what happened\nand why is printed. The exit status is 1 when a case fails.",
 		Example: `
 muster policy test .
 muster policy test policies.cedar tests/reports.yaml

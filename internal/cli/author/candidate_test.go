@@ -1,0 +1,45 @@
+package author
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// TestNobodyBelievesThatWhatIsLeftOutWasTried has policies and tests beside the parts
+// of a library.
+func TestNobodyBelievesThatWhatIsLeftOutWasTried(t *testing.T) {
+	files := map[string]string{
+		"policies/a.cedar": reports, "tests/a.yaml": passing, "extra.cedar": reports, "team/x.cedar": reports, "team/tests/x.yaml": "",
+		".git/x.cedar": reports, "team/README.md": "",
+	}
+	_, _, errs, _ := run(t, files, "", "test", ".")
+	for name, told := range map[string]bool{"extra.cedar": true, "team/x.cedar": true, "team/tests/x.yaml": true, "policies/a.cedar": false, "tests/a.yaml": false, ".git/x.cedar": false, "team/README.md": false} {
+		if strings.Contains(errs, "left out: "+name+";") != told {
+			t.Errorf("%s is said to be left out: %v, want %v: %s", name, !told, told, errs)
+		}
+	}
+	for n := range 2 * maxLeftOut {
+		files[fmt.Sprintf("many/%d.cedar", n)] = reports
+	}
+	if _, _, errs, _ = run(t, files, "", "test", "."); strings.Count(errs, "left out: ") != maxLeftOut+1 || !strings.Contains(errs, "left out: 13 more") {
+		t.Errorf("without end: %s", errs)
+	}
+}
+
+// TestAProblemSaysInWhichOfTwoFoldersItIs reads two libraries, one of them wrong.
+func TestAProblemSaysInWhichOfTwoFoldersItIs(t *testing.T) {
+	for name, c := range map[string]struct{ file, text string }{
+		"a grant":          {"grants/x.yaml", "grants:\n  - id: x\n    template: nothing\n"},
+		"a file's name":    {"policies/x.txt", ""},
+		"a file's content": {"policies/x.cedar", "permit ("},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := map[string]string{"old/policies/README.md": "", "new/policies/a.cedar": reports, "new/tests/a.yaml": passing, "old/" + c.file: c.text}
+			code, _, errs, _ := run(t, files, "", "test", "new", "old")
+			if code == 0 || !strings.Contains(errs, "old/"+c.file) && !strings.Contains(errs, "old: ") {
+				t.Errorf("exit status %d: %s", code, errs)
+			}
+		})
+	}
+}
