@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bufio"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -104,7 +105,20 @@ func TestAPersonApprovesACallOfAToolWithItsArguments(t *testing.T) {
 
 func TestAnAgentSeesTheToolsThatItMayUseAndNothingIsRecordedForThat(t *testing.T) {
 	t.Parallel()
-	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	switched := make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet { // a stream that goes on while the point changes
+			const event = "data: " + `{"jsonrpc":"2.0","id":7,"result":{"tools":[{"name":"shred"}]}}` + "\n\n"
+			w.Header().Set("Content-Type", "text/event-stream")
+			_, _ = io.WriteString(w, event)
+			_ = http.NewResponseController(w).Flush()
+			select {
+			case <-switched:
+				_, _ = io.WriteString(w, event)
+			case <-r.Context().Done():
+			}
+			return
+		}
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"search"},{"name":"shred"},{"name":"delete"}]}}`)
 	}))
@@ -115,7 +129,7 @@ func TestAnAgentSeesTheToolsThatItMayUseAndNothingIsRecordedForThat(t *testing.T
 	_, key := r.furnish()
 	r.send(http.MethodPost, "/v1/points", client.EnrollPoint{Name: "tools", Dialect: "proxy"}, nil)
 	r.put("resources.yaml", "- {id: tools/search, environment: production, sensitivity: 1}\n- {id: tools/files, environment: production, sensitivity: 1}\n- {id: tools/shred, environment: production, sensitivity: 1}\n")
-	r.put("routes.yaml", toolRoutes+"- {host: tools.example, path: /mcp/tools, methods: {LIST: list}, resource: tools/search}\n- {host: tools.example, path: /mcp/tools/shred, methods: {CALL: delete}, resource: tools/shred}\n")
+	r.put("routes.yaml", toolRoutes+"- {host: tools.example, path: /mcp/tools, methods: {LIST: list}, resource: tools/search}\n- {host: tools.example, path: /mcp, methods: {GET: list}, resource: tools/search}\n- {host: tools.example, path: /mcp/tools/shred, methods: {CALL: delete}, resource: tools/shred}\n")
 	r.put("policies.cedar", toolPolicies+`@id("nobody-shreds") forbid (principal, action, resource == Resource::"tools/shred");`)
 	listed := func() string {
 		req, err := http.NewRequest(http.MethodPost, "http://"+r.Proxies()["tools"]+"/mcp", strings.NewReader(`{"jsonrpc":"2.0","id":1,"method":"tools/list"}`))
@@ -134,7 +148,26 @@ func TestAnAgentSeesTheToolsThatItMayUseAndNothingIsRecordedForThat(t *testing.T
 	if got := listed(); !strings.Contains(got, "shred") {
 		t.Errorf("a point that observes filters: %s", got)
 	}
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.Proxies()["tools"]+"/mcp", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "tools.example"
+	req.Header.Set("Authorization", "Bearer "+key.Key)
+	stream, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Body.Close()
+	events := bufio.NewReader(stream.Body)
+	if first, err := events.ReadString('\n'); err != nil || !strings.Contains(first, "shred") {
+		t.Errorf("a stream of a point that observes: %s: %v", first, err)
+	}
 	r.enforces("tools")
+	close(switched)
+	if rest, err := io.ReadAll(events); err != nil || strings.Contains(string(rest), "shred") || !strings.Contains(string(rest), `"tools":[]`) {
+		t.Errorf("the stream goes on unfiltered when its point enforces: %s: %v", rest, err)
+	}
 	if got := listed(); strings.Contains(got, "shred") || !strings.Contains(got, "search") || !strings.Contains(got, "delete") {
 		t.Errorf("the agent sees %s; want search, and delete, which a person may approve", got)
 	}

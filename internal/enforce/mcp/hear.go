@@ -18,7 +18,7 @@ import (
 const (
 	maxItems   = 1000             // of a list
 	maxAsked   = 1000             // requests of a server in one reply
-	answerTime = 10 * time.Second // for telling a server that it was refused
+	answerTime = 10 * time.Second // for telling a server what was refused, all of one reply together
 )
 
 // lists are the members of results that are lists, by the method that asks for
@@ -70,8 +70,9 @@ type conversation struct {
 	carry    enforce.Carry
 	endpoint string
 	awaited  map[string]string // ids of what is carried, and the member that is a list
-	enforced bool              // the point bites for the caller
+	enforced bool              // the point bites for the caller, when the last message began
 	asks     int               // requests of the server so far
+	spent    time.Duration     // on telling the server what was refused
 }
 
 // converse carries a request and looks at the reply.
@@ -79,11 +80,10 @@ func (g *Gate) converse(w http.ResponseWriter, r *http.Request, asking *enforce.
 	r.Header.Del("Accept-Encoding") // the reply is read
 	c := &conversation{
 		gate: g, request: r, asking: asking, verdict: v, carry: carry, endpoint: endpointOf(asking.Original.Target), awaited: awaited,
-		enforced: asking.Point.Enforces(v.Identity),
 	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	s := &screen{ResponseWriter: w, hearer: c, strict: c.enforced, longest: g.longest, events: events{longest: g.longest}, refused: cancel}
+	s := &screen{ResponseWriter: w, hearer: c, longest: g.longest, events: events{longest: g.longest}, refused: cancel}
 	defer func() { c.end(s, recover()) }()
 	carry(s, r.WithContext(ctx), v)
 	s.finish()
@@ -102,6 +102,18 @@ func (c *conversation) end(s *screen, panicked any) {
 	default:
 		panic(panicked)
 	}
+}
+
+// enforces implements hearer. A stream may go on for days, so the point is read anew.
+func (c *conversation) enforces() bool {
+	point, stands := c.asking.Point, true
+	if c.gate.c.Point != nil {
+		var now nhi.Point
+		now, stands = c.gate.c.Point()
+		point = &now
+	}
+	c.enforced = !stands || point.Enforces(c.verdict.Identity)
+	return c.enforced
 }
 
 // hear implements hearer.
@@ -136,14 +148,18 @@ func (c *conversation) asked(m *told) (jsontext.Value, error) {
 	if v.Outcome == nhi.StepUp {
 		code, text = codeStepUp, "muster: step-up"
 	}
+	began := time.Now()
 	c.answer(problem(m.id, code, text, &data{Decision: v.Decision, Outcome: v.Outcome, Reasons: []string{}}))
+	if c.spent += time.Since(began); c.spent >= c.gate.patience {
+		return nil, errReplyDeaf
+	}
 	return nil, nil
 }
 
 // answer tells the server something in the client's place, in the session of the
-// client's request. A server that does not take it waits in vain.
+// client's request, whose reply waits meanwhile.
 func (c *conversation) answer(message []byte) {
-	ctx, cancel := context.WithTimeout(c.request.Context(), answerTime)
+	ctx, cancel := context.WithTimeout(c.request.Context(), c.gate.patience-c.spent)
 	defer cancel()
 	defer func() {
 		if recover() != nil { // the connection to the server broke

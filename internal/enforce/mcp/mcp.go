@@ -47,7 +47,8 @@
 // /mcp/client/roots. One that is refused does not reach the client; the server gets
 // an error of JSON-RPC in the client's place. A reply that cannot be understood
 // does not pass: of JSON there is status 502, a stream breaks off. At a point that
-// observes, lists are whole and replies pass as they are.
+// observes, lists are whole and replies pass as they are; whether it does is looked up
+// for each message.
 package mcp
 
 import (
@@ -58,6 +59,7 @@ import (
 	"mime"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/nhi"
@@ -76,13 +78,18 @@ type Config struct {
 	// Trier says what of a list its caller may use. Nil: a point that enforces
 	// passes no list on.
 	Trier enforce.Trier
+	// Point returns the point that speaks here, as it is now; not ok: it is none any
+	// more, and nothing passes unseen. It reads memory only. Nil: the point is for the
+	// whole of a reply what it was at the request.
+	Point func() (nhi.Point, bool)
 	Log   *slog.Logger
 }
 
 // A Gate decides about what requests carry. It is safe for concurrent use.
 type Gate struct {
-	c       Config
-	longest int // bytes of a message of a server
+	c        Config
+	longest  int           // bytes of a message of a server
+	patience time.Duration // with a server that is told what was refused
 }
 
 // New returns a Gate.
@@ -90,7 +97,7 @@ func New(c Config) *Gate {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Gate{c, maxReply}
+	return &Gate{c, maxReply, answerTime}
 }
 
 // Why a request is not looked at. The texts go to the caller.

@@ -23,6 +23,7 @@ var (
 	errReplySigns  = errors.New("the name or the id of an event of the server has signs other than those of ASCII that can be seen")
 	errReplyMany   = errors.New("the server asks more of its client than anybody answers")
 	errReplyList   = errors.New("a list of the server cannot be understood")
+	errReplyDeaf   = errors.New("the server does not take what it is told")
 	errReplyUntold = errors.New("nobody says what of a list the caller may use")
 )
 
@@ -32,9 +33,10 @@ var (
 // observes.
 type screen struct {
 	http.ResponseWriter
-	hearer  // what is done with messages
-	strict  bool
-	longest int // bytes of a message
+	hearer        // what is done with messages
+	strict  bool  // the point enforces, when the last message began
+	unseen  error // why a reply goes on unseen, for which it would not pass at a point that enforces
+	longest int   // bytes of a message
 	state   screening
 	status  int
 	kept    bytes.Buffer // of JSON
@@ -58,6 +60,9 @@ const (
 
 // A hearer hears the messages of a server.
 type hearer interface {
+	// enforces reports whether what does not pass is held back. It is asked before
+	// each message.
+	enforces() bool
 	// hear returns what the client is told of a message, nil: nothing.
 	hear(m *told) (jsontext.Value, error)
 }
@@ -74,18 +79,20 @@ func (s *screen) WriteHeader(status int) {
 	if s.state != unbegun {
 		return
 	}
-	s.status = status
+	s.status, s.strict = status, s.enforces()
 	media, looked, clear := mediaOf(s.Header()["Content-Type"])
 	switch {
 	case s.strict && !clear:
 		s.refuse(errReplyMedia)
 		return
+	case !clear:
+		s.state, s.unseen = open, errReplyMedia
 	case looked && len(s.Header()["Content-Encoding"]) > 0:
 		if s.strict {
 			s.refuse(errReplyCoded)
 			return
 		}
-		s.state = open
+		s.state, s.unseen = open, errReplyCoded
 	case looked && media == "application/json":
 		s.state = whole
 		return
@@ -139,15 +146,20 @@ func (s *screen) Write(b []byte) (int, error) {
 	switch s.state {
 	case closed:
 		return 0, s.failed
+	case open:
+		if s.unseen != nil && s.enforces() { // since it began
+			s.state, s.failed, s.broken = closed, s.unseen, true
+			return 0, s.failed
+		}
 	case whole:
 		if s.kept.Len()+len(b) <= s.longest {
 			return s.kept.Write(b)
 		}
-		if s.strict {
+		if s.enforces() {
 			s.refuse(errReplyLarge)
 			return 0, s.failed
 		}
-		s.state = open
+		s.state, s.unseen = open, errReplyLarge
 		s.ResponseWriter.WriteHeader(s.status)
 		if _, err := s.ResponseWriter.Write(s.kept.Bytes()); err != nil {
 			return 0, err
@@ -166,7 +178,7 @@ func (s *screen) stream(b []byte) error {
 		return nil
 	case s.gone:
 		return err
-	case s.strict:
+	case err == errReplyDeaf || s.enforces():
 		// The client reads a stream that breaks off. It must not take what came
 		// until then for the whole.
 		s.state, s.failed, s.broken = closed, err, true
@@ -174,13 +186,14 @@ func (s *screen) stream(b []byte) error {
 	case err != errReplyLarge:
 		return err
 	}
-	s.state = open
+	s.state, s.unseen = open, errReplyLarge
 	_, err = s.ResponseWriter.Write(s.events.rest())
 	return err
 }
 
 // pass passes an event on.
 func (s *screen) pass(e *event) error {
+	s.strict = s.enforces()
 	if s.strict && e.odd {
 		return errReplySigns
 	}
@@ -188,7 +201,7 @@ func (s *screen) pass(e *event) error {
 	if e.message() {
 		out, same, err := s.hearAll(e.data)
 		switch {
-		case err != nil && s.strict:
+		case err != nil && (s.strict || err == errReplyDeaf):
 			return err
 		case err == nil && (s.strict || !same):
 			text = e.with(out)
@@ -265,11 +278,12 @@ func (s *screen) finish() {
 	if s.state != whole {
 		return
 	}
+	s.strict = s.enforces()
 	text := s.kept.Bytes()
 	if len(bytes.TrimSpace(text)) > 0 {
 		out, same, err := s.hearAll(text)
 		switch {
-		case err != nil && s.strict:
+		case err != nil && (s.strict || err == errReplyDeaf):
 			s.refuse(err)
 			return
 		case err == nil && (s.strict || !same):

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/muster-id/muster/internal/enforce"
 	"github.com/muster-id/muster/internal/enforce/enforcetest"
@@ -397,10 +398,78 @@ type absent struct{ http.ResponseWriter }
 func (absent) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
 func TestAClientThatHangsUpIsNotAReplyThatDoesNotPass(t *testing.T) {
-	s := screen{ResponseWriter: absent{httptest.NewRecorder()}, strict: true, longest: 1000, events: events{longest: 1000}}
+	b := newBench()
+	c := &conversation{gate: b.Gate, asking: &enforce.Asking{Point: &b.point}, verdict: &enforce.Verdict{}}
+	s := screen{ResponseWriter: absent{httptest.NewRecorder()}, hearer: c, longest: 1000, events: events{longest: 1000}}
 	s.Header().Set("Content-Type", "text/event-stream")
 	if _, err := s.Write([]byte(": hello\n\n")); err != io.ErrClosedPipe || s.failed != nil || s.broken {
 		t.Errorf("%v, failed %v, broken %v", err, s.failed, s.broken)
+	}
+}
+
+// Each request that is refused would else hold the caller's reply up for itself.
+func TestAServerThatDoesNotTakeRefusalsIsNotWaitedForAgainAndAgain(t *testing.T) {
+	for _, media := range []string{"text/event-stream", "application/json"} {
+		b := newBench("tools/transport", "tools/search")
+		b.patience = 50 * time.Millisecond
+		b.serve = func(w http.ResponseWriter, r *http.Request) {
+			if len(b.reached) > 1 {
+				<-r.Context().Done()
+				return
+			}
+			asks := `{"jsonrpc":"2.0","id":1,"method":"roots/list"}`
+			if media == "text/event-stream" {
+				says(media, strings.Repeat("data: "+asks+"\n\n", 100)+"data: "+result("1", "")+"\n\n")(w, r)
+				return
+			}
+			says(media, "["+strings.Repeat(asks+",", 99)+asks+"]")(w, r)
+		}
+		w, cut := b.cut(request(call(1, "search", "{}")))
+		if streams := media == "text/event-stream"; cut != streams || streams != (w.Code == http.StatusOK) || len(b.reached) != 2 || strings.Contains(w.Body.String(), "roots") || strings.Contains(w.Body.String(), "result") {
+			t.Errorf("%s: cut off %v, told %d times, %d %s", media, cut, len(b.reached)-1, w.Code, w.Body)
+		}
+	}
+}
+
+func TestAStreamFollowsThePoint(t *testing.T) {
+	list := "data: " + result("1", `"tools":[`+tool("delete_file")+`]`) + "\n\n"
+	for name, tt := range map[string]struct {
+		header http.Header
+		first  string
+		cut    bool
+	}{
+		"of messages":    {http.Header{"Content-Type": {"text/event-stream"}}, list, false},
+		"in JSON":        {http.Header{"Content-Type": {"application/json"}}, "[" + strings.TrimPrefix(list, "data: ") + ",", false},
+		"compressed":     {http.Header{"Content-Type": {"text/event-stream"}, "Content-Encoding": {"br"}}, list, true},
+		"unclear":        {http.Header{"Content-Type": {"application/x-json"}}, list, true},
+		"in another set": {http.Header{"Content-Type": {"text/event-stream; charset=utf-7"}}, list, true},
+		"a long message": {http.Header{"Content-Type": {"text/event-stream"}}, ":" + strings.Repeat("a", 1<<16) + "\n\n" + list, true},
+	} {
+		b := newBench("tools/list", "tools/transport")
+		b.longest = 1 << 15
+		now := b.point
+		now.Mode = nhi.Observe
+		b.point.Mode = nhi.Observe
+		b.c.Point = func() (nhi.Point, bool) { return now, true }
+		b.serve = func(w http.ResponseWriter, r *http.Request) {
+			for key, values := range tt.header {
+				w.Header()[key] = values
+			}
+			_, _ = io.WriteString(w, tt.first)
+			now.Mode = nhi.Enforce
+			_, _ = io.WriteString(w, strings.ReplaceAll(strings.TrimPrefix(list, "data: "+map[bool]string{true: "", false: "-"}[name == "in JSON"]), "delete_file", "second_file")+map[bool]string{true: "]"}[name == "in JSON"])
+		}
+		w, cut := b.cut(request(listing))
+		if text := w.Body.String(); cut != tt.cut || strings.Contains(text, "second_file") || strings.Contains(text, "delete_file") != (name != "in JSON") {
+			t.Errorf("%s: cut off %v, %d %.300s", name, cut, w.Code, text)
+		}
+	}
+	b := newBench("tools/list")
+	b.point.Mode = nhi.Observe
+	b.c.Point = func() (nhi.Point, bool) { return b.point, false }
+	b.serve = says("text/event-stream", list)
+	if w, _ := b.cut(request(listing)); strings.Contains(w.Body.String(), "delete_file") {
+		t.Errorf("the point is none any more: %s", w.Body)
 	}
 }
 

@@ -123,7 +123,7 @@ func (g *Gates) build(s proxy.Settings) (*generation, error) {
 		Judge: g.deps.Judge, Point: g.point(s.Point), Standing: standing{g.point(s.Point), g.deps.Facts, g.deps.Judge.Verifier, g.deps.Changed}, Asserter: g.deps.Asserter, Log: g.deps.Log,
 	}
 	if s.Protocol == proxy.MCP {
-		c.Protocol = mcp.New(mcp.Config{Judge: g.deps.Judge, Trier: g.deps.Trier, Log: g.deps.Log})
+		c.Protocol = mcp.New(mcp.Config{Judge: g.deps.Judge, Trier: g.deps.Trier, Point: c.Point, Log: g.deps.Log})
 	}
 	handler, err := proxy.New(s, c)
 	if err != nil {
