@@ -402,7 +402,7 @@ func TestAPanicOfTheEngineIsAnErrorOfTheNewPolicies(t *testing.T) {
 }
 
 func TestSettingsOutOfRangeAreRefused(t *testing.T) {
-	for _, s := range []Settings{{Shadow: -1}, {Stage: maxTime + 1}, {Stages: []int{10, 1}}, {Stages: []int{0}}, {Stages: []int{100}}, {Threshold: -1}, {Decisions: -1}} {
+	for _, s := range []Settings{{Shadow: -1}, {Stage: maxTime + 1}, {Stages: []int{10, 1}}, {Stages: []int{0}}, {Stages: []int{100}}, {Threshold: -1}, {Threshold: maxWitnesses + 1}, {Decisions: -1}} {
 		if err := s.Validate(); !errors.Is(err, nhi.ErrInvalid) {
 			t.Errorf("%+v: %v", s, err)
 		}

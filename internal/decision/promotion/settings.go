@@ -75,8 +75,8 @@ func (s Settings) Validate() error {
 	if s.Decisions < 0 || s.Decisions > 1_000_000_000 {
 		return nhi.Invalidf("promotion: decisions is %d, want 0 to 1000000000", s.Decisions)
 	}
-	if s.Threshold < 0 || s.Threshold > 1_000_000 {
-		return nhi.Invalidf("promotion: threshold is %d, want 0 to 1000000", s.Threshold)
+	if s.Threshold < 0 || s.Threshold > maxWitnesses { // more are not counted
+		return nhi.Invalidf("promotion: threshold is %d, want 0 to %d", s.Threshold, maxWitnesses)
 	}
 	last := 0
 	for _, n := range s.Stages {
