@@ -93,13 +93,13 @@ func input(q *nhi.Question) (ast.Value, error) {
 	})
 }
 
-// clock never matches.
-const clock = `@id("clock") forbid (principal, action, resource) when { context.now < datetime("2000-01-01") };`
+// clock never matches. It reckons with the time, so that no ruling is remembered.
+const clock = `@id("clock") forbid (principal, action, resource) when { context.now.offset(duration("1d")) < datetime("2000-01-01") };`
 
 // A pair is both engines with the same policies.
 type pair struct {
 	muster *policy.Set
-	timed  *policy.Set // with a policy that looks at the time
+	anew   *policy.Set // which asks Cedar each time
 	opa    rego.PreparedEvalQuery
 }
 
@@ -110,7 +110,7 @@ func newPair(tb testing.TB, n int) pair {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	timed, err := policy.Load(policy.DefaultSettings(), map[string]string{"grants.cedar": cedar, "clock.cedar": clock})
+	anew, err := policy.Load(policy.DefaultSettings(), map[string]string{"grants.cedar": cedar, "clock.cedar": clock})
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -119,7 +119,7 @@ func newPair(tb testing.TB, n int) pair {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return pair{set, timed, query}
+	return pair{set, anew, query}
 }
 
 func (p pair) ask(ctx context.Context, in ast.Value) (string, error) {
@@ -171,14 +171,13 @@ func BenchmarkPolicy(b *testing.B) {
 			}
 			inputs[i] = in
 		}
-		var ours, timed, theirs float64
+		var ours, anew, theirs float64
 		b.Run(fmt.Sprintf("muster/%d", n), func(b *testing.B) {
 			measure(b, &ours, func(i int) { p.muster.Evaluate(qs[i%len(qs)]) })
 		})
-		// Muster remembers rulings unless a policy looks at the time: what it takes
-		// to evaluate each time is measured apart.
-		b.Run(fmt.Sprintf("muster-with-a-clock/%d", n), func(b *testing.B) {
-			measure(b, &timed, func(i int) { p.timed.Evaluate(qs[i%len(qs)]) })
+		// What it takes to evaluate each time is measured apart.
+		b.Run(fmt.Sprintf("muster-anew/%d", n), func(b *testing.B) {
+			measure(b, &anew, func(i int) { p.anew.Evaluate(qs[i%len(qs)]) })
 		})
 		b.Run(fmt.Sprintf("opa/%d", n), func(b *testing.B) {
 			measure(b, &theirs, func(i int) {
@@ -186,9 +185,9 @@ func BenchmarkPolicy(b *testing.B) {
 					b.Fatal(err)
 				}
 			})
-			if ours > 0 && timed > 0 {
+			if ours > 0 && anew > 0 {
 				b.ReportMetric(theirs/ours, "times-muster")
-				b.ReportMetric(theirs/timed, "times-muster-with-a-clock")
+				b.ReportMetric(theirs/anew, "times-muster-anew")
 			}
 		})
 	}

@@ -48,7 +48,7 @@ const rulings = 1 << 12
 //
 // Requests that no policy can tell apart get the ruling of the first of them. It
 // is remembered unless a policy that was asked sees something of the request that
-// is hardly ever the same twice, such as the time.
+// no key holds, such as an approval.
 func (s *Set) Evaluate(q *nhi.Question) nhi.Ruling {
 	action, ok := request.ActionIndex(q.Action)
 	if !ok {

@@ -245,6 +245,13 @@ func benchmarkQuestions(n int) []*nhi.Question {
 	return out
 }
 
+// timed are policies as most sets have some: about the hours, the time and how
+// old an attestation is.
+const timed = `
+@id("hours") forbid (principal, action == Action::"delete", resource) unless { context.zones["Europe/Berlin"].minute >= 480 && context.zones["Europe/Berlin"].weekday <= 5 };
+@id("until") forbid (principal, action, resource) when { context.now >= datetime("2040-01-01") };
+@id("old") @stepup("reattest") forbid (principal, action, resource) when { context has attestation && context.attestation.age > 31536000 };`
+
 var sink nhi.Ruling
 
 func BenchmarkEvaluate(b *testing.B) {
@@ -265,6 +272,18 @@ func BenchmarkEvaluate(b *testing.B) {
 			defer func() { reportCPU(b, start) }()
 			for i := 0; b.Loop(); i++ {
 				sink = set.Evaluate(varied[i%len(varied)])
+			}
+		})
+		b.Run(fmt.Sprintf("timed/%d", n), func(b *testing.B) {
+			b.ReportAllocs()
+			files := benchmarkPolicies(n)
+			files["timed.cedar"] = timed
+			set, q := mustLoad(b, DefaultSettings(), files), benchmarkQuestions(1)[0]
+			start := cpuTime()
+			defer func() { reportCPU(b, start) }()
+			for b.Loop() {
+				q.At = q.At.Add(time.Millisecond)
+				sink = set.Evaluate(q)
 			}
 		})
 		b.Run(fmt.Sprintf("afresh/%d", n), func(b *testing.B) {

@@ -24,7 +24,7 @@
 //
 // Nothing twice. A request is built from what the loaded policies really name
 // (package request). Requests that no policy can tell apart share a ruling, unless
-// one that was asked sees what is hardly ever the same twice, such as the time.
+// one that was asked sees what no key holds, such as an approval.
 //
 // Names for people. Every policy carries @id (unique) and may carry @text, the
 // sentence that a person reads when it decided. The text of a guard is

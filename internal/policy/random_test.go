@@ -68,13 +68,15 @@ var readings = sync.OnceValue(func() (out []reading) {
 })
 
 // words are what text is, in policies and in questions.
-var words = []string{"", "DE", "c1", "active", "prod"}
+var words = []string{"", "DE", "c1", "active", "prod", "2025-06-04"}
 
 // randomReading is a condition on an attribute, and often on another of its type.
 func randomReading(r *rand.Rand) string {
 	x := pickOne(r, readings()...)
 	if r.IntN(4) == 0 { // what a key holds in its own way
-		x = reading{has: "context has rate", text: pickOne(r, "principal.risk", "context.surprise", "context.rate"), of: resolved.LongType{}}
+		x = pickOne(r, reading{has: "context has rate", text: pickOne(r, "principal.risk", "context.surprise", "context.rate", "context.delegation.depth", `context.zones["Asia/Tokyo"].minute`), of: resolved.LongType{}},
+			reading{first: "context has attestation && ", has: "context has attestation", text: pickOne(r, "context.attestation.age", "context.attestation.age", "context.attestation.level"), of: resolved.LongType{}},
+			reading{has: "context has now", text: "context.now", of: resolved.ExtensionType("datetime")})
 	}
 	y := x
 	for range 40 {
@@ -110,7 +112,7 @@ func randomReading(r *rand.Rand) string {
 			tests = append(tests, "%[1]s.isIpv4()", `%[1]s.isInRange(ip("10.0.0.0/31"))`, `%[1]s == ip("10.0.0.1")`, "%[1]s.isLoopback()")
 			break
 		}
-		tests = append(tests, `%[1]s %[3]s datetime("2025-01-01")`, `%[1]s.toTime() %[3]s duration("12h")`, `%[1]s.offset(duration("1d")).durationSince(%[1]s).toDays() == 1`)
+		tests = append(tests, `%[1]s %[3]s datetime("2025-01-01")`, `%[1]s %[3]s datetime("2025-01-01")`, `datetime("2025-06-03T16:00:00+0100") %[3]s %[1]s`, `{now: %[1]s}.now %[3]s datetime("2025-01-01")`, `%[1]s.toTime() %[3]s duration("12h")`, `%[1]s.offset(duration("1d")).durationSince(%[1]s).toDays() == 1`)
 	}
 	return "(" + x.first + y.first + fmt.Sprintf(pickOne(r, tests...), x.text, y.text, op, n, w) + ")"
 }

@@ -46,6 +46,17 @@ func alike(r *rand.Rand, q *nhi.Question) *nhi.Question {
 	if r.IntN(3) == 0 {
 		k.Attestation, k.Approval, out.Subject.Actors = q.Known.Attestation, q.Known.Approval, q.Subject.Actors
 	}
+	if r.IntN(3) > 0 { // about the times that policies name, in UTC and in Tokyo
+		turn := pickOne(r, time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2025, 6, 3, 15, 0, 0, 0, time.UTC), time.Date(2025, 6, 3, 15, 40, 0, 0, time.UTC))
+		out.At = turn.Add(pickOne(r, 0, -time.Millisecond, time.Millisecond, time.Duration(r.IntN(120)-60)*time.Second, time.Duration(r.IntN(5)-2)*time.Minute))
+	}
+	if r.IntN(2) == 0 {
+		k.Attestation = &nhi.Attestation{
+			At: out.At.Add(-time.Duration(pickOne(r, 0, 2, 3, 39, 40, 41, 50, 60, 70, 101)) * time.Second), Method: pickOne(r, "DE", "DE", ""), Level: nhi.EvidenceLevel(2 + r.IntN(2)),
+			Device: pickOne(r, nhi.Device{}, nhi.Device{}, nhi.Device{ID: "d"}, nhi.Device{ID: "d", Attested: true}), Selectors: pickOne(r, nil, nil, nil, []string{"a:b"}),
+		}
+		k.Attestation.At = k.Attestation.At.Add(pickOne(r, 0, 0, time.Millisecond, -time.Millisecond))
+	}
 	for _, n := range []*int{&k.Risk, &k.Surprise, &k.RateHundreds} { // near what policies name, and elsewhere
 		*n = pickOne(r, 20, 20, 20, r.IntN(70), 0, 2, 3, 4, 7, 39, 40, 41)
 	}
@@ -83,6 +94,8 @@ func TestWhatIsHardlyEverTheSameIsAskedAgain(t *testing.T) {
 @id("early") permit (principal, action == Action::"list", resource) when { context.now < datetime("2026-01-01") };
 @id("alone") permit (principal, action == Action::"admin", resource) when { context.delegation.depth == 0 };
 @id("machine") permit (principal, action == Action::"exchange", resource) when { context has device && context.device.attested };
+@id("deep") permit (principal, action == Action::"assume", resource) when { context.delegation.actors.isEmpty() };
+@id("round") permit (principal, action == Action::"issue", resource) when { context.now.toTime() < duration("12h") };
 @id("any") permit (principal, action == Action::"write", resource);`})
 	for _, tt := range []struct {
 		name          string
@@ -91,16 +104,19 @@ func TestWhatIsHardlyEverTheSameIsAskedAgain(t *testing.T) {
 		remembered    bool // the ruling before
 	}{
 		{"an attestation grows old", nhi.Read, func(q *nhi.Question) { q.Known.Attestation = &nhi.Attestation{At: q.At} },
-			func(q *nhi.Question) { q.Known.Attestation, q.At = &nhi.Attestation{At: q.At}, q.At.Add(time.Hour) }, false},
-		{"an attestation goes", nhi.Read, func(q *nhi.Question) { q.Known.Attestation = &nhi.Attestation{At: q.At} }, func(*nhi.Question) {}, false},
+			func(q *nhi.Question) { q.Known.Attestation, q.At = &nhi.Attestation{At: q.At}, q.At.Add(time.Hour) }, true},
+		{"an attestation goes", nhi.Read, func(q *nhi.Question) { q.Known.Attestation = &nhi.Attestation{At: q.At} }, func(*nhi.Question) {}, true},
 		{"a device goes", nhi.Exchange, func(q *nhi.Question) {
 			q.Known.Attestation = &nhi.Attestation{At: q.At, Device: nhi.Device{ID: "d", Attested: true}}
 		},
-			func(q *nhi.Question) { q.Known.Attestation = &nhi.Attestation{At: q.At} }, false},
+			func(q *nhi.Question) { q.Known.Attestation = &nhi.Attestation{At: q.At} }, true},
 		{"an approval goes", nhi.Delete, func(q *nhi.Question) { q.Known.Approval = &nhi.Approval{Expires: q.At.Add(time.Hour)} }, func(*nhi.Question) {}, false},
 		{"time goes on", nhi.List, func(q *nhi.Question) { q.At = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC) },
-			func(q *nhi.Question) { q.At = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }, false},
+			func(q *nhi.Question) { q.At = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC) }, true},
+		{"the day goes on", nhi.Issue, func(q *nhi.Question) { q.At = time.Date(2025, 1, 1, 11, 0, 0, 0, time.UTC) },
+			func(q *nhi.Question) { q.At = time.Date(2025, 1, 1, 12, 0, 0, 0, time.UTC) }, false},
 		{"somebody acts for it", nhi.Admin, func(*nhi.Question) {}, func(q *nhi.Question) { q.Subject.Actors = []nhi.ID{"nhi_b"} }, true},
+		{"somebody acts for it, who may matter", nhi.Assume, func(*nhi.Question) {}, func(q *nhi.Question) { q.Subject.Actors = []nhi.ID{"nhi_b"} }, true},
 	} {
 		before, after := usual(), usual()
 		for _, q := range []*nhi.Question{before, after} {

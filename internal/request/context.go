@@ -44,13 +44,15 @@ func attestation(a *nhi.Attestation, at time.Time) types.Record {
 	for _, s := range a.Selectors {
 		selectors = append(selectors, types.String(s))
 	}
-	// A second that has begun counts: 60.1 seconds are not at most 60.
-	age := (a.Age(at) + time.Second - 1) / time.Second
 	return types.NewRecord(types.RecordMap{
-		"method": types.String(a.Method), "age": types.Long(age), "level": types.Long(a.Level),
+		"method": types.String(a.Method), "age": types.Long(seconds(a.Age(at))), "level": types.Long(a.Level),
 		"selectors": types.NewSet(selectors...),
 	})
 }
+
+// seconds are those of an age. One that has begun counts: 60.1 seconds are not
+// at most 60.
+func seconds(age time.Duration) int64 { return int64((age + time.Second - 1) / time.Second) }
 
 func approval(a *nhi.Approval, at time.Time) types.Record {
 	by := make([]types.Value, 0, len(a.Votes))
@@ -94,6 +96,18 @@ func delegation(actors []nhi.ID) types.Record {
 		set = append(set, types.NewEntityUID(TypeIdentity, types.String(a)))
 	}
 	return types.NewRecord(types.RecordMap{"depth": types.Long(len(actors)), "actors": types.NewSet(set...)})
+}
+
+// localMinute counts the minutes that the clocks of a zone have shown since their
+// 1 January 1970: all that zoneRecord tells.
+func localMinute(zone *time.Location, at time.Time) int64 {
+	_, offset := at.In(zone).Zone()
+	shown := at.Unix() + int64(offset)
+	minute := shown / 60
+	if shown%60 < 0 {
+		minute--
+	}
+	return minute
 }
 
 // zoneRecord is what policies read of the time in a zone.

@@ -10,14 +10,19 @@ import (
 // Numbers that are seldom the same twice. Where policies do nothing with one but
 // compare it with numbers that they name, a key holds only where it lies among
 // those: two surprises that are both below every limit are the same to all.
+//
+// The time and the age of an attestation are such numbers too, in milliseconds
+// and seconds. Used in another way they are in no key (see [Request.Fleeting]).
 const (
 	risk = iota
 	surprise
 	rate
+	age
+	now
 	numbers
 )
 
-var numbered = map[types.String]int{"risk": risk, "surprise": surprise, "rate": rate}
+var numbered = map[types.String]int{"risk": risk, "surprise": surprise, "rate": rate, "age": age, "now": now}
 
 // limits are what one of the numbers is compared with, sorted in a shape.
 type limits struct {
@@ -26,15 +31,15 @@ type limits struct {
 }
 
 // place is where n lies among the limits: below one, on it, or above.
-func (l *limits) place(n int) int {
+func (l *limits) place(n int64) int64 {
 	if l.exact {
 		return n
 	}
-	i, on := slices.BinarySearch(l.at, int64(n))
+	i, on := slices.BinarySearch(l.at, n)
 	if on {
-		return 2*i + 1
+		return int64(2*i + 1)
 	}
-	return 2 * i
+	return int64(2 * i)
 }
 
 func (l *limits) add(other *limits) {
@@ -61,16 +66,38 @@ func compared(n ast.IsNode) (number int, limit int64, ok bool) {
 	default:
 		return 0, 0, false
 	}
-	access, isAccess := sides.Left.(ast.NodeTypeAccess)
-	value, isValue := sides.Right.(ast.NodeValue)
-	if !isAccess || !isValue {
-		access, isAccess = sides.Right.(ast.NodeTypeAccess)
-		value, isValue = sides.Left.(ast.NodeValue)
-	}
-	if !isAccess || !isValue {
-		return 0, 0, false
+	access, ok := sides.Left.(ast.NodeTypeAccess)
+	other := sides.Right
+	if !ok {
+		access, ok = sides.Right.(ast.NodeTypeAccess)
+		other = sides.Left
 	}
 	number, known := numbered[access.Value]
-	long, isLong := value.Value.(types.Long)
-	return number, int64(long), known && isLong
+	if !ok || !known {
+		return 0, 0, false
+	}
+	limit, ok = literal(other, number == now)
+	return number, limit, ok
+}
+
+// literal returns the number that n names: a Long, or the milliseconds of a
+// datetime.
+func literal(n ast.IsNode, datetime bool) (int64, bool) {
+	switch n := n.(type) {
+	case ast.NodeValue:
+		long, ok := n.Value.(types.Long)
+		return int64(long), ok && !datetime
+	case ast.NodeTypeExtensionCall:
+		if n.Name != "datetime" || len(n.Args) != 1 || !datetime {
+			return 0, false
+		}
+		value, _ := n.Args[0].(ast.NodeValue)
+		text, ok := value.Value.(types.String)
+		if !ok {
+			return 0, false
+		}
+		at, err := types.ParseDatetime(string(text))
+		return at.Milliseconds(), err == nil
+	}
+	return 0, false
 }

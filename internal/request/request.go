@@ -5,8 +5,8 @@
 // set can: what none of them names is left out, because none could notice, and
 // the small records that result are remembered, because many requests share
 // them. A [Request] is one question in that shape. Its [Key] is everything that
-// the policies can tell it from others by, but for what hardly ever is the same
-// twice ([Request.Fleeting]): two requests with one key get one ruling.
+// the policies can tell it from others by, but for what no key can hold
+// ([Request.Fleeting]): two requests with one key get one ruling.
 package request
 
 import (
@@ -137,24 +137,12 @@ func (r *Request) Forget() { r.q = nil }
 // until the next Ask.
 func (r *Request) Key() *Key { return &r.key }
 
-// Fleeting are the attributes that the request has and its key does not hold:
-// the time, and what grows old. A policy that sees one of them may rule
-// otherwise on a request with the same key.
+// Fleeting is what the request has and its key does not hold, such as the exact
+// time. A policy that sees some of it may rule otherwise on a request with the
+// same key.
 func (r *Request) Fleeting() Attr {
-	out := attrNow | attrZones
-	if a := r.q.Known.Attestation; a != nil {
-		out |= attrAttestation
-		if a.Device != (nhi.Device{}) {
-			out |= attrDevice
-		}
-	}
-	if r.q.Known.Approval != nil {
-		out |= attrApproval
-	}
-	if len(r.q.Subject.Actors) > 0 {
-		out |= attrDelegation
-	}
-	return out
+	return attrMoment | when(len(r.shape.zones) > clocks, attrZones) | when(r.q.Known.Attestation != nil, attrEvidence) |
+		when(r.q.Known.Approval != nil, attrApproval) | when(len(r.q.Subject.Actors) > 0, attrActors)
 }
 
 // Cedar is the request in Cedar's own form.

@@ -128,7 +128,12 @@ func (s *Shape) key(r *Request) {
 	}
 	p, c := &r.key.principal, &r.key.context
 	r.risk, r.surprise, r.rate = p.risk, c.surprise, c.rate
-	p.risk, c.surprise, c.rate = s.numbers[risk].place(p.risk), s.numbers[surprise].place(c.surprise), s.numbers[rate].place(c.rate)
+	for _, n := range [...]struct {
+		number int
+		value  *int
+	}{{risk, &p.risk}, {surprise, &c.surprise}, {rate, &c.rate}} {
+		*n.value = int(s.numbers[n.number].place(int64(*n.value)))
+	}
 }
 
 // The keys below hold what a record is made of. Truths are bits of the attributes
@@ -164,7 +169,17 @@ type contextKey struct {
 	addressBits               int      // 0: none
 	location                  nhi.Location
 	purpose                   string
+
+	// Only a Key has these; a record is made of them anew.
+	now, age     int64 // where they lie
+	clocks       [clocks]int64
+	evidence     string // method of the attestation
+	level, depth int
+	device       nhi.Device
 }
+
+// clocks is how many zones a key can hold.
+const clocks = 4
 
 // when returns a if b is true.
 func when(b bool, a Attr) Attr {
@@ -282,7 +297,31 @@ func (s *Shape) contextKey(r *Request) contextKey {
 	if u&attrLocation != 0 && k.Attestation != nil {
 		key.location = k.Attestation.Location
 	}
+	if u&fleeting != 0 {
+		s.addMoment(&key, q)
+	}
 	return key
+}
+
+// addMoment adds what a key can hold of attributes that are hardly ever the same
+// twice.
+func (s *Shape) addMoment(key *contextKey, q *nhi.Question) {
+	if s.uses&attrNow != 0 {
+		key.now = s.numbers[now].place(q.At.UnixMilli())
+	}
+	if s.uses&attrZones != 0 && len(s.zones) <= clocks {
+		for i := range s.zones {
+			key.clocks[i] = localMinute(s.zones[i].At, q.At)
+		}
+	}
+	if a := q.Known.Attestation; a != nil {
+		if s.uses&attrAttestation != 0 {
+			key.truths |= attrAttestation
+			key.evidence, key.level, key.age = a.Method, int(a.Level), s.numbers[age].place(seconds(a.Age(q.At)))
+		}
+		key.device = pick(s.uses, attrDevice, a.Device)
+	}
+	key.depth = pick(s.uses, attrDelegation, len(q.Subject.Actors))
 }
 
 // context is the record of the request itself.

@@ -54,6 +54,12 @@ const (
 	attrDelegation
 	attrZones
 	attrApproval
+	// What a key cannot hold of three of them: a time that is not just compared
+	// with others; of an attestation all but its method, its level and where its
+	// age lies; of a delegation all but how deep it is.
+	attrMoment
+	attrEvidence
+	attrActors
 	// AttrAll are all of them.
 	AttrAll = 1<<iota - 1
 )
@@ -72,6 +78,7 @@ var attrByName = map[types.String]Attr{
 	"operation": attrOperation, "point": attrPoint, "now": attrNow, "address": attrAddress,
 	"attestation": attrAttestation, "location": attrLocation, "device": attrDevice, "purpose": attrPurpose,
 	"delegation": attrDelegation, "zones": attrZones, "approval": attrApproval,
+	"selectors": attrEvidence, "actors": attrActors,
 }
 
 // Attrs are the attributes of these names. A name that the schema does not have
@@ -93,12 +100,17 @@ type Sight struct {
 
 // SightOf returns what p can observe.
 func SightOf(p *ast.Policy) (s Sight) {
-	bare, accessed := 0, 0 // mentions of context, and those that take one attribute
-	var taken [numbers]int // mentions of a number
+	bare, accessed := 0, 0            // mentions of context, and those that take one attribute
+	attestations, delegations := 0, 0 // mentions, less those that take one attribute
+	var taken [numbers]int            // mentions of a number
+	records := map[types.String]*int{"attestation": &attestations, "delegation": &delegations}
 	access := func(arg ast.IsNode, name types.String) {
 		s.Uses |= attrByName[name]
 		if clause.IsContext(arg) {
 			accessed++
+		}
+		if outer, ok := arg.(ast.NodeTypeAccess); ok && records[outer.Value] != nil {
+			*records[outer.Value]--
 		}
 	}
 	clause.Inspect(p, func(uid types.EntityUID) { s.names = append(s.names, uid) }, func(n ast.IsNode) {
@@ -110,6 +122,9 @@ func SightOf(p *ast.Policy) (s Sight) {
 			access(n.Arg, n.Value)
 			if i, ok := numbered[n.Value]; ok {
 				taken[i]++
+			}
+			if n := records[n.Value]; n != nil {
+				*n++
 			}
 		case ast.NodeTypeHas:
 			access(n.Arg, n.Value)
@@ -127,8 +142,10 @@ func SightOf(p *ast.Policy) (s Sight) {
 	if whole {
 		s.Uses = AttrAll
 	}
-	for i := range s.numbers {
-		s.numbers[i].exact = whole || taken[i] > len(s.numbers[i].at)
+	otherwise := func(number int) bool { return whole || taken[number] > len(s.numbers[number].at) }
+	for _, i := range [...]int{risk, surprise, rate} {
+		s.numbers[i].exact = otherwise(i)
 	}
+	s.Uses |= when(otherwise(now), attrMoment) | when(otherwise(age) || attestations > 0, attrEvidence) | when(delegations > 0, attrActors)
 	return s
 }
