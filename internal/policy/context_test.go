@@ -30,6 +30,9 @@ func TestWhatPoliciesCanAskAboutARequest(t *testing.T) {
 		{`context has attestation && context.attestation.age <= 90`, nil, false}, // a begun second counts
 		{`context has attestation && context.attestation.age <= 91`, nil, true},
 		{`context has attestation && context.attestation.age == 0`, func(q *nhi.Question) { q.At = q.At.Add(-time.Hour) }, true},
+		// Older than a Duration can tell, which once came out as younger than anything.
+		{`context has attestation && context.attestation.age <= 86400`, func(q *nhi.Question) { q.Known.Attestation.At = time.Time{} }, false},
+		{`context has attestation && context.attestation.age > 9223372036`, func(q *nhi.Question) { q.Known.Attestation.At = time.Time{} }, true},
 		{`context has attestation && context.attestation.method == "oidc" && context.attestation.level == 2`, nil, true},
 		{`context has attestation && context.attestation.selectors.containsAll(["team:b"])`, nil, true},
 		{`context has attestation && context.attestation.selectors.contains("team:c")`, nil, false},

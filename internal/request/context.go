@@ -51,8 +51,15 @@ func attestation(a *nhi.Attestation, at time.Time) types.Record {
 }
 
 // seconds are those of an age. One that has begun counts: 60.1 seconds are not
-// at most 60.
-func seconds(age time.Duration) int64 { return int64((age + time.Second - 1) / time.Second) }
+// at most 60. What is older than a Duration can tell has the greatest, and nothing
+// may be added to that.
+func seconds(age time.Duration) int64 {
+	n := int64(age / time.Second)
+	if age%time.Second > 0 {
+		n++
+	}
+	return n
+}
 
 func approval(a *nhi.Approval, at time.Time) types.Record {
 	by := make([]types.Value, 0, len(a.Votes))
