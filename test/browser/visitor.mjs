@@ -88,6 +88,10 @@ export async function visit(browser, { url, theme, viewport = wide, storageState
     },
 
     picture: (file) => page.screenshot({ path: file, animations: "disabled" }),
-    close: () => context.close(),
+    /** close leaves. What a route is still answering then answers nobody, and its errors say nothing. */
+    close: async () => {
+      await page.unrouteAll({ behavior: "ignoreErrors" });
+      await context.close();
+    },
   };
 }
