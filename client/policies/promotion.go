@@ -21,17 +21,20 @@ type Promotion struct {
 	// Due and Waits are empty when it has ended.
 	Due   *time.Time `json:"due,omitempty" doc:"when the time of the gate is over"`
 	Waits []string   `json:"waits" doc:"what the next gate waits for, a sentence each"`
+	// Holds are those of Waits that do not pass by themselves.
+	Holds []PromotionHold `json:"holds" doc:"what holds it up until a person does something"`
 
-	Judged      int64 `json:"judged" doc:"decisions that both were tried on"`
-	Unanswered  int64 `json:"unanswered" doc:"decisions of which it is not on record what policies read"`
-	Denied      int64 `json:"newly_denied"`
-	StepUp      int64 `json:"newly_step_up"`
-	Allowed     int64 `json:"newly_allowed"`
-	Errors      int64 `json:"errors" doc:"policies of the new snapshot that erred for attested identities: the next gate waits"`
-	ErrorsOther int64 `json:"errors_unproven" doc:"policies of the new snapshot that erred for callers whose platform vouched for nothing; nothing waits for that"`
-	Dropped     int64 `json:"dropped" doc:"decisions that were not tried, because there were too many at once"`
-	Unlisted    int64 `json:"unlisted" doc:"newly denied, not explained, and too many to be listed"`
-	Unexplained int   `json:"unexplained" doc:"newly denied, and nobody explained it: the next gate waits"`
+	Judged      int64  `json:"judged" doc:"decisions that both were tried on"`
+	Unanswered  int64  `json:"unanswered" doc:"decisions of which it is not on record what policies read"`
+	Denied      int64  `json:"newly_denied"`
+	StepUp      int64  `json:"newly_step_up"`
+	Allowed     int64  `json:"newly_allowed"`
+	Errors      int64  `json:"errors" doc:"policies of the new snapshot that erred for attested identities: the next gate waits"`
+	ErrorsOther int64  `json:"errors_unproven" doc:"policies of the new snapshot that erred for callers whose platform vouched for nothing; nothing waits for that"`
+	Erred       string `json:"erred" doc:"the last decision about an attested identity that its policies erred at, for muster decide explain"`
+	Dropped     int64  `json:"dropped" doc:"decisions that were not tried, because there were too many at once"`
+	Unlisted    int64  `json:"unlisted" doc:"newly denied, not explained, and too many to be listed"`
+	Unexplained int    `json:"unexplained" doc:"newly denied, and nobody explained it: the next gate waits"`
 
 	Threshold    int                  `json:"threshold" doc:"attested identities that must be denied what they were allowed for it to be rolled back by itself"`
 	Witnesses    []PromotionWitness   `json:"witnesses" doc:"those that were"`
@@ -40,6 +43,13 @@ type Promotion struct {
 
 	Why   string     `json:"why" doc:"it ended"`
 	Ended *time.Time `json:"ended,omitempty"`
+}
+
+// PromotionHold is what keeps a promotion at its gate until a person does something.
+type PromotionHold struct {
+	Why   string     `json:"why" enum:"paused,unexplained,errors"`
+	Waits string     `json:"waits" doc:"the sentence of it in waits, with what to do"`
+	Since *time.Time `json:"since,omitempty" doc:"since when; empty for a moment after it began"`
 }
 
 // PromotionDenial is what the new policies deny and the former ones do not.

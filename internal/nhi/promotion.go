@@ -16,6 +16,24 @@ const (
 	PromotionOutdated   PromotionGate = "outdated"    // something else was put into force
 )
 
+// A PromotionHold is what keeps a promotion at its gate until a person does something.
+type PromotionHold string
+
+// What holds promotions up.
+const (
+	HoldPaused      PromotionHold = "paused"
+	HoldUnexplained PromotionHold = "unexplained" // somebody is newly denied something
+	HoldErrors      PromotionHold = "errors"      // its policies could not be evaluated for attested identities
+)
+
+// A PromotionHeld says since when something holds a promotion up, and whether people
+// were told.
+type PromotionHeld struct {
+	Why   PromotionHold `json:"why"`
+	Since time.Time     `json:"since"`
+	Told  bool          `json:"told,omitempty"`
+}
+
 // A Promotion is the way of a snapshot into force by gates.
 type Promotion struct {
 	ID       string        `json:"id"`
@@ -35,8 +53,12 @@ type Promotion struct {
 	Since   time.Time     `json:"since"` // when the gate began, without the time in which nothing ran
 	Beat    time.Time     `json:"beat"`  // when it was stored last
 	Paused  bool          `json:"paused,omitempty"`
+	// Held is what holds it up at this gate. The slice is never changed, only replaced.
+	Held []PromotionHeld `json:"held,omitempty"`
 
 	PromotionCounts
+	// Erred is the last decision about an attested identity that its policies erred at.
+	Erred        string            `json:"erred,omitempty"`
 	Acknowledged []Acknowledgement `json:"acknowledged,omitempty"`
 	Why          string            `json:"why,omitempty"` // it ended
 	Ended        time.Time         `json:"ended,omitzero"`

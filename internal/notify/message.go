@@ -48,6 +48,8 @@ const (
 	TopicPolicy = "policy.waiting"
 	// TopicRolledBack tells of policies that were rolled back by themselves.
 	TopicRolledBack = "policy.rolled-back"
+	// TopicHeld tells of policies on their way into force that wait for a person.
+	TopicHeld = "policy.held"
 )
 
 // body is the data of every topic; what a topic has not is empty.
@@ -173,7 +175,7 @@ func (b *body) why() string {
 
 func (b *body) done(topic string) string {
 	switch {
-	case b.Approval.ID != "" || topic == TopicPolicy || topic == TopicRolledBack:
+	case b.Approval.ID != "" || topic == TopicPolicy || topic == TopicRolledBack || topic == TopicHeld:
 		return "" // the sentence says it
 	case topic == TopicTest:
 		return "nothing: this is a test"

@@ -90,6 +90,7 @@ func TestPoliciesComeIntoForceThroughTheirGates(t *testing.T) {
 	r.until("the denial in the shadow", func() bool { return r.promotion().Unexplained == 1 })
 	r.tried()
 	r.beat(2*day, "shadow", 0) // somebody is denied something
+	r.beat(3*day, "shadow", 0)
 	if _, err := r.api.StepPromotion(t.Context(), "advance", client.ActOn{}); status(err) != http.StatusConflict {
 		t.Errorf("past what nobody explained: %v", err)
 	}
@@ -104,7 +105,18 @@ func TestPoliciesComeIntoForceThroughTheirGates(t *testing.T) {
 	if _, err := r.api.StepPromotion(t.Context(), "pause", client.ActOn{}); err != nil {
 		t.Fatal(err)
 	}
+	if p, err := r.api.GetPromotion(t.Context()); err != nil || len(p.Holds) != 1 || p.Holds[0].Why != "paused" || !strings.Contains(p.Holds[0].Waits, "resume") {
+		t.Errorf("what holds it up: %+v, %v", p.Holds, err)
+	}
 	r.beat(90*day, "staged", 10)
+	r.beat(91*day, "staged", 10)
+	r.beat(92*day, "staged", 10)
+	if told := r.notices("policy.held"); len(told) != 2 || !strings.Contains(strings.Join(told, ""), "newly denied") || !strings.Contains(strings.Join(told, ""), "is paused") {
+		t.Errorf("people are told of what waits for them: %q", told)
+	}
+	if n := r.library.Numbers(); len(n.Holds) != 1 || n.Holds[0] != nhi.HoldPaused {
+		t.Errorf("metrics while it is paused: %+v", n)
+	}
 	if _, err := r.api.StepPromotion(t.Context(), "resume", client.ActOn{}); err != nil {
 		t.Fatal(err)
 	}

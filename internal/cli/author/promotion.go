@@ -15,7 +15,7 @@ import (
 )
 
 var (
-	promotionColumns = output.Columns[client.Promotion]("gate percent author since judged newly_denied unexplained errors | paused digest former newly_step_up newly_allowed errors_unproven unanswered dropped threshold started ended why")
+	promotionColumns = output.Columns[client.Promotion]("gate percent author since judged newly_denied unexplained errors | paused erred digest former newly_step_up newly_allowed errors_unproven unanswered dropped threshold started ended why")
 	denialColumns    = output.Columns[policies.PromotionDenial]("identity name action resource policies count decision explained | at decided reported reason")
 )
 
@@ -70,6 +70,11 @@ func printPromotion(k *command.Call, p *client.Promotion) error {
 	}
 	for _, why := range p.Waits {
 		k.Say("it waits: %s", output.Visible(why))
+	}
+	for _, h := range p.Holds {
+		if h.Since != nil {
+			k.Say("a person has had to act since %s (%s); it does not go on by itself", h.Since.Format("2006-01-02 15:04 MST"), h.Why)
+		}
 	}
 	if p.Why != "" {
 		k.Say("it ended: %s", output.Visible(p.Why))

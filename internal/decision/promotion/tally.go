@@ -27,7 +27,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -97,7 +96,9 @@ func (t *Tally) Add(d *nhi.Decision, c *Comparison) (why string) {
 	}
 	t.p.Judged++
 	if c.Attested {
-		t.p.Errors += int64(c.Errors)
+		if t.p.Errors += int64(c.Errors); c.Errors > 0 {
+			t.p.Erred = d.ID
+		}
 	} else {
 		t.p.ErrorsUnproven += int64(c.Errors)
 	}
@@ -297,48 +298,6 @@ func (t *Tally) unexplained() int {
 		}
 	}
 	return n
-}
-
-// A Step is what a promotion waits for.
-type Step struct {
-	Due   time.Time // when the time of its gate is over
-	Waits []string  // sentences; empty: the next gate opens
-	// Unexplained says that one of them is about what nobody explained; nobody may
-	// go on before that.
-	Unexplained bool
-}
-
-// Next says what the gate at which the promotion stands still waits for at now.
-func (t *Tally) Next(now time.Time) Step {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var s Step
-	p := &t.p
-	if !p.Running() {
-		return s
-	}
-	lasts := map[nhi.PromotionGate]time.Duration{nhi.PromotionShadow: p.Plan.Shadow, nhi.PromotionStaged: p.Plan.Stage, nhi.PromotionWatching: p.Plan.Watch}[p.Gate]
-	s.Due = p.Since.Add(lasts)
-	if p.Paused {
-		s.Waits = append(s.Waits, "it is paused: resume it with muster policy promotion resume")
-	}
-	if now.Before(s.Due) {
-		s.Waits = append(s.Waits, fmt.Sprintf("its time at this gate is over at %s", s.Due.UTC().Format("2006-01-02 15:04:05 UTC")))
-	}
-	if p.Gate == nhi.PromotionShadow && p.Judged < p.Plan.Decisions {
-		s.Waits = append(s.Waits, fmt.Sprintf("%d of at least %d decisions were tried", p.Judged, p.Plan.Decisions))
-	}
-	if p.Gate == nhi.PromotionWatching {
-		return s
-	}
-	if n := t.unexplained(); n > 0 {
-		s.Unexplained = true
-		s.Waits = append(s.Waits, fmt.Sprintf("%d times somebody is newly denied something, and nobody has explained it: muster policy promotion acknowledge, or abort", n))
-	}
-	if p.Errors > 0 {
-		s.Waits = append(s.Waits, fmt.Sprintf("its policies could not be evaluated %d times for attested identities: abort it and mend them, or go on with muster policy promotion advance", p.Errors))
-	}
-	return s
 }
 
 // Change changes the promotion itself. change must not block; after an error nothing

@@ -14,7 +14,6 @@ import (
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/decision/promotion"
 	"github.com/muster-id/muster/internal/nhi"
-	"github.com/muster-id/muster/internal/notify"
 	"github.com/muster-id/muster/internal/policy/bundle"
 	"github.com/muster-id/muster/internal/policy/force"
 	kept "github.com/muster-id/muster/internal/store/snapshot"
@@ -263,15 +262,17 @@ func (l *Library) Beat(ctx context.Context, now time.Time) error {
 	if step := r.tally.Next(now); len(step.Waits) == 0 {
 		return l.onward(ctx, r, server, "", now)
 	}
+	tell := r.tally.Hold(now)
 	p, found, changed := r.tally.Found(false)
-	if !changed && now.Sub(p.Beat) < beaten {
+	if !changed && now.Sub(p.Beat) < beaten && len(tell) == 0 {
 		return nil
 	}
 	p.Beat = now
-	if err := l.c.Store.SavePromotion(ctx, &kept.Promotion{Promotion: p, Found: found}); err != nil {
+	promotion.Told(&p, tell)
+	if err := l.c.Store.SavePromotion(ctx, &kept.Promotion{Promotion: p, Found: found, Notices: held(r.tally, tell, now)}); err != nil {
 		return err
 	}
-	err := r.tally.Change(func(p *nhi.Promotion) error { p.Beat = now; return nil })
+	err := r.tally.Change(func(p *nhi.Promotion) error { p.Beat = now; promotion.Told(p, tell); return nil })
 	r.tally.Found(true)
 	return err
 }
@@ -279,7 +280,7 @@ func (l *Library) Beat(ctx context.Context, now time.Time) error {
 // onward opens the next gate. It needs l.mu.
 func (l *Library) onward(ctx context.Context, r *rollout, by, reason string, now time.Time) error {
 	p, found, _ := r.tally.Found(false)
-	p.Since, p.Beat = now, now
+	p.Since, p.Beat, p.Held = now, now, nil
 	full := false
 	switch next := p.Stage + 1; {
 	case p.Gate == nhi.PromotionWatching:
@@ -312,7 +313,7 @@ func (l *Library) onward(ctx context.Context, r *rollout, by, reason string, now
 		return err
 	}
 	err = r.tally.Change(func(q *nhi.Promotion) error {
-		q.Gate, q.Stage, q.Percent, q.Since, q.Beat, q.Why, q.Ended = p.Gate, p.Stage, p.Percent, p.Since, p.Beat, p.Why, p.Ended
+		q.Gate, q.Stage, q.Percent, q.Since, q.Beat, q.Held, q.Why, q.Ended = p.Gate, p.Stage, p.Percent, p.Since, p.Beat, p.Held, p.Why, p.Ended
 		return nil
 	})
 	l.opened.Add(1)
@@ -419,19 +420,6 @@ func promotionAct(p *nhi.Promotion, act, by, reason string, at time.Time) nhi.Ac
 		detail = nil // these always encode
 	}
 	return nhi.Act{Key: fmt.Sprintf("%s:%s:%d", p.ID, act, at.UnixMicro()), At: at, Actor: by, Act: act, Target: p.Digest, Reason: reason, Outcome: "done", Detail: detail}
-}
-
-// rolledBack are what people are told of a promotion that was rolled back by itself.
-func rolledBack(p *nhi.Promotion) []nhi.Notice {
-	data, err := json.Marshal(map[string]any{
-		"title":    "New policies were rolled back",
-		"sentence": fmt.Sprintf("The policies that %s sent are withdrawn, and the former ones are in force for everybody. Look at muster policy promotion for who was denied what.", p.Author),
-		"reason":   p.Why,
-	})
-	if err != nil {
-		return nil // these always encode
-	}
-	return []nhi.Notice{{ID: "promotion:" + p.ID, Topic: notify.TopicRolledBack, Severity: nhi.High, At: p.Ended, Data: data}}
 }
 
 // Steps of a promotion that people take.

@@ -26,9 +26,10 @@ func (l *Library) Promotion(ctx context.Context) (client.Promotion, error) {
 
 // Numbers are what metrics tell of promotions.
 type Numbers struct {
-	Gate        nhi.PromotionGate // empty: none is under way
-	Percent     int               // of the principals that its policies decide for
-	Unexplained int               // times somebody is newly denied something that nobody explained
+	Gate        nhi.PromotionGate   // empty: none is under way
+	Percent     int                 // of the principals that its policies decide for
+	Unexplained int                 // times somebody is newly denied something that nobody explained
+	Holds       []nhi.PromotionHold // what holds it up until a person does something
 	// Opened and RolledBack count gates and roll-backs since the process started.
 	Opened, RolledBack int64
 }
@@ -41,6 +42,9 @@ func (l *Library) Numbers() Numbers {
 		return n // also when it was just taken back, and that is not stored yet
 	}
 	n.Gate, n.Percent, n.Unexplained = r.tally.Promotion().Gate, p.Share.Percent, r.tally.Unexplained()
+	for _, h := range r.tally.Next(time.Now()).Holds {
+		n.Holds = append(n.Holds, h.Why)
+	}
 	if p.Watching {
 		n.Percent = 100
 	}
@@ -53,7 +57,7 @@ func shown(t *promotion.Tally, now time.Time) client.Promotion {
 	out := client.Promotion{
 		ID: p.ID, Running: p.Running(), Gate: string(p.Gate), Paused: p.Paused, Percent: p.Percent, Stages: append([]int{}, p.Plan.Stages...),
 		Digest: p.Digest, Former: p.Former, Sequence: p.Sequence, Author: p.Author, Note: p.Note, Started: p.Started, Since: p.Since, Waits: frame.OrEmpty(step.Waits),
-		Judged: p.Judged, Unanswered: p.Unanswered, Denied: p.Denied, StepUp: p.StepUp, Allowed: p.Allowed, Errors: p.Errors, ErrorsOther: p.ErrorsUnproven, Dropped: p.Dropped, Unlisted: p.Unlisted,
+		Judged: p.Judged, Unanswered: p.Unanswered, Denied: p.Denied, StepUp: p.StepUp, Allowed: p.Allowed, Errors: p.Errors, Erred: p.Erred, ErrorsOther: p.ErrorsUnproven, Dropped: p.Dropped, Unlisted: p.Unlisted,
 		Unexplained: t.Unexplained(), Threshold: p.Plan.Threshold, Why: p.Why, Ended: frame.When(p.Ended),
 	}
 	if p.Running() {
@@ -62,6 +66,15 @@ func shown(t *promotion.Tally, now time.Time) client.Promotion {
 	each := slices.CompactFunc(found.Witnesses, func(a, b nhi.PromotionWitness) bool { return promotion.Who(&a) == promotion.Who(&b) })
 	out.Witnesses = frame.Each(each, func(w nhi.PromotionWitness) policies.PromotionWitness {
 		return policies.PromotionWitness{Identity: string(w.Identity), Action: string(w.Action), Resource: w.Resource, Decision: w.Decision, At: w.At, Erred: w.Erred}
+	})
+	out.Holds = frame.Each(step.Holds, func(h promotion.Hold) policies.PromotionHold {
+		one := policies.PromotionHold{Why: string(h.Why), Waits: h.Text}
+		for _, held := range p.Held {
+			if held.Why == h.Why {
+				one.Since = frame.When(held.Since.UTC())
+			}
+		}
+		return one
 	})
 	out.Denials = frame.Each(found.Denials, func(d nhi.PromotionDenial) policies.PromotionDenial {
 		one := policies.PromotionDenial{

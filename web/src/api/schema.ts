@@ -2899,6 +2899,8 @@ export interface components {
             due?: string;
             /** Format: date-time */
             ended?: string;
+            /** @description the last decision about an attested identity that its policies erred at, for muster decide explain */
+            erred: string;
             /**
              * Format: int64
              * @description policies of the new snapshot that erred for attested identities: the next gate waits
@@ -2916,6 +2918,8 @@ export interface components {
              * @enum {string}
              */
             gate: "" | "shadow" | "staged" | "watching" | "promoted" | "rolled-back" | "aborted" | "outdated";
+            /** @description what holds it up until a person does something */
+            holds: components["schemas"]["PromotionHold"][];
             /** @description empty: there never was one */
             id: string;
             /**
@@ -3012,6 +3016,17 @@ export interface components {
             /** @description why it is meant, one line */
             reason: string;
             resource?: string;
+        };
+        PromotionHold: {
+            /**
+             * Format: date-time
+             * @description since when; empty for a moment after it began
+             */
+            since?: string;
+            /** @description the sentence of it in waits, with what to do */
+            waits: string;
+            /** @enum {string} */
+            why: "paused" | "unexplained" | "errors";
         };
         PromotionWitness: {
             action: string;

@@ -85,19 +85,63 @@ function Running({ p }: { p: Promotion }) {
           {p.errors_unproven > 0 &&
             ` They could not be evaluated ${plural(p.errors_unproven, "time", "times")} for callers whose platform vouches for nothing, which holds nothing up.`}
         </p>
-        {p.waits.length > 0 && (
-          <ul aria-label="What it waits for" className="flex list-disc flex-col gap-1 pl-4 text-13">
-            {p.waits.map((line) => (
-              <li key={line}>
-                <Hostile text={line} className="whitespace-normal break-words align-top" />
-              </li>
-            ))}
-          </ul>
-        )}
+        <Waits p={p} />
         <Denials p={p} />
       </div>
       {ask && <StepDialog step={ask} promotion={p} onClose={() => setAsk(undefined)} />}
     </Card>
+  );
+}
+
+/** holds say what keeps it where it is, and which button to press. */
+const holds = {
+  paused: () => "It is paused. Resume has it go on, Abort puts the former policies back.",
+  unexplained: (p: Promotion) =>
+    `${plural(p.unexplained, "time", "times")} somebody is newly denied something, and nobody has explained it. Say below of each whether it is meant, or abort.`,
+  errors: (p: Promotion) =>
+    `Its policies could not be evaluated ${plural(p.errors, "time", "times")} for identities whose platform vouches for them. Abort and mend them, or open the next gate yourself.`,
+} as const;
+
+/** Waits is what the next gate waits for: first what does not pass by itself. */
+function Waits({ p }: { p: Promotion }) {
+  const rest = p.waits.filter((line) => !p.holds.some((h) => h.waits === line));
+  return (
+    <>
+      {p.holds.length > 0 && (
+        <ul aria-label="What waits for a person" className="flex flex-col gap-1 text-13">
+          {p.holds.map((h) => (
+            <li key={h.why} data-hold={h.why} className="flex items-baseline gap-1.5 text-stepup">
+              <Shape name="half" />
+              <span className="min-w-0 break-words">
+                {holds[h.why](p)}{" "}
+                {h.why === "errors" && p.erred && (
+                  <>
+                    <Link to="/activity" search={{ decision: p.erred }}>
+                      The last decision
+                    </Link>
+                    .{" "}
+                  </>
+                )}
+                {h.since && (
+                  <span className="text-muted">
+                    It has waited for that since <Time at={h.since} />.
+                  </span>
+                )}
+              </span>
+            </li>
+          ))}
+        </ul>
+      )}
+      {rest.length > 0 && (
+        <ul aria-label="What it waits for" className="flex list-disc flex-col gap-1 pl-4 text-13">
+          {rest.map((line) => (
+            <li key={line}>
+              <Hostile text={line} className="whitespace-normal break-words align-top" />
+            </li>
+          ))}
+        </ul>
+      )}
+    </>
   );
 }
 
