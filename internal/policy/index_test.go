@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
+	"math/big"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -56,7 +58,43 @@ func world(s *Set, q *nhi.Question) (types.EntityMap, types.Request) {
 	for _, a := range request.ActionEntities {
 		entities[a.UID] = a
 	}
-	return entities, full.Cedar()
+	asked := full.Cedar()
+	asked.Context = reckoned(s, q, asked.Context)
+	return entities, asked
+}
+
+// reckoned is a context with the numbers that are reckoned out of times, done another
+// way.
+func reckoned(s *Set, q *nhi.Question, context types.Record) types.Record {
+	m := context.Map()
+	m["now"] = types.NewDatetimeFromMillis(q.At.Unix()*1000 + int64(q.At.Nanosecond())/1e6)
+	if a := q.Known.Attestation; a != nil {
+		nanos := func(at time.Time) *big.Int {
+			n := new(big.Int).Mul(big.NewInt(at.Unix()), big.NewInt(1e9))
+			return n.Add(n, big.NewInt(int64(at.Nanosecond())))
+		}
+		age := new(big.Int).Sub(nanos(q.At), nanos(a.At))
+		switch most := big.NewInt(math.MaxInt64); {
+		case age.Sign() < 0:
+			age.SetInt64(0)
+		case age.Cmp(most) > 0:
+			age = most
+		}
+		told := m["attestation"].(types.Record).Map()
+		told["age"] = types.Long(age.Add(age, big.NewInt(1e9-1)).Div(age, big.NewInt(1e9)).Int64())
+		m["attestation"] = types.NewRecord(told)
+	}
+	zones := types.RecordMap{}
+	for _, z := range s.request.Zones() {
+		at := q.At.In(z.At)
+		hour, minute, _ := at.Clock()
+		weekday := int64(at.Weekday())
+		zones[z.Name] = types.NewRecord(types.RecordMap{
+			"minute": types.Long(60*hour + minute), "weekday": types.Long((weekday+6)%7 + 1), "date": types.String(at.Format("2006-01-02")),
+		})
+	}
+	m["zones"] = types.NewRecord(zones)
+	return types.NewRecord(m)
 }
 
 // sliced answers q by the index, down to Cedar's own diagnostic.

@@ -75,7 +75,8 @@ func randomReading(r *rand.Rand) string {
 	x := pickOne(r, readings()...)
 	if r.IntN(4) == 0 { // what a key holds in its own way
 		x = pickOne(r, reading{has: "context has rate", text: pickOne(r, "principal.risk", "context.surprise", "context.rate", "context.delegation.depth", `context.zones["Asia/Tokyo"].minute`), of: resolved.LongType{}},
-			reading{first: "context has attestation && ", has: "context has attestation", text: pickOne(r, "context.attestation.age", "context.attestation.age", "context.attestation.level"), of: resolved.LongType{}},
+			reading{first: pickOne(r, "context has attestation && ", "context has attestation.age && "), has: "context has attestation", text: pickOne(r, "context.attestation.age", "context.attestation.age", `context.attestation["age"]`, "context.attestation.level"), of: resolved.LongType{}},
+			reading{has: "context has zones", text: "context.zones[" + Quote(pickOne(r, "Africa/Monrovia", "Australia/Lord_Howe", "Pacific/Apia", "UTC")) + "].minute", of: resolved.LongType{}},
 			reading{has: "context has now", text: "context.now", of: resolved.ExtensionType("datetime")})
 	}
 	y := x
@@ -96,7 +97,7 @@ func randomReading(r *rand.Rand) string {
 		tests = append(tests, "%[1]s", "%[1]s", "!%[1]s", "%[1]s == %[2]s", "(if %[1]s then %[2]s else !%[2]s)")
 	case resolved.LongType:
 		tests = append(tests, "%[1]s %[3]s %[4]s", "%[1]s %[3]s %[4]s", "%[1]s %[3]s %[4]s", "%[4]s %[3]s %[1]s", "%[4]s %[3]s %[1]s", "%[1]s %[3]s %[2]s", "%[1]s + 1 %[3]s %[2]s - 2",
-			"%[1]s * 3 %[3]s %[4]s", "-%[1]s %[3]s %[4]s", "[0, %[1]s].contains(%[4]s)", "{risk: %[1]s, rate: %[2]s}.risk %[3]s %[4]s", "(if %[1]s %[3]s 3 then %[1]s else 4) %[3]s %[4]s")
+			"%[1]s * 3 %[3]s %[4]s", "-%[1]s %[3]s %[4]s", "[0, %[1]s].contains(%[4]s)", "{risk: %[1]s, rate: %[2]s}.risk %[3]s %[4]s", "{age: {now: %[1]s}}.age.now %[3]s %[4]s", "!(%[1]s %[3]s (%[4]s))", "%[1]s %[3]s -60", "(if %[1]s %[3]s 3 then %[1]s else 4) %[3]s %[4]s")
 	case resolved.StringType:
 		tests = append(tests, "%[1]s == %[5]s", "%[1]s == %[5]s", "%[1]s != %[2]s", `%[1]s like "*c*"`, `[%[5]s, "x"].contains(%[1]s)`, "{state: %[1]s}.state == %[5]s")
 	case resolved.SetType:
@@ -112,7 +113,7 @@ func randomReading(r *rand.Rand) string {
 			tests = append(tests, "%[1]s.isIpv4()", `%[1]s.isInRange(ip("10.0.0.0/31"))`, `%[1]s == ip("10.0.0.1")`, "%[1]s.isLoopback()")
 			break
 		}
-		tests = append(tests, `%[1]s %[3]s datetime("2025-01-01")`, `%[1]s %[3]s datetime("2025-01-01")`, `datetime("2025-06-03T16:00:00+0100") %[3]s %[1]s`, `{now: %[1]s}.now %[3]s datetime("2025-01-01")`, `%[1]s.toTime() %[3]s duration("12h")`, `%[1]s.offset(duration("1d")).durationSince(%[1]s).toDays() == 1`)
+		tests = append(tests, `%[1]s %[3]s datetime("2025-01-01")`, `%[1]s %[3]s datetime("2025-01-01")`, `datetime("2025-06-03T16:00:00+0100") %[3]s %[1]s`, `%[1]s %[3]s datetime("0001-01-01")`, `datetime("1972-01-07T00:44:30.001Z") %[3]s %[1]s`, `datetime("9999-12-31T23:59:59.999+0000") %[3]s %[1]s`, `{now: %[1]s}.now %[3]s datetime("2025-01-01")`, `%[1]s.toTime() %[3]s duration("12h")`, `%[1]s.offset(duration("1d")).durationSince(%[1]s).toDays() == 1`)
 	}
 	return "(" + x.first + y.first + fmt.Sprintf(pickOne(r, tests...), x.text, y.text, op, n, w) + ")"
 }

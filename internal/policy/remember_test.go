@@ -46,8 +46,8 @@ func alike(r *rand.Rand, q *nhi.Question) *nhi.Question {
 	if r.IntN(3) == 0 {
 		k.Attestation, k.Approval, out.Subject.Actors = q.Known.Attestation, q.Known.Approval, q.Subject.Actors
 	}
-	if r.IntN(3) > 0 { // about the times that policies name, in UTC and in Tokyo
-		turn := pickOne(r, time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2025, 6, 3, 15, 0, 0, 0, time.UTC), time.Date(2025, 6, 3, 15, 40, 0, 0, time.UTC))
+	if r.IntN(3) > 0 { // about the times that policies name, in UTC and in Tokyo, and when clocks are set
+		turn := pickOne(r, time.Time{}, time.Date(1972, 1, 7, 0, 44, 30, 0, time.UTC), time.Date(2025, 10, 4, 15, 30, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC), time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2025, 6, 3, 15, 0, 0, 0, time.UTC), time.Date(2025, 6, 3, 15, 40, 0, 0, time.UTC))
 		out.At = turn.Add(pickOne(r, 0, -time.Millisecond, time.Millisecond, time.Duration(r.IntN(120)-60)*time.Second, time.Duration(r.IntN(5)-2)*time.Minute))
 	}
 	if r.IntN(2) == 0 {
@@ -56,6 +56,9 @@ func alike(r *rand.Rand, q *nhi.Question) *nhi.Question {
 			Device: pickOne(r, nhi.Device{}, nhi.Device{}, nhi.Device{ID: "d"}, nhi.Device{ID: "d", Attested: true}), Selectors: pickOne(r, nil, nil, nil, []string{"a:b"}),
 		}
 		k.Attestation.At = k.Attestation.At.Add(pickOne(r, 0, 0, time.Millisecond, -time.Millisecond))
+		if r.IntN(20) == 0 { // older than a Duration can tell
+			k.Attestation.At = time.Time{}
+		}
 	}
 	for _, n := range []*int{&k.Risk, &k.Surprise, &k.RateHundreds} { // near what policies name, and elsewhere
 		*n = pickOne(r, 20, 20, 20, r.IntN(70), 0, 2, 3, 4, 7, 39, 40, 41)
