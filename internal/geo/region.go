@@ -49,6 +49,9 @@ var regions = map[string][]Region{"aws": aws, "gcp": gcp, "azure": azure}
 // provider is any: no two have a code in common. What is not in the tables is
 // not known; nothing is concluded from the parts of a name.
 func FindRegion(provider, code string) (Region, bool) {
+	if code == "" {
+		return Region{}, false
+	}
 	if provider == "" {
 		for p := range regions {
 			if r, ok := FindRegion(p, code); ok {

@@ -2,6 +2,7 @@ package surprise
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -50,7 +51,7 @@ func (p *Page) usual(f Feature, names Names) string {
 	case Denied:
 		return "not refused"
 	case Rate:
-		return fmt.Sprintf("up to %s calls a minute", figure(p.UsualRate()))
+		return "up to " + figure(p.UsualRate()) + " calls a minute"
 	}
 	var parts []string
 	for _, v := range p.Top(f) {
@@ -60,7 +61,7 @@ func (p *Page) usual(f Feature, names Names) string {
 		}
 		name := named(v.Hash, names)
 		if v.Share < 0.95 {
-			name += fmt.Sprintf(" (%d%%)", max(1, int(100*v.Share)))
+			name += " (" + strconv.Itoa(max(1, int(100*v.Share))) + "%)"
 		}
 		parts = append(parts, name)
 	}
@@ -77,7 +78,7 @@ func (s *Score) seen(f Feature, call *Call, names Names) string {
 	case Denied:
 		return "refused"
 	case Rate:
-		return fmt.Sprintf("%s calls a minute", figure(s.RatePerMinute))
+		return figure(s.RatePerMinute) + " calls a minute"
 	}
 	if call != nil {
 		if text := call.Text(f); text != "" {
@@ -98,9 +99,9 @@ func named(hash uint64, names Names) string {
 
 func figure(x float64) string {
 	if x < 10 {
-		return fmt.Sprintf("%.1f", x)
+		return strconv.FormatFloat(x, 'f', 1, 64)
 	}
-	return fmt.Sprintf("%.0f", x)
+	return strconv.FormatFloat(x, 'f', 0, 64)
 }
 
 // hoursText sums up hours of the week, 0 being Monday midnight, in a few
