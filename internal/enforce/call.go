@@ -131,5 +131,9 @@ func (j *Judge) lookUp(a *Asking, call *Call, h *hearing) {
 	if call.Named && h.refused == "" {
 		h.question.Operation, h.question.Spoken = call.Method+" "+call.Path, true
 	}
+	// The query of the request is beside the call, and the application may read it.
 	h.question.Target = call.Path + "?sha256=" + call.Digest
+	if _, query, asked := strings.Cut(a.Original.Target, "?"); asked {
+		h.question.Target += "&" + query
+	}
 }

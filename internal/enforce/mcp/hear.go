@@ -317,11 +317,14 @@ func nameOf(item jsontext.Value) (string, error) {
 	return name, nil
 }
 
-// endpointOf is the path of the endpoint that a request was sent to.
-func endpointOf(target string) string {
+// pathOf is where a request was sent to.
+func pathOf(target string) string {
 	path, _, _ := strings.Cut(target, "?")
-	return strings.TrimSuffix(path, "/")
+	return path
 }
+
+// endpointOf is the path below which the calls of a request lie.
+func endpointOf(target string) string { return strings.TrimSuffix(pathOf(target), "/") }
 
 // awaits are the ids of the messages that pass, and the lists that they ask for.
 func (p *posted) awaits() map[string]string {

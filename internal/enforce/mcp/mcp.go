@@ -21,11 +21,13 @@
 // The transport itself is POST, GET and DELETE of /mcp: under POST goes what calls
 // for nothing, initialize, ping, notifications, and the replies of a client to its
 // server; GET is the stream on which the server speaks, and DELETE the end of a
-// session.
+// session. An endpoint with a slash at its end, /mcp/, needs routes of its own for the
+// transport; what is called there is looked up as at /mcp.
 //
 // An approval is for the call with its arguments, by their digest
 // ([enforce.Digest]): of all parameters but the progress token, which differs from
-// one attempt to the next. Arguments themselves are never recorded.
+// one attempt to the next. It is for the query of the request as well. Arguments
+// themselves are never recorded.
 //
 // A call that is refused does not reach the server. Its caller gets an error of
 // JSON-RPC with the decision, its reasons and what would unlock it, with status
@@ -113,6 +115,7 @@ var (
 	errMessage = errors.New("a message is not one of JSON-RPC 2.0: a request, a notification (notifications/...) or a response, with no other members")
 	errID      = errors.New("an id is a text, or a whole number below 2^53 written without fraction and exponent")
 	errParams  = errors.New("the parameters are not an object, or a name is spelled in two ways")
+	errSlash   = errors.New("no route leads to an endpoint with a slash at its end")
 	errName    = errors.New("the call names nothing, or nothing that could be a path")
 	errHeader  = errors.New("the headers name another call than the body")
 )
@@ -208,6 +211,7 @@ func (g *Gate) post(w *opening, r *http.Request, asking *enforce.Asking, carry e
 		g.unreadable(w, r, asking, err)
 		return
 	}
+	g.settle(asking, sent.calls)
 	verdicts := g.c.Judge.JudgeCalls(r.Context(), asking, sent.calls)
 	passed := sent.settle(verdicts)
 	switch {
@@ -226,6 +230,22 @@ func (g *Gate) post(w *opening, r *http.Request, asking *enforce.Asking, carry e
 		m := &merger{ResponseWriter: w, refusals: sent.refusals()}
 		g.converse(m, next, asking, passed, sent.awaits(), carry)
 		m.finish()
+	}
+}
+
+// settle lets nothing be called at an endpoint with a slash at its end, unless that
+// has a route of its own: below it lies what lies below the one without the slash,
+// and to some programs it is another.
+func (g *Gate) settle(asking *enforce.Asking, calls []enforce.Call) {
+	path := pathOf(asking.Original.Target)
+	if !strings.HasSuffix(path, "/") {
+		return
+	}
+	if _, err := g.c.Judge.Routes.Match(http.MethodPost, asking.Original.Host, path); err == nil {
+		return
+	}
+	for i := range calls {
+		calls[i].Err = errSlash
 	}
 }
 

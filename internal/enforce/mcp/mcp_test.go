@@ -118,7 +118,7 @@ func (b *bench) do(r *http.Request) *httptest.ResponseRecorder {
 
 func (b *bench) into(w *httptest.ResponseRecorder, r *http.Request) *httptest.ResponseRecorder {
 	asking := enforce.Asking{Point: &b.point, Header: r.Header, Original: enforce.Original{
-		Method: r.Method, Scheme: "https", Host: r.Host, Target: r.URL.Path, Address: netip.MustParseAddr("198.51.100.9"),
+		Method: r.Method, Scheme: "https", Host: r.Host, Target: r.URL.RequestURI(), Address: netip.MustParseAddr("198.51.100.9"),
 	}}
 	b.Serve(w, r, &asking, func(w http.ResponseWriter, r *http.Request, v *enforce.Verdict) {
 		body, err := io.ReadAll(r.Body)
@@ -350,6 +350,63 @@ func TestAnApprovalIsForTheArgumentsThatWereShown(t *testing.T) {
 	} {
 		if target(other) == first {
 			t.Errorf("%s is the same call", other)
+		}
+	}
+}
+
+// TestAnApprovalIsForTheQueryThatWasShown: a server may read its account or its
+// folder there, so what was approved for one is not approved for another.
+func TestAnApprovalIsForTheQueryThatWasShown(t *testing.T) {
+	seen := map[string]string{}
+	for _, target := range []string{"/mcp", "/mcp?", "/mcp?root=/sandbox", "/mcp?root=/prod", "/mcp?sha256=0"} {
+		b := newBench("tools/any")
+		r := request(call(1, "pay", "{}"))
+		r.URL.Path, r.URL.RawQuery, _ = strings.Cut(target, "?")
+		r.URL.ForceQuery = strings.HasSuffix(target, "?")
+		if w := b.do(r); w.Code != 200 || len(b.judge.asked) != 1 {
+			t.Fatalf("%s: %d %s", target, w.Code, w.Body)
+		}
+		asked := b.judge.asked[0]
+		if other, taken := seen[asked.Target]; taken {
+			t.Errorf("an approval for %s is one for %s", other, target)
+		}
+		if seen[asked.Target] = target; strings.Contains(asked.Operation, "?") {
+			t.Errorf("operation %s", asked.Operation)
+		}
+	}
+}
+
+// TestASlashAtTheEndOfTheEndpoint is another path to some programs: only where it has
+// a route of its own is anything called there.
+func TestASlashAtTheEndOfTheEndpoint(t *testing.T) {
+	bodies := map[string]string{
+		"POST": `{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}`, "CALL": call(1, "search", "{}"),
+		"GET": "", "both": "[" + call(1, "search", "{}") + "," + call(2, "search", "{}") + "]",
+	}
+	for _, tt := range []struct {
+		route, target string
+		passes        bool
+	}{
+		{"/mcp", "/mcp", true}, {"/mcp", "/mcp/", false}, {"/mcp/", "/mcp/", true}, {"/mcp/", "/mcp", false}, {"/mcp", "/mcp//", false},
+		{"/", "/", true}, {"/mcp", "/", false},
+	} {
+		for name, body := range bodies {
+			b := newBench("tools")
+			endpoint := strings.TrimSuffix(tt.route, "/")
+			b.c.Judge.Routes = enforce.NewRoutes(enforcetest.Routes{
+				{Host: "tools.example", Path: tt.route, Methods: map[string]nhi.ActionClass{"POST": nhi.Read, "GET": nhi.Read}, Resource: "tools"},
+				{Host: "tools.example", Path: endpoint + "/tools/{tool}", Methods: map[string]nhi.ActionClass{"CALL": nhi.Read}, Resource: "tools"},
+			})
+			r := request(body)
+			if r.URL.Path = tt.target; name == "GET" {
+				r.Method, r.ContentLength = "GET", 0
+			}
+			b.do(r)
+			// A call alone at the endpoint without its slash needs no route for the transport.
+			want := tt.passes || tt.target == "/mcp" && (name == "CALL" || name == "both")
+			if got := len(b.reached) == 1; got != want {
+				t.Errorf("%s at %s with a route for %s: it passes: %v, want %v", name, tt.target, tt.route, got, want)
+			}
 		}
 	}
 }

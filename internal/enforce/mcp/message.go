@@ -80,7 +80,7 @@ func parse(body []byte, target string) (posted, error) {
 		if rides(m.method) {
 			if transport < 0 {
 				transport = len(sent.calls)
-				sent.calls = append(sent.calls, enforce.Call{Method: http.MethodPost, Path: endpoint})
+				sent.calls = append(sent.calls, enforce.Call{Method: http.MethodPost, Path: pathOf(target)})
 			}
 			m.call = transport
 		} else {
