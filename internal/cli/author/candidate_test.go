@@ -14,9 +14,13 @@ func TestNobodyBelievesThatWhatIsLeftOutWasTried(t *testing.T) {
 		".git/x.cedar": reports, "team/README.md": "",
 	}
 	_, _, errs, _ := run(t, files, "", "test", ".")
+	_, _, pushed, _ := run(t, files, "", "push", ".", "--server", "http://127.0.0.1:9")
 	for name, told := range map[string]bool{"extra.cedar": true, "team/x.cedar": true, "team/tests/x.yaml": true, "policies/a.cedar": false, "tests/a.yaml": false, ".git/x.cedar": false, "team/README.md": false} {
 		if strings.Contains(errs, "left out: "+name+";") != told {
 			t.Errorf("%s is said to be left out: %v, want %v: %s", name, !told, told, errs)
+		}
+		if strings.Contains(pushed, "left out: "+name+";") != told {
+			t.Errorf("push says that %s is left out: %v, want %v: %s", name, !told, told, pushed)
 		}
 	}
 	for n := range 2 * maxLeftOut {

@@ -22,7 +22,8 @@ func push(a *command.App) *cobra.Command {
 		Use: "push DIR", Short: "Put a folder of policies into force, as a whole",
 		Long: `Put a folder into force in place of all policies that are: policies.cedar, policies/**/*.cedar,
 grants/**/*.yaml and tests/**/*.yaml, as it may lie in git. It is checked here and again by the server,
-which also runs its tests; what is wrong is refused with file and line, and nothing changes. A permit that
+which also runs its tests; what is wrong is refused with file and line, and nothing changes. Policies and
+tests that lie elsewhere in the folder are named, and left out. A permit that
 names neither a principal nor a resource waits for a second administrator, who confirms it in the console.
 With --staged it comes into force through the gates of a promotion: tried on live decisions, then for a growing share of
 the principals, then for everybody; see muster policy promotion.`,
@@ -52,8 +53,8 @@ muster policy push policies-repository --onto 5f0c21aa90b4`,
 	})
 }
 
-// folder reads a library, says what is doubtful about it and fails if something is
-// wrong, as a server would.
+// folder reads a library, says what is doubtful about it and what lies beside it, and
+// fails if something is wrong, as a server would.
 func folder(a *command.App, dir string) (map[string]string, error) {
 	read, problems, err := readLibrary(dir)
 	if err != nil {
@@ -69,6 +70,7 @@ func folder(a *command.App, dir string) (map[string]string, error) {
 	if read == nil {
 		return nil, wrong(problems)
 	}
+	leftOut(a, dir)
 	return policylibrary.Source(read.Files()), nil
 }
 
