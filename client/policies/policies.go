@@ -62,7 +62,7 @@ type SnapshotDetail struct {
 
 // LibraryFile is one file of a library of policies.
 type LibraryFile struct {
-	Name      string `json:"name" maxLength:"200" doc:"policies.cedar, policies/**/*.cedar, grants/**/*.yaml, tests/**/*.yaml"`
+	Name      string `json:"name" maxLength:"200" doc:"policies.cedar, policies/**/*.cedar, grants/**/*.yaml, tests/**/*.yaml, policies/**/tests/**/*.yaml"`
 	Text      string `json:"text" maxLength:"4194304"`
 	Generated bool   `json:"generated,omitempty" doc:"written by the server from grants/"`
 }

@@ -132,7 +132,7 @@ func TestWhatIsPushedDecidesAndCanBeTakenBack(t *testing.T) {
 	r := start(t, data)
 	point, key := r.furnish()
 	ask := func() int { return r.ask(point, "Bearer "+key.Key, "GET", "/payments/1", "203.0.113.7") }
-	good := r.push("policies/a.cedar", narrow("a"), "policies/team/b.cedar", narrow("b"), "tests/a.yaml", "tests:\n  - {name: reading is allowed, action: read, expect: allow}\n")
+	good := r.push("policies/a.cedar", narrow("a"), "policies/team/b.cedar", narrow("b"), "policies/team/tests/b.yaml", "tests:\n  - {name: and writing, action: write, expect: allow}\n", "tests/a.yaml", "tests:\n  - {name: reading is allowed, action: read, expect: allow}\n")
 	if got := ask(); got != http.StatusOK {
 		t.Fatalf("before: %d", got)
 	}
@@ -193,6 +193,8 @@ func TestWhatIsWrongIsRefusedWithFileAndLine(t *testing.T) {
 		{"a grant", []string{"grants/x.yaml", "grants:\n  - id: ok\n    template: grant\n    with: {resource: ledger, principal: 'environment:production', until: 2027-01-31}\n  - id: bad\n    template: grant\n    with: {until: never}\n"}, "grants/x.yaml:5:"},
 		{"a template that does not exist", []string{"grants/x.yaml", "grants:\n  - id: ok\n    template: nope\n"}, "grants/x.yaml:2:"},
 		{"a test that fails", []string{"policies/a.cedar", narrow("a"), "tests/x.yaml", "tests:\n  - name: everything is refused\n    action: read\n    expect: deny\n"}, "tests/x.yaml:2"},
+		{"a test beside policies that fails", []string{"policies/team/a.cedar", narrow("a"), "policies/team/tests/x.yaml", "tests:\n  - name: everything is refused\n    action: read\n    expect: deny\n"}, "policies/team/tests/x.yaml:2"},
+		{"YAML among policies", []string{"policies/team/x.yaml", "tests: []\n"}, "in a folder named tests"},
 		{"a test that is none", []string{"tests/x.yaml", "tests:\n  - nmae: x\n"}, "tests/x.yaml:2:"},
 		{"a name that climbs", []string{"policies/../../x.cedar", narrow("a")}, "policies/../../x.cedar"},
 		{"a name twice", []string{"policies/x.cedar", narrow("a"), "policies/x.cedar", narrow("b")}, "twice"},

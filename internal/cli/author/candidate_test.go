@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/muster-id/muster/internal/cli/command"
 )
 
 // TestNobodyBelievesThatWhatIsLeftOutWasTried has policies and tests beside the parts
@@ -45,5 +47,20 @@ func TestAProblemSaysInWhichOfTwoFoldersItIs(t *testing.T) {
 				t.Errorf("exit status %d: %s", code, errs)
 			}
 		})
+	}
+}
+
+// TestTestsBesidePoliciesAreRun has one at each depth, and one that fails.
+func TestTestsBesidePoliciesAreRun(t *testing.T) {
+	files := map[string]string{
+		"policies/a.cedar": reports, "tests/a.yaml": passing, "policies/tests/b.yaml": passing,
+		"policies/team/x/tests/y/c.yaml": strings.Replace(passing, "deny", "allow", 1),
+	}
+	code, out, errs, folder := run(t, files, "", "test", ".")
+	if code != command.Found || !strings.HasPrefix(out, "policies/team/x/tests/y/c.yaml:2: reports write: want allow, got deny") || !strings.HasPrefix(errs, "2 of 3 cases pass") {
+		t.Errorf("%d\n%s\n%s", code, out, errs)
+	}
+	if _, _, errs := again(t, folder, "", "push", ".", "--server", "http://127.0.0.1:9"); strings.Contains(errs, "c.yaml") {
+		t.Errorf("push leaves them out or refuses them: %s", errs)
 	}
 }

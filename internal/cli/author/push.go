@@ -21,7 +21,8 @@ func push(a *command.App) *cobra.Command {
 	return a.Command(command.Verb{
 		Use: "push DIR", Short: "Put a folder of policies into force, as a whole",
 		Long: `Put a folder into force in place of all policies that are: policies.cedar, policies/**/*.cedar,
-grants/**/*.yaml and tests/**/*.yaml, as it may lie in git. It is checked here and again by the server,
+grants/**/*.yaml and tests/**/*.yaml, as it may lie in git; tests may lie beside policies, too, in folders
+named tests. It is checked here and again by the server,
 which also runs its tests; what is wrong is refused with file and line, and nothing changes. Policies and
 tests that lie elsewhere in the folder are named, and left out. A permit that
 names neither a principal nor a resource waits for a second administrator, who confirms it in the console.

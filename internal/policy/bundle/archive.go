@@ -24,18 +24,23 @@ const maxEnvelope = 2 << 20
 const policyFile = "policies.cedar"
 
 // The folders of a library, with how the names of their files end.
-var folders = map[string]string{"policies": ".cedar", "grants": ".yaml", "tests": ".yaml", "generated": ".cedar"}
+var folders = map[string]string{policyFolder: ".cedar", "grants": ".yaml", testFolder: testEnd, "generated": ".cedar"}
 
 const (
+	policyFolder = "policies"
+	testFolder   = "tests"
+	testEnd      = ".yaml"
+
 	maxName  = 200
 	maxDepth = 8
 )
 
 // CheckName returns why a file may not be in a bundle, an error wrapping
 // nhi.ErrInvalid. Allowed are policies.cedar, policies/**/*.cedar,
-// grants/**/*.yaml, tests/**/*.yaml and generated/**/*.cedar, each part of a path
-// of letters, digits, '-', '_' and '.', and not beginning with '.'. So no name
-// climbs out of a folder, is hidden, or means something else on another system.
+// policies/**/tests/**/*.yaml, grants/**/*.yaml, tests/**/*.yaml and
+// generated/**/*.cedar, each part of a path of letters, digits, '-', '_' and '.', and
+// not beginning with '.'. So no name climbs out of a folder, is hidden, or means
+// something else on another system.
 func CheckName(name string) error {
 	if len(name) > maxName || strings.ContainsFunc(name, func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("-_./", r)
@@ -47,9 +52,15 @@ func CheckName(name string) error {
 	}
 	parts := strings.Split(name, "/")
 	end, known := folders[parts[0]]
+	beside := isBeside(parts)
+	if beside {
+		end = testEnd
+	}
 	switch {
 	case !known || len(parts) < 2 || len(parts) > maxDepth:
-		return nhi.Invalidf("file %q: a library has %s, policies/**/*.cedar, grants/**/*.yaml and tests/**/*.yaml, at most %d folders deep", name, policyFile, maxDepth)
+		return nhi.Invalidf("file %q: a library has %s, policies/**/*.cedar, grants/**/*.yaml and tests/**/*.yaml, also below policies/, at most %d folders deep", name, policyFile, maxDepth)
+	case !strings.HasSuffix(name, end) && parts[0] == policyFolder:
+		return nhi.Invalidf("file %q: files under policies/ end in .cedar; tests end in .yaml and lie in a folder named tests", name)
 	case !strings.HasSuffix(name, end):
 		return nhi.Invalidf("file %q: files under %s/ end in %s", name, parts[0], end)
 	}
@@ -59,6 +70,12 @@ func CheckName(name string) error {
 		}
 	}
 	return nil
+}
+
+// isBeside reports whether a path is that of tests beside policies.
+func isBeside(parts []string) bool {
+	last := len(parts) - 1
+	return parts[0] == policyFolder && last > 1 && slices.Contains(parts[1:last], testFolder) && strings.HasSuffix(parts[last], testEnd)
 }
 
 // CheckFiles returns why files cannot be one bundle, an error wrapping

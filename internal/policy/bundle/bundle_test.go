@@ -313,6 +313,7 @@ func TestPathTraversal(t *testing.T) {
 	for _, name := range []string{
 		"../policies.cedar", "policies/../../etc/passwd.cedar", "/policies/a.cedar", "policies//a.cedar", "policies/./a.cedar", "policies/.a.cedar",
 		"policies/.cedar", `policies\..\a.cedar`, "policies/a.cedar/", "policies", "a.cedar", "policies/a.yaml", "grants/a.cedar", "tests/a.sh",
+		"policies/tests.yaml", "policies/x/tests.yaml", "policies/x/tests/.yaml", "policies/x/tests/../a.yaml", "policies/x/Tests/a.yaml", "policies/x/tests/a.yml", "generated/tests/a.yaml", "policies/tests/" + strings.Repeat("a/", 6) + "a.yaml",
 		"policies/a\x00.cedar", "policies/a\n.cedar", "policies/\u202ea.cedar", "policies/C:a.cedar", "policies/" + strings.Repeat("a/", 8) + "a.cedar",
 		"policies/" + strings.Repeat("a", 200) + ".cedar", "", ".", "guards/permit.cedar", "signature.json",
 	} {
@@ -323,7 +324,7 @@ func TestPathTraversal(t *testing.T) {
 			t.Errorf("Build took %.40q", name)
 		}
 	}
-	for _, name := range []string{"policies.cedar", "policies/a.cedar", "policies/a/b-c_d.e/F9.cedar", "grants/a.yaml", "tests/a/b.yaml", "generated/grants/a.cedar"} {
+	for _, name := range []string{"policies.cedar", "policies/a.cedar", "policies/a/b-c_d.e/F9.cedar", "grants/a.yaml", "tests/a/b.yaml", "generated/grants/a.cedar", "policies/tests/a.yaml", "policies/x/y/tests/z/a.yaml", "policies/x/tests/a.cedar"} {
 		if err := CheckName(name); err != nil {
 			t.Errorf("CheckName(%q) = %v", name, err)
 		}

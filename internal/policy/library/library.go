@@ -2,6 +2,7 @@
 //
 //	policies.cedar         one file that may stand alone
 //	policies/**/*.cedar    any number of files, each of one or many policies
+//	policies/**/tests/**   tests of what lies beside them, as in tests/
 //	grants/**/*.yaml       grants that are written from templates
 //	tests/**/*.yaml        what the policies must answer
 //
@@ -165,9 +166,12 @@ func (l *Library) Policies() map[string]string {
 	return pick(l.files, func(name string) bool { return strings.HasSuffix(name, ".cedar") })
 }
 
-// TestFiles are the files of tests.
+// TestFiles are the files of tests: in [Tests], and beside policies, where a library
+// has no YAML but in folders of that name.
 func (l *Library) TestFiles() map[string]string {
-	return pick(l.files, func(name string) bool { return strings.HasPrefix(name, Tests) })
+	return pick(l.files, func(name string) bool {
+		return strings.HasPrefix(name, Tests) || strings.HasPrefix(name, Policies) && strings.HasSuffix(name, ".yaml")
+	})
 }
 
 // Source is a library as people wrote it: files without those that are generated.

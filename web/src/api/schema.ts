@@ -2334,7 +2334,7 @@ export interface components {
         LibraryFile: {
             /** @description written by the server from grants/ */
             generated?: boolean;
-            /** @description policies.cedar, policies/**\/*.cedar, grants/**\/*.yaml, tests/**\/*.yaml */
+            /** @description policies.cedar, policies/**\/*.cedar, grants/**\/*.yaml, tests/**\/*.yaml, policies/**\/tests/**\/*.yaml */
             name: string;
             text: string;
         };
