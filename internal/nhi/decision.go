@@ -111,11 +111,22 @@ type Question struct {
 	// Trial says that nothing follows from the answer: nobody is asked to approve
 	// it, and no approval lets it pass.
 	Trial bool
+	// Said is what the point says of action and resource besides their names. Like
+	// Host and Target it counts for approvals alone, and is not kept.
+	Said Wording
 	// Hearsay is what the point says besides, nil unless it was let. Muster
 	// believes none of it and no policy of Muster's reads it.
 	Hearsay *Hearsay
 
 	Known Known
+}
+
+// A Wording is what somebody has to have said again for a question to be the same:
+// the type of the resource, and the properties of action and resource as they were
+// written, each one JSON object or empty.
+type Wording struct {
+	ResourceType     string
+	Action, Resource []byte
 }
 
 // Hearsay is a question in the words of whoever asks: names of any shape and

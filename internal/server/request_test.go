@@ -261,6 +261,10 @@ func TestAnApprovalOpensNothingButItsOwnQuestion(t *testing.T) {
 		_, _, got := p.call(http.MethodPost, "/access/v1/evaluation", strings.Replace(zenQuestion(key.Identity, "read", presents), "203.0.113.7", "198.51.100.9", 1))
 		refused(t.Name(), got, "out_of_scope")
 	})
+	t.Run("the approval of another amount", func(t *testing.T) {
+		_, _, got := p.call(http.MethodPost, "/access/v1/evaluation", strings.Replace(zenQuestion(key.Identity, "read", presents), `"read"`, `"read","properties":{"amount":1000000}`, 1))
+		refused(t.Name(), got, "out_of_scope")
+	})
 	t.Run("the approval of another point", func(t *testing.T) {
 		refused(t.Name(), other.evaluate(key.Identity, "read", presents), "approval_unverifiable")
 	})

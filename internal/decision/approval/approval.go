@@ -28,6 +28,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"hash"
 	"log/slog"
 	"slices"
 	"strings"
@@ -288,16 +289,24 @@ func (d *Desk) Approved(q *nhi.Question, now time.Time) *nhi.Approval {
 	if !bindable(q) {
 		return nil
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.bound) == 0 {
+	if d.none() {
 		return nil
 	}
-	a := d.bound[Binding(q)]
+	binding := Binding(q) // without the lock: of a question that says much it takes a while
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	a := d.bound[binding]
 	if a == nil || a.At(now) != nhi.ApprovalApproved {
 		return nil
 	}
 	return a
+}
+
+// none reports whether nothing is open.
+func (d *Desk) none() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.bound) == 0
 }
 
 // Ask implements decision.Approvals.
@@ -468,21 +477,34 @@ func bindable(q *nhi.Question) bool { return q.Subject.Identity != "" && q.Known
 // with which credential or key and for whom, through which point, to do what to
 // what and what for, by which request as it came, and from which network, each
 // preceded by its length. A route names many records and one query may differ
-// from another by a word, so the target counts whole. Of an address that no
-// network is known of, its /24 or /48 counts.
+// from another by a word, so the target counts whole, and so do the properties that
+// a point gives action and resource: they may be the amount or the account. Of an
+// address that no network is known of, its /24 or /48 counts.
 func Binding(q *nhi.Question) string {
 	s := &q.Subject
-	h := sha256.New()
-	var n [8]byte
+	b := binder{sha256.New()}
 	for _, part := range [...]string{
 		string(s.Identity), string(s.Credential), s.Thumbprint, s.Method, string(s.Consumer), string(q.Point), string(q.Action), q.Operation, q.Resource,
 		q.Host, q.Target, actors(s.Actors), fmt.Sprint(q.Known.Sensitivity), q.Known.Purpose, network(q),
 	} {
-		binary.BigEndian.PutUint64(n[:], uint64(len(part)))
-		h.Write(n[:])
-		h.Write([]byte(part))
+		b.add([]byte(part))
 	}
-	return hex.EncodeToString(h.Sum(nil))
+	if said := &q.Said; said.ResourceType != "" || len(said.Action) > 0 || len(said.Resource) > 0 {
+		b.add([]byte(said.ResourceType))
+		b.add(said.Action)
+		b.add(said.Resource)
+	}
+	return hex.EncodeToString(b.Sum(nil))
+}
+
+// A binder digests parts, each preceded by its length.
+type binder struct{ hash.Hash }
+
+func (b binder) add(part []byte) {
+	var n [8]byte
+	binary.BigEndian.PutUint64(n[:], uint64(len(part)))
+	b.Write(n[:])
+	b.Write(part)
 }
 
 func actors(ids []nhi.ID) string {

@@ -418,6 +418,7 @@ func TestAnApprovalOfOneRecordLetsNoOtherOfTheSameRoutePass(t *testing.T) {
 	in(t, Settings{}, func(t *testing.T, b *bench) {
 		one := func(q *nhi.Question) {
 			q.Operation, q.Host, q.Target = "DELETE /payments/{id}", "shop.example", "/payments/17?force=no"
+			q.Said = nhi.Wording{ResourceType: "payment", Action: []byte(`{"amount":5}`)}
 		}
 		id := b.ask(t, question(one))
 		if _, err := b.Vote(t.Context(), id, voter("ada"), nil, true, ""); err != nil {
@@ -429,6 +430,11 @@ func TestAnApprovalOfOneRecordLetsNoOtherOfTheSameRoutePass(t *testing.T) {
 			"query":  func(q *nhi.Question) { q.Target = "/payments/17?force=yes" },
 			"host":   func(q *nhi.Question) { q.Host = "bank.example" },
 			"actors": func(q *nhi.Question) { q.Subject.Actors = []nhi.ID{"nhi_b"} },
+			"amount": func(q *nhi.Question) { q.Said.Action = []byte(`{"amount":1000000}`) },
+			"owner":  func(q *nhi.Question) { q.Said.Resource = []byte(`{"owner":"b"}`) },
+			"type":   func(q *nhi.Question) { q.Said.ResourceType = "account" },
+			"place":  func(q *nhi.Question) { q.Said.Action, q.Said.Resource = nil, q.Said.Action },
+			"less":   func(q *nhi.Question) { q.Said = nhi.Wording{} },
 		} {
 			if b.Approved(question(func(q *nhi.Question) { one(q); change(q) }), time.Now()) != nil {
 				t.Errorf("it lets a request of another %s pass", name)

@@ -73,12 +73,24 @@ func TestAQuestionIsAnsweredFromWhatIsOursToKnow(t *testing.T) {
 	want := nhi.Question{
 		ID: "req-1", Point: got.Point, Subject: nhi.Attested{Identity: robot, Method: "asserted", Asserted: true},
 		Action: nhi.Read, Operation: "read", Target: "read", Resource: "payments/api", Address: netip.MustParseAddr("198.51.100.9"), Agent: "robot/1.0", At: got.At,
+		Said: nhi.Wording{ResourceType: "api"},
 	}
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	if got.At.Year() < 2020 {
 		t.Error("the point decided what time it is")
+	}
+}
+
+// TestWhatIsSaidOfActionAndResourceIsPassedOn as it was written, for approvals.
+func TestWhatIsSaidOfActionAndResourceIsPassedOn(t *testing.T) {
+	b := newBench(nil)
+	res := b.do(b.request(`{"subject":{"type":"identity","id":"x","properties":{"a":1}},"action":{"name":"read","properties":{"amount": 5}},
+		"resource":{"type":"account","id":"r","properties":{"owner":"b"}},"context":{"ip":"198.51.100.9","more":2}}`))
+	want := nhi.Wording{ResourceType: "account", Action: []byte(`{"amount": 5}`), Resource: []byte(`{"owner":"b"}`)}
+	if asked := b.decider.Asked(); res.StatusCode != 200 || len(asked) != 1 || !cmp.Equal(want, asked[0].Said) {
+		t.Fatalf("%d %+v", res.StatusCode, asked)
 	}
 }
 

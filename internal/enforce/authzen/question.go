@@ -112,6 +112,7 @@ func (t *tuple) question(q *nhi.Question, now time.Time, by reading) (err error)
 	q.Subject.Identity, q.Subject.Method, q.Subject.Asserted = identity(t.Subject.ID, by.domain), "asserted", true
 	q.Operation, q.Resource, q.At = t.Action.Name, t.Resource.ID, now
 	q.Target = t.Action.Name // whole, however long: the operation may be cut
+	q.Said = nhi.Wording{ResourceType: t.Resource.Type, Action: t.Action.Properties, Resource: t.Resource.Properties}
 	if q.Action, err = t.Action.class(); err != nil {
 		return err
 	}
