@@ -81,7 +81,7 @@ func reported[T any](ctx context.Context, c *Client, path, what string, request 
 
 // A StartShadow puts policies into the shadow of those in force.
 type StartShadow struct {
-	Files map[string]string `json:"files" doc:"the candidate: Cedar by file name"`
+	Files map[string]string `json:"files" doc:"the candidate: Cedar by file name, or a library as a snapshot has it, with grants/**/*.yaml; tests are not asked"`
 }
 
 // A Shadow is policies that are tried on live decisions after the answer, and

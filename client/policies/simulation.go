@@ -4,7 +4,7 @@ import "time"
 
 // SimulateRequest asks what policies would have changed.
 type SimulateRequest struct {
-	Files map[string]string `json:"files" doc:"the candidate: Cedar by file name, instead of what is in force beside the guards"`
+	Files map[string]string `json:"files" doc:"the candidate: Cedar by file name, or a library as a snapshot has it, with grants/**/*.yaml (tests are not asked), instead of what is in force beside the guards"`
 	Since time.Time         `json:"since,omitzero" doc:"decisions from then on; without it all on record"`
 }
 

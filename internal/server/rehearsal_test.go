@@ -1,6 +1,7 @@
 package server
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -121,6 +122,50 @@ func TestGrantsAreLearnedFromTheServersOwnRecord(t *testing.T) {
 	} {
 		if p, err := r.api.LearnPolicies(t.Context(), request, nil); err != nil || len(p.Grants) != 0 {
 			t.Errorf("%s: %+v, %v", name, p.Grants, err)
+		}
+	}
+}
+
+// TestGrantsAreTriedAsTheyWouldBePushed sends a library as it lies in git, over the
+// API, in place of policies that allow more.
+func TestGrantsAreTriedAsTheyWouldBePushed(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	r := start(t, data)
+	grants := "grants:\n  - id: ledger-readers\n    template: grant\n    with: {principal: 'environment:production', resource: ledger, until: 2027-01-31}\n"
+	library := map[string]string{"policies/x.cedar": noReads, "grants/team/a.yaml": grants, "tests/a.yaml": "tests: []\n"}
+	if _, err := r.api.SimulatePolicies(t.Context(), client.SimulateRequest{Files: library}, nil); err != nil {
+		t.Fatal(err)
+	}
+	got, err := r.api.StartShadow(t.Context(), client.StartShadow{Files: library})
+	if err != nil || !slices.Equal(got.Files, []string{"generated/team/a.cedar", "policies/x.cedar"}) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	r.halt()
+	r = start(t, data)
+	n := 0
+	r.shadowed("after a restart", func(s client.Shadow) bool {
+		r.decides(n, "nhi_busy", "elsewhere", "")
+		n++
+		return s.Running && s.Digest == got.Digest && s.Judged > 0
+	})
+	for _, tt := range []struct {
+		name, file, text, want string
+	}{
+		{"a grant that is wrong", "grants/team/a.yaml", strings.Replace(grants, "template: grant", "template: nope", 1), "grants/team/a.yaml:2"},
+		{"a name that climbs", "../grants/a.yaml", grants, "../grants/a.yaml"},
+		{"YAML where none belongs", "a.yaml", grants, "grants/**/*.yaml"},
+		{"what the grants do not amount to", "generated/team/a.cedar", noReads, "generated/team/a.cedar"},
+	} {
+		files := maps.Clone(library)
+		files[tt.file] = tt.text
+		for call, err := range map[string]error{
+			"simulate": only(r.api.SimulatePolicies(t.Context(), client.SimulateRequest{Files: files}, nil)),
+			"shadow":   only(r.api.StartShadow(t.Context(), client.StartShadow{Files: files})),
+		} {
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%s, %s: %v, want a word of %s", call, tt.name, err, tt.want)
+			}
 		}
 	}
 }

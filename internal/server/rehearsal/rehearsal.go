@@ -73,13 +73,6 @@ func NewStage(s Deps) *Stage {
 
 // load loads a candidate beside the guards as they are now.
 func (s *Stage) load(files map[string]string) (*policy.Set, error) {
-	n := 0
-	for _, text := range files {
-		n += len(text)
-	}
-	if len(files) > maxFiles || n > maxBytes {
-		return nil, fmt.Errorf("%d files of %d bytes of policies, at most %d and %d are tried: %w", len(files), n, maxFiles, maxBytes, nhi.ErrTooLarge)
-	}
 	settings := policy.DefaultSettings()
 	if set := s.Policies.Set(); set != nil {
 		settings = set.Settings()
@@ -90,7 +83,11 @@ func (s *Stage) load(files map[string]string) (*policy.Set, error) {
 // Simulate implements frame.Rehearsal. It uses half a core at most, so that
 // live requests have the rest.
 func (s *Stage) Simulate(ctx context.Context, request client.SimulateRequest, progress func(client.Simulation) error) (client.Simulation, error) {
-	set, err := s.load(request.Files)
+	files, err := candidate(request.Files)
+	if err != nil {
+		return client.Simulation{}, err
+	}
+	set, err := s.load(files)
 	if err != nil {
 		return client.Simulation{}, err
 	}
@@ -169,6 +166,10 @@ func shown(k *nhi.Shadow, differences []nhi.ShadowDifference) client.Shadow {
 
 // StartShadow implements frame.Rehearsal.
 func (s *Stage) StartShadow(ctx context.Context, by string, files map[string]string) (client.Shadow, error) {
+	files, err := candidate(files) // what a grant is now, whatever a later release makes of its template
+	if err != nil {
+		return client.Shadow{}, err
+	}
 	set, err := s.load(files)
 	if err != nil {
 		return client.Shadow{}, err

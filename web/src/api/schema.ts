@@ -3466,7 +3466,7 @@ export interface components {
             pem: string;
         };
         SimulateRequest: {
-            /** @description the candidate: Cedar by file name, instead of what is in force beside the guards */
+            /** @description the candidate: Cedar by file name, or a library as a snapshot has it, with grants/**\/*.yaml (tests are not asked), instead of what is in force beside the guards */
             files: {
                 [key: string]: string;
             };
@@ -3759,7 +3759,7 @@ export interface components {
             unparsable: number;
         };
         StartShadow: {
-            /** @description the candidate: Cedar by file name */
+            /** @description the candidate: Cedar by file name, or a library as a snapshot has it, with grants/**\/*.yaml; tests are not asked */
             files: {
                 [key: string]: string;
             };
