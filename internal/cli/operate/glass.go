@@ -42,7 +42,7 @@ muster point glass withdraw edge 01900000-0000-7000-8000-000000000000`, glassLis
 func glassList(a *command.App) *cobra.Command {
 	return a.Command(command.Verb{
 		Use: "list NAME", Short: "List the break-glass codes of a point, and who holds their halves",
-		Long:    "List the break-glass codes of a point, the newest first. Two people make one in the console, on the\npage of points: each takes a half there, signed in as themselves, because who is behind a token\nnobody knows. -o json names who holds the halves.",
+		Long:    "List the break-glass codes of a point, the newest first. Two people make one in the console, on the\npage of points: each takes a half there, signed in as themselves, because who is behind a token\nnobody knows; unless a code is ready, the address is printed. -o json names who holds the halves.",
 		Example: `muster point glass list edge -o json`,
 		Args:    cobra.ExactArgs(1), Prints: output.Fields[client.GlassCode](), Talks: command.Reads,
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
@@ -50,9 +50,31 @@ func glassList(a *command.App) *cobra.Command {
 			if err := k.Get(ctx, "/v1/points/"+url.PathEscape(args[0])+"/break-glass", nil, &reply); err != nil {
 				return err
 			}
-			return output.List(k.Out, reply.Codes, glassColumns)
+			if err := output.List(k.Out, reply.Codes, glassColumns); err != nil {
+				return err
+			}
+			if next := prepares(reply.Codes, k.Address()); next != "" {
+				k.Say("%s", output.Visible(next))
+			}
+			return nil
 		},
 	})
+}
+
+// prepares says where people go on, unless a code is ready. Halves are for people who
+// are signed in by a browser: a token may be a program's.
+func prepares(codes []client.GlassCode, address string) string {
+	console := strings.TrimSuffix(address, "/") + "/points"
+	next := "no code is ready: two administrators, each signed in as themselves, press Break-glass beside the point and take a half at " + console
+	for _, c := range codes {
+		switch c.State {
+		case "ready":
+			return ""
+		case "half":
+			next = "a second administrator takes the other half: signed in as themselves, with Break-glass beside the point, at " + console + "?point=" + url.QueryEscape(c.Point)
+		}
+	}
+	return next
 }
 
 func glassWithdraw(a *command.App) *cobra.Command {

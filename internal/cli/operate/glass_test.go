@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/breakglass"
 	"github.com/muster-id/muster/internal/cli/command"
 )
@@ -98,5 +99,26 @@ func TestThePointsAnswerIsShownAsItIs(t *testing.T) {
 	b.keyFile = inFile(t, "key", "muster_pnt_x\n")
 	if _, err := b.ask(t.Context(), http.MethodPost, nil); err == nil || !strings.Contains(err.Error(), "used before") {
 		t.Errorf("refused: %v", err)
+	}
+}
+
+// TestWhoListsCodesLearnsWhereAHalfIsTaken has no code, one that lacks its second half,
+// and one that is ready.
+func TestWhoListsCodesLearnsWhereAHalfIsTaken(t *testing.T) {
+	code := func(state string) client.GlassCode { return client.GlassCode{State: state, Point: "pt_1"} }
+	for name, tt := range map[string]struct {
+		codes []client.GlassCode
+		want  string
+	}{
+		"none":             {nil, "two administrators"},
+		"all are over":     {[]client.GlassCode{code("used"), code("expired"), code("withdrawn")}, "two administrators"},
+		"half of one":      {[]client.GlassCode{code("half"), code("used")}, "a second administrator"},
+		"one is ready":     {[]client.GlassCode{code("half"), code("ready")}, ""},
+		"an old one lacks": {[]client.GlassCode{code("used"), code("half")}, "/points?point=pt_1"},
+	} {
+		got := prepares(tt.codes, "https://muster.example.com/")
+		if !strings.Contains(got, tt.want) || (got == "") != (tt.want == "") || got != "" && !strings.Contains(got, "https://muster.example.com/points") {
+			t.Errorf("%s: %q", name, got)
+		}
 	}
 }
