@@ -10,7 +10,7 @@ import (
 // now and what was known then.
 type Explanation struct {
 	Decision     Decision          `json:"decision" doc:"as it is on record"`
-	Recorded     bool              `json:"recorded" doc:"what the policies could read is on record; without it nothing can be judged again"`
+	Recorded     bool              `json:"recorded" doc:"policies were asked, and what they could read is on record; without it nothing can be judged again"`
 	SamePolicies bool              `json:"same_policies" doc:"the policies in force are those that decided"`
 	Outcome      string            `json:"outcome" enum:",allow,deny,step-up" doc:"of the policies in force now; empty when it was not recorded"`
 	Policy       string            `json:"policy" doc:"digest of the policies in force now"`

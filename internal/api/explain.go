@@ -8,6 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/muster-id/muster/client"
+	"github.com/muster-id/muster/internal/api/advice"
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -31,13 +32,17 @@ func (s *server) explanation(h huma.API) {
 // explain judges a decision again.
 func (s *server) explain(d *nhi.Decision) client.Explanation {
 	q, ok := d.Question()
-	if !ok || s.Explain == nil {
-		return client.Explanation{
-			Policies: []client.ExplainedPolicy{}, Unlock: []client.Unlock{}, Inputs: []client.Input{},
-			Note: "What the policies could read is not on record, so it cannot be judged again; its reasons are.",
-		}
+	bare := client.Explanation{Policies: []client.ExplainedPolicy{}, Unlock: advice.Put(d, []client.Unlock{}), Inputs: []client.Input{}}
+	switch {
+	case !ok || s.Explain == nil:
+		bare.Note = "What the policies could read is not on record, so it cannot be judged again; its reasons are."
+		return bare
+	case d.Policy == "" && len(d.Reasons) > 0:
+		bare.Note = "It was decided before any policy was asked, for these reasons."
+		return bare
 	}
 	out := s.Explain(&q)
+	out.Unlock = advice.Put(d, out.Unlock)
 	out.Recorded, out.SamePolicies = true, out.Policy == d.Policy
 	then := string(d.Outcome)
 	if d.WouldRefuse {

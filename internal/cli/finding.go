@@ -170,7 +170,7 @@ muster decide list --outcome deny
 muster decide list --watch
 muster decide show 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11
 muster decide explain 0198c7a2-7c3e-7a44-9c1e-5d0f2b6a9d11
-muster decide export --since 7d`, a.decideList(), a.decideShow(), a.decideExplain(), operate.ExportDecisions(a.App, decisionColumns))
+muster decide export --since 7d`, a.decideList(), a.decideShow(), operate.ExplainDecision(a.App), operate.ExportDecisions(a.App, decisionColumns))
 }
 
 func (a *app) decideList() *cobra.Command {

@@ -2040,7 +2040,7 @@ export interface components {
             policies: components["schemas"]["ExplainedPolicy"][];
             /** @description digest of the policies in force now */
             policy: string;
-            /** @description what the policies could read is on record; without it nothing can be judged again */
+            /** @description policies were asked, and what they could read is on record; without it nothing can be judged again */
             recorded: boolean;
             /** @description the policies in force are those that decided */
             same_policies: boolean;
