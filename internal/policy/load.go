@@ -322,8 +322,7 @@ func (l *loader) validator(zones []clause.Zone) (*validate.Validator, error) {
 	return validator()
 }
 
-// validate notes the zones of a rule and returns why it does not fit the
-// schema.
+// validate notes the zones of a rule and says why it does not fit the schema.
 func (l *loader) validate(r *rule) (reasons []string) {
 	tree := (*ast.Policy)(r.policy.AST())
 	if r.zones, reasons = clause.Zones(tree); len(reasons) > 0 {
@@ -346,6 +345,7 @@ func (l *loader) validate(r *rule) (reasons []string) {
 }
 
 var kindName = regexp.MustCompile("`(?:User|Role|ServiceAccount|Workload|CIJob|Agent|Service|Point|Source|Operator|Unknown)`")
+var forAction = regexp.MustCompile(` for Action::"[a-z]+"`)
 
 // unproven is how the validator says that an attribute may be absent.
 var unproven = regexp.MustCompile("^unable to guarantee safety of access to optional attribute `([^`]+)` in context for Action::\"[a-z]+\"$")
@@ -367,7 +367,7 @@ func condense(errs []error) []string {
 			}
 			continue
 		}
-		general := kindName.ReplaceAllString(clip(e.Error()), "`principal`")
+		general := forAction.ReplaceAllString(kindName.ReplaceAllString(clip(e.Error()), "`principal`"), "")
 		if i, seen := at[general]; seen {
 			reasons[i] = general
 			continue

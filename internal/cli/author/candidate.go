@@ -76,23 +76,30 @@ func readWith(a *command.App, args []string, folder func(*candidate, *command.Ap
 	return out, nil
 }
 
+// isLibrary reports whether a folder is laid out as push wants it.
+func isLibrary(folder string) bool {
+	for _, part := range []string{policylibrary.Policies, policylibrary.Grants} {
+		if info, err := os.Stat(filepath.Join(folder, part)); err == nil && info.IsDir() {
+			return true
+		}
+	}
+	return false
+}
+
 // layout reads a folder that may be a library.
 func (c *candidate) layout(a *command.App, folder string) error {
-	for _, part := range []string{policylibrary.Policies, policylibrary.Grants} {
-		if info, err := os.Stat(filepath.Join(folder, part)); err != nil || !info.IsDir() {
-			continue
-		}
-		read, problems, err := readLibrary(folder)
-		if err != nil {
-			return fmt.Errorf("%s: %w", folder, err)
-		}
-		if read == nil {
-			return wrong(within(folder, problems))
-		}
-		leftOut(a, folder)
-		return errors.Join(c.take(folder, read.Policies(), c.policies), c.take(folder, read.TestFiles(), c.tests))
+	if !isLibrary(folder) {
+		return c.folder(a, folder)
 	}
-	return c.folder(a, folder)
+	read, problems, err := readLibrary(folder)
+	if err != nil {
+		return fmt.Errorf("%s: %w", folder, err)
+	}
+	if read == nil {
+		return wrong(within(folder, problems))
+	}
+	leftOut(a, folder)
+	return errors.Join(c.take(folder, read.Policies(), c.policies), c.take(folder, read.TestFiles(), c.tests))
 }
 
 // within returns problems of a folder with its name: there may be two of them.

@@ -48,6 +48,10 @@ cat policies.cedar | muster policy fmt -`,
 			if err != nil {
 				return err
 			}
+			if len(changed) == 0 && k.Out.Format == "table" {
+				a.Say("%s in the one form already", output.Count(len(c.policies), "file is", "files are"))
+				return nil
+			}
 			if err := output.List(k.Out, changed, formattedColumns); err != nil {
 				return err
 			}

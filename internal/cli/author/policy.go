@@ -6,6 +6,7 @@ package author
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -30,10 +31,11 @@ var problemColumns = output.Columns[policy.Problem]("file line column policy war
 
 func check(a *command.App) *cobra.Command {
 	return a.Command(command.Verb{
-		Use: "check FILE...", Short: "Check policies against the schema, without a server",
-		Long: "Check Cedar policies as a server would before it takes them: syntax, schema and the rules of the\nhouse. Problems are printed as file:line:column, and make the exit status 2.",
+		Use: "check FILE...|DIR", Short: "Check policies against the schema, without a server",
+		Long: "Check Cedar policies as a server would before it takes them: syntax, schema and the rules of the\nhouse. A folder that holds policies/ or grants/ is checked as push reads it; of another one its policies\nare. Problems are printed as file:line:column, and make the exit status 2.",
 		Example: `
 muster policy check policies.cedar
+muster policy check policies-repository
 muster policy check policies/*.cedar -o json`,
 		Args: cobra.MinimumNArgs(1), Prints: output.Fields[policy.Problem](),
 		Run: func(_ context.Context, k *command.Call, args []string) error {
@@ -68,16 +70,39 @@ func printProblems(a *command.App, o *output.Form, problems []policy.Problem) er
 	return nil
 }
 
-func problemsOf(a *command.App, names []string) ([]policy.Problem, error) {
-	files := map[string]string{}
-	for _, name := range names {
-		body, err := a.ReadFile(name, command.MaxDocument)
-		if err != nil {
+// problemsOf reads files, "-" and folders, and says what is wrong with them.
+func problemsOf(a *command.App, args []string) ([]policy.Problem, error) {
+	c := &candidate{policies: map[string]string{}, tests: map[string]string{}}
+	var problems []policy.Problem
+	for _, arg := range args {
+		info, err := os.Stat(arg)
+		switch {
+		case err != nil || !info.IsDir(): // "-", or what reading it says
+			if err := c.read(a, arg, c.policies); err != nil {
+				return nil, fmt.Errorf("check: %w", err)
+			}
+			continue
+		case isLibrary(arg):
+			_, found, err := readLibrary(arg)
+			if err != nil {
+				return nil, fmt.Errorf("check %s: %w", arg, err)
+			}
+			problems = append(problems, within(arg, found)...)
+			leftOut(a, arg)
+			continue
+		}
+		before := len(c.policies)
+		if err := c.folder(a, arg); err != nil {
 			return nil, fmt.Errorf("check: %w", err)
 		}
-		files[name] = string(body)
+		if len(c.policies) == before {
+			return nil, command.Usagef("there is no policy in %s; policies are in files that end in .cedar", arg)
+		}
 	}
-	return policy.Check(files), nil
+	if len(c.policies) == 0 {
+		return problems, nil
+	}
+	return append(problems, policy.Check(c.policies)...), nil
 }
 
 // wrong is the error of policies that a server would refuse.
@@ -101,6 +126,9 @@ muster policy apply policies.cedar
 muster policy apply policies.cedar --dry-run`,
 		Args: cobra.ExactArgs(1), Prints: output.Fields[client.Document](), Talks: command.Writes,
 		Run: func(ctx context.Context, k *command.Call, args []string) error {
+			if info, err := os.Stat(args[0]); err == nil && info.IsDir() {
+				return command.Usagef("%s is a folder: muster policy push puts one into force", args[0])
+			}
 			if args[0] != "-" { // standard input can be read only once
 				problems, err := problemsOf(a, args)
 				if err == nil {

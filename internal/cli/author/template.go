@@ -11,6 +11,7 @@ import (
 	"github.com/muster-id/muster/internal/cli/command"
 	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/policy"
+	"github.com/muster-id/muster/internal/policy/format"
 	"github.com/muster-id/muster/internal/policy/template"
 )
 
@@ -95,6 +96,9 @@ muster policy template render grant --id reports --set principal=nhi_v6w2kopezgz
 			}
 			// What only the engine knows, such as which time zones there are.
 			if err := wrong(policy.Check(map[string]string{t.Name: text})); err != nil {
+				return err
+			}
+			if text, err = format.Text(t.Name, text); err != nil { // so that fmt --check has nothing to object to
 				return err
 			}
 			_, err = fmt.Fprint(a.Std.Out, text)

@@ -79,6 +79,11 @@ func (t *Template) Render(id string, given map[string]string) (string, error) {
 	if !validID(id) {
 		return "", nhi.Invalidf("id %.64q: give the policy an id of a-z, 0-9, '.', '_', '/' and '-', at most %d long", id, maxID)
 	}
+	for _, name := range slices.Sorted(maps.Keys(given)) { // before what is missing: it may be misspelt
+		if !slices.Contains(t.names(), name) {
+			return "", nhi.Invalidf("template %s has no parameter %.64q; it has %s", t.Name, name, strings.Join(t.names(), ", "))
+		}
+	}
 	v := values{"id": id, "template": fmt.Sprintf("%s/%d", t.Name, t.Version)}
 	for _, p := range t.Parameters {
 		value, err := p.value(given)
@@ -86,11 +91,6 @@ func (t *Template) Render(id string, given map[string]string) (string, error) {
 			return "", nhi.Invalidf("template %s: parameter %s: %v", t.Name, p.Name, err)
 		}
 		v[p.Name] = value
-	}
-	for _, name := range slices.Sorted(maps.Keys(given)) {
-		if _, known := v[name]; !known || name == "id" || name == "template" {
-			return "", nhi.Invalidf("template %s has no parameter %.64q; it has %s", t.Name, name, strings.Join(t.names(), ", "))
-		}
 	}
 	if t.check != nil {
 		if err := t.check(v); err != nil {
