@@ -243,6 +243,17 @@ func TestAnOlderWordOfAPeerChangesNothingHoweverOldBothAre(t *testing.T) {
 	if got := tell(signals.High, 12); got != string(nhi.Resolved) {
 		t.Errorf("an older word makes it %s", got)
 	}
+	tell(signals.Low, 5)
+	if got := tell(signals.High, 6); got != string(nhi.Resolved) {
+		t.Errorf("a word of before the last low makes it %s", got)
+	}
+	// A high that was said after a low, and heard with it: it is the last word.
+	if got := tell(signals.High, 4); got != string(nhi.Open) {
+		t.Errorf("a word of after the last low leaves it %s", got)
+	}
+	if got := p.here.findings("filter=rule:" + signals.RuleRisk)[0]; time.Since(got.LastSeen) > 5*day || time.Since(got.LastSeen) < 3*day {
+		t.Errorf("it was last seen %v", got.LastSeen)
+	}
 }
 
 // set is a SET of there about the workload, as its key would sign it.

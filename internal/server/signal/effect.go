@@ -220,11 +220,10 @@ func (r *Room) risk(ctx context.Context, h *receive.Heard, at time.Time) error {
 	f.Sentence = fmt.Sprintf("The peer %s sees the risk of %s as %s.", h.Peer, called(&h.Identity), h.Event.Level)
 	switch h.Event.Level {
 	case signals.Low:
-		if !known || old.Status == nhi.Resolved || old.Status == nhi.Dismissed {
+		if !known {
 			return nil
 		}
-		_, err := r.d.Respond.SetStatus(ctx, f.ID, nhi.Resolved, "peer:"+h.Peer, "the peer sees the risk as low again")
-		return err
+		return r.low(ctx, h, &f, at)
 	case signals.Medium:
 		f.Severity, f.Score = nhi.Medium, 60
 	default:
@@ -238,6 +237,21 @@ func (r *Room) risk(ctx context.Context, h *receive.Heard, at time.Time) error {
 		return err
 	}
 	return r.d.Judge(ctx, f)
+}
+
+// low resolves the finding of a peer's earlier word, as of when the peer says so.
+func (r *Room) low(ctx context.Context, h *receive.Heard, f *nhi.Finding, at time.Time) error {
+	a := act(h, "finding."+string(nhi.Resolved), f)
+	a.Target, a.Reason = f.ID, "the peer sees the risk as low again"
+	_, err := r.d.DB.Write(ctx, func(tx *store.Tx) error {
+		var err error
+		*f, err = storerespond.Settle(ctx, tx, f.ID, at, a)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.d.Respond.Reconcile(ctx), r.d.Judge(ctx, *f))
 }
 
 // stuck tells people that a receiver takes no signals, or leaves some.
