@@ -326,6 +326,8 @@ describe("policies that open everything", () => {
     await ada.page.getByRole("button", { name: "Pause" }).focus();
     await ada.page.keyboard.press("Enter");
     await ada.page.locator('[aria-label="Gates"]', { hasText: "paused" }).waitFor();
+    await ada.page.locator('[data-hold="paused"]', { hasText: "Resume has it go on" }).waitFor();
+    await ada.page.locator('[data-hold="paused"]', { hasText: "It has waited for that since" }).waitFor(); // a moment later
     await ada.page.getByRole("button", { name: "Open the next gate" }).focus();
     await ada.page.keyboard.press("Enter");
     await ada.page.locator("dialog[open]").getByRole("button", { name: "Open it" }).click();
