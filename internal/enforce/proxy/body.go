@@ -125,6 +125,18 @@ func (p *paced) expire() {
 	p.limit(-time.Hour)
 }
 
+// cut is for a request that is cut over HTTP/1: nobody waits for the rest of it.
+func (p *paced) cut() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.over {
+		p.expire()
+	}
+}
+
 // begins is for a reply that begins. It reports whether the connection must end
 // with it: what is left of the body may never come, and must not be taken for the
 // next request then.
@@ -136,6 +148,16 @@ func (p *paced) begins() bool {
 	defer p.mu.Unlock()
 	p.relaxed = p.stream
 	return p.whole && !p.over
+}
+
+// unbounded reports whether the client still sends, and has not said how much.
+func (p *paced) unbounded() bool {
+	if p == nil {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.stream && !p.over
 }
 
 // slow reports whether the time is over. The server then ends the context of the

@@ -297,6 +297,98 @@ func ended(t *testing.T, in io.Reader) {
 	}
 }
 
+// TestAStreamDoesNotOutliveItsCredential: whoever opens one with a token that is
+// stolen would read, or ask, for as long as the application likes.
+func TestAStreamDoesNotOutliveItsCredential(t *testing.T) {
+	over := func(s *script) { s.expires = time.Now().Add(-time.Second) } // since it was decided
+	waits := make(chan struct{})
+	app := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", r.Header.Get("Accept"))
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		fmt.Fprint(w, "data: x\n\n")
+		_ = http.NewResponseController(w).Flush()
+		if r.Header.Get("Accept") == "text/plain" || r.Method == http.MethodPost && r.ContentLength >= 0 {
+			return // it has an end
+		}
+		select {
+		case <-r.Context().Done():
+		case <-waits:
+		}
+	})
+	t.Cleanup(func() { close(waits) })
+	for _, tt := range []struct {
+		name, method, accept string
+		cut                  bool
+	}{
+		{"events", http.MethodGet, "text/event-stream", true},
+		{"events of a charset", http.MethodGet, "Text/Event-Stream ;charset=utf-8", true},
+		{"a download", http.MethodGet, "text/plain", false},
+		{"events as the answer to a call", http.MethodPost, "text/event-stream", false},
+	} {
+		s := put(t, app, over)
+		r := s.request(tt.method, "/payments/17", nil)
+		r.Header.Set("Accept", tt.accept)
+		res, err := plain.Do(r)
+		if err == nil {
+			_, err = io.Copy(io.Discard, res.Body)
+			_ = res.Body.Close()
+		}
+		if cut := err != nil; cut != tt.cut {
+			t.Errorf("%s: it was cut: %v, want %v: %v", tt.name, cut, tt.cut, err)
+		}
+	}
+}
+
+// TestWhoSendsOnAndOnDoesNotOutliveItsCredential, and does not hold the connection by
+// sending nothing either.
+func TestWhoSendsOnAndOnDoesNotOutliveItsCredential(t *testing.T) {
+	s := put(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+	}), func(s *script) { s.expires = time.Now().Add(-time.Second) })
+	for _, framing := range []string{"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "Transfer-Encoding: chunked\r\n\r\n"} {
+		conn, err := net.Dial("tcp", s.address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(patience))
+		began := time.Now()
+		fmt.Fprintf(conn, "POST /payments/17 HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer good\r\n%s", framing)
+		ended(t, conn)
+		if took := time.Since(began); took >= time.Minute { // how long a client may pause
+			t.Errorf("the connection was held for %v", took)
+		}
+		_ = conn.Close()
+	}
+	conn, err := net.Dial("tcp", s.address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	fmt.Fprintf(conn, "POST /payments/17 HTTP/1.1\r\nHost: shop.example\r\nAuthorization: Bearer good\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello")
+	if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != http.StatusOK {
+		t.Errorf("what was announced does not pass: %v, %v", res, err)
+	}
+}
+
+// TestWhatHasNotBegunIsNotCut: a credential that expires between the decision and the
+// first byte ended another request's flight, or the process.
+func TestWhatHasNotBegunIsNotCut(t *testing.T) {
+	var all flights
+	one, two := &flight{cancel: func() {}}, &flight{cancel: func() {}}
+	if all.cut(one) {
+		t.Error("one that has not begun was cut, with nothing under way")
+	}
+	all.begin(two)
+	if all.cut(one) || len(all.live) != 1 || all.live[0] != two {
+		t.Errorf("one that has not begun was cut: %v", all.live)
+	}
+	all.begin(one)
+	if !all.cut(two) || !all.cut(one) || all.cut(one) || len(all.live) != 0 {
+		t.Errorf("left: %v", all.live)
+	}
+}
+
 func TestAWebsocketIsCutWhen(t *testing.T) {
 	t.Run("the identity is withdrawn", func(t *testing.T) {
 		s := put(t, http.HandlerFunc(socket), nil)

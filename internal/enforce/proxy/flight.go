@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -14,7 +15,15 @@ type flight struct {
 	evidence *nhi.Evidence // that it was proven with
 	cancel   context.CancelFunc
 	release  func() // frees what blocks on the client; may be nil
-	place    int    // in flights.live; -1 when it ended
+	place    int    // in flights.live, from 1; 0: it is not there, yet or any more
+}
+
+// expires is when what it was let through for ends; zero: it does not.
+func (f *flight) expires() (at time.Time) {
+	if f.subject != nil {
+		at = f.subject.Expires
+	}
+	return at
 }
 
 // flights are all that are under way. The zero value is ready.
@@ -26,8 +35,8 @@ type flights struct {
 func (f *flights) begin(one *flight) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	one.place = len(f.live)
 	f.live = append(f.live, one)
+	one.place = len(f.live)
 }
 
 func (f *flights) end(one *flight) {
@@ -38,23 +47,23 @@ func (f *flights) end(one *flight) {
 
 // remove fills the place with the last one. The caller holds f.mu.
 func (f *flights) remove(one *flight) {
-	if one.place < 0 {
+	if one.place == 0 {
 		return
 	}
 	last := len(f.live) - 1
-	f.live[one.place] = f.live[last]
-	f.live[one.place].place = one.place
+	f.live[one.place-1] = f.live[last]
+	f.live[one.place-1].place = one.place
 	f.live[last] = nil
 	f.live = f.live[:last]
-	one.place = -1
+	one.place = 0
 }
 
-// cut ends one and takes it off the list, unless it has ended: its connection may
-// carry another by then. As long as it is on the list, the connection is its own.
+// cut ends one and takes it off the list, unless it has not begun, or has ended: its
+// connection may carry another by then. As long as it is on the list, the connection is its own.
 func (f *flights) cut(one *flight) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if one.place < 0 {
+	if one.place == 0 {
 		return false
 	}
 	one.cancel()

@@ -220,16 +220,22 @@ func (t *trailed) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// answered looks at a reply of the application before it goes on.
+func (h *Handler) answered(res *http.Response) error {
+	clean(res)
+	h.boundEvents(res)
+	return nil
+}
+
 // clean takes from a reply what is not the application's to say: words of ours,
 // and another address for the next request, which would lead around the point.
 // What comes behind the body is no exception.
-func clean(res *http.Response) error {
+func clean(res *http.Response) {
 	strip(res.Header)
 	strip(res.Trailer)
 	if res.StatusCode != http.StatusSwitchingProtocols && (res.ProtoMajor != 1 || res.ContentLength < 0) {
 		res.Body = &cleaned{res.Body, res}
 	}
-	return nil
 }
 
 // A cleaned body takes from the trailers of its reply, which are there when it

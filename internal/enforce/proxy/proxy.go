@@ -23,7 +23,9 @@
 // credential, what vouches for it (the workload beside a pinned key, the rule, keys or
 // trust domain of another issuer) or the point is withdrawn, running requests, streams
 // and upgraded connections are cut. An upgraded connection is decided once, so it also ends
-// when the credential does, or after a time that the settings give.
+// when the credential does, or after a time that the settings give. So do, when the
+// credential does, a stream of events that was asked for by GET, and a request whose
+// client still sends without having said how much.
 //
 // [New] makes a [Handler] of [Settings] and of interfaces that any process can
 // fill; [Handler.Server] puts it on the wire with its limits.
@@ -106,7 +108,7 @@ func New(s Settings, c Config) (*Handler, error) {
 	// A reply of unknown length, as every stream has, is passed on as it comes
 	// without a FlushInterval, too; one of known length may fill a packet.
 	h.reverse = &httputil.ReverseProxy{
-		Rewrite: h.rewrite, Transport: u, ModifyResponse: clean, ErrorHandler: h.broken, BufferPool: &buffers,
+		Rewrite: h.rewrite, Transport: u, ModifyResponse: h.answered, ErrorHandler: h.broken, BufferPool: &buffers,
 		ErrorLog: slog.NewLogLogger(c.Log.Handler(), slog.LevelDebug),
 	}
 	return h, nil
@@ -118,6 +120,8 @@ type passage struct {
 	decision string // its id, or the assertion
 	evidence nhi.Evidence
 	body     *paced // nil: there is none, or it was read
+	flight   *flight
+	timer    *time.Timer // that cuts it; may be nil
 }
 
 type passageKey struct{}
@@ -202,23 +206,20 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, verdict *enforce
 	control := http.NewResponseController(w)
 	f := &flight{subject: verdict.Subject, evidence: &passed.evidence, cancel: cancel}
 	if r.ProtoMajor == 1 {
-		// What blocks on a client that does not read is freed by a deadline. The
-		// connection of HTTP/2 is everybody's; there the stream is reset.
-		f.release = func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) } // refused: the context alone ends it
+		// What blocks on a client that does not read, or does not send, is freed by a
+		// deadline. The connection of HTTP/2 is everybody's; there the stream is reset.
+		f.release = func() {
+			_ = control.SetWriteDeadline(time.Unix(1, 0)) // refused: the context alone ends it
+			passed.body.cut()
+		}
 		if r.ContentLength != 0 {
 			_ = control.EnableFullDuplex() // refused: the reply waits for the body, as it did before
 		}
 	}
-	if upgrades(r.Header) {
-		left := h.s.Timeouts.Upgraded
-		if f.subject != nil && !f.subject.Expires.IsZero() {
-			left = min(left, time.Until(f.subject.Expires))
-		}
-		timer := time.AfterFunc(left, func() { h.flights.cut(f) })
-		defer timer.Stop()
-	}
 	h.flights.begin(f)
 	defer h.flights.end(f)
+	h.bound(r, f, passed)
+	defer passed.end()
 	// A change between the decision and this line would have gone unseen.
 	if h.c.Standing != nil && f.subject != nil && h.c.Standing.Withdrawn(ctx, f.subject, f.evidence) {
 		v := enforce.Verdict{Decision: verdict.Decision, Outcome: nhi.Deny, Reasons: []string{"credential-withdrawn"}}
@@ -226,6 +227,54 @@ func (h *Handler) carry(w http.ResponseWriter, r *http.Request, verdict *enforce
 		return
 	}
 	h.reverse.ServeHTTP(&reply{w, w.Header().Get("Connection") == "close", passed.body}, r.WithContext(ctx))
+}
+
+// bound has what could go on without end, end with the credential: an upgraded
+// connection, which has a time of its own as well, and what a client still sends
+// without having said how much it is. The flight must have begun.
+func (h *Handler) bound(r *http.Request, f *flight, passed *passage) {
+	passed.flight = f
+	expires := f.expires()
+	switch upgraded := upgrades(r.Header); {
+	case upgraded && expires.IsZero():
+		passed.cutIn(h, h.s.Timeouts.Upgraded)
+	case upgraded:
+		passed.cutIn(h, min(h.s.Timeouts.Upgraded, time.Until(expires)))
+	case !expires.IsZero() && passed.body.unbounded():
+		passed.timer = time.AfterFunc(time.Until(expires), func() {
+			if passed.body.unbounded() {
+				h.flights.cut(f)
+			}
+		})
+	}
+}
+
+// boundEvents does the same for a stream of events that is asked for by GET: when it
+// breaks off, its client asks for it again.
+func (h *Handler) boundEvents(res *http.Response) {
+	media, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+	if res.Request.Method != http.MethodGet || !strings.EqualFold(strings.TrimSpace(media), "text/event-stream") {
+		return
+	}
+	passed, ok := res.Request.Context().Value(passageKey{}).(*passage)
+	if !ok || passed.flight == nil {
+		return
+	}
+	if expires := passed.flight.expires(); !expires.IsZero() {
+		passed.cutIn(h, time.Until(expires))
+	}
+}
+
+// cutIn ends the request after a time.
+func (p *passage) cutIn(h *Handler, left time.Duration) {
+	p.end()
+	p.timer = time.AfterFunc(left, func() { h.flights.cut(p.flight) })
+}
+
+func (p *passage) end() {
+	if p.timer != nil {
+		p.timer.Stop()
+	}
 }
 
 // Watch cuts what runs on a credential that is withdrawn, until ctx ends. It
