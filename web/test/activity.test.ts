@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { act, renderHook } from "@testing-library/react";
 import { describe, expect, it } from "vitest";
-import { matches } from "../src/activity/filter";
+import { determining, matches } from "../src/activity/filter";
 import { sentence } from "../src/activity/sentence";
 import { useHeld } from "../src/parts/useHeld";
 import { decision } from "./decision";
@@ -23,6 +23,21 @@ describe("the filter", () => {
     expect(matches(decision(), { q: "", outcome: "deny" })).toBe(false);
     expect(matches(decision(), { q: "", identity: "nhi_other" })).toBe(false);
     expect(matches(decision(), { q: "", point: "nhi_point" })).toBe(true);
+  });
+});
+
+describe("the policy that decided", () => {
+  const reason = (policy: string, effect: string) => ({ policy, effect, position: "", text: "" });
+  const both = [reason("base-permit", "permit"), reason("lease-none", "forbid")];
+  it("is one that forbids when it was refused, or would have been", () => {
+    expect(determining(decision({ outcome: "deny", reasons: both }))).toBe("lease-none");
+    expect(determining(decision({ would_refuse: true, reasons: both }))).toBe("lease-none");
+    expect(determining(decision({ glass: "1", reasons: both }))).toBe("lease-none");
+  });
+  it("is the first one otherwise", () => {
+    expect(determining(decision({ reasons: both }))).toBe("base-permit");
+    expect(determining(decision({ outcome: "deny", reasons: both.slice(0, 1) }))).toBe("base-permit");
+    expect(determining(decision({ outcome: "deny" }))).toBe("");
   });
 });
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"github.com/muster-id/muster/client"
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/nhi"
 )
@@ -31,7 +32,7 @@ var Decisions = frame.NewTable("decisions", "-at", "part of resource, operation,
 	frame.Text("network", "who runs the network", func(d *nhi.Decision) string { return d.Network }),
 	frame.Text("address", "address of the caller", address),
 	frame.Text("agent", "family of the program that asked", func(d *nhi.Decision) string { return d.Agent }),
-	frame.Text("policy", "the policy that determined it first", policy),
+	frame.Texts("policy", "a policy that determined it", determining),
 	frame.Text("snapshot", "digest of the policies and guards that decided", func(d *nhi.Decision) string { return d.Policy }),
 	frame.Flag("reported", "made by a point away from the server", func(d *nhi.Decision) bool { return d.Reported }),
 	frame.Number("risk", "of the caller, 0 to 100", func(d *nhi.Decision) int64 { return int64(d.Risk) }),
@@ -54,9 +55,28 @@ func address(d *nhi.Decision) string {
 	return d.Address.String()
 }
 
-func policy(d *nhi.Decision) string {
-	if len(d.Reasons) == 0 {
-		return ""
+// determining are the policies that determined d.
+func determining(d *nhi.Decision) []string {
+	reasons := make([]client.Reason, 0, len(d.Reasons))
+	for i := range d.Reasons {
+		reasons = append(reasons, client.Reason{Policy: d.Reasons[i].Policy, Effect: d.Reasons[i].Effect})
 	}
-	return d.Reasons[0].Policy
+	return against(d.Outcome != nhi.Allow || d.WouldRefuse || d.Glass != "", reasons)
+}
+
+// against names the policies among reasons. Of a refusal, also of one that was let
+// pass, they are those that forbid: a permit that is a reason beside them did not
+// decide.
+func against(refused bool, reasons []client.Reason) []string {
+	var all, forbid []string
+	for _, r := range reasons {
+		all = append(all, r.Policy)
+		if r.Effect != "permit" {
+			forbid = append(forbid, r.Policy)
+		}
+	}
+	if refused && len(forbid) > 0 {
+		return forbid
+	}
+	return all
 }

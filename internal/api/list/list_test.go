@@ -2,6 +2,7 @@ package list
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/muster-id/muster/internal/api/frame"
 	"github.com/muster-id/muster/internal/filter"
 	"github.com/muster-id/muster/internal/nhi"
+	"github.com/muster-id/muster/internal/output"
 	"github.com/muster-id/muster/internal/store/desk"
 	"github.com/muster-id/muster/internal/usage"
 )
@@ -20,6 +22,27 @@ func TestADecisionIsFilteredInMemory(t *testing.T) {
 		"policy:prod-*": true, "-resource:payments": false, "PAYM": true, "nothing": false, "at>1h": true, "at<1h": false, "would_refuse:false": true,
 	} {
 		check(t, Decisions, d, text, want)
+	}
+}
+
+func TestARefusalIsFoundByEveryPolicyThatForbidsItAndNotByAPermitBesideThem(t *testing.T) {
+	d := &nhi.Decision{ID: "d1", Outcome: nhi.Deny, Reasons: []nhi.Reason{{Policy: "base-permit", Effect: "permit"}, {Policy: "fresh", Effect: "forbid"}, {Policy: "lease-none", Effect: "forbid"}}}
+	for text, want := range map[string]bool{"policy:fresh": true, "policy:lease-none": true, "policy:base-permit": false, "-policy:fresh": false} {
+		check(t, Decisions, d, text, want)
+	}
+	d.Outcome = nhi.Allow
+	check(t, Decisions, d, "policy:base-permit", true)
+	d.WouldRefuse = true
+	check(t, Decisions, d, "policy:base-permit", false)
+	of := func(d client.Decision) string {
+		return DecisionColumns[slices.IndexFunc(DecisionColumns, func(c output.Column[client.Decision]) bool { return c.Head == "POLICY" })].Of(d)
+	}
+	reasons := []client.Reason{{Policy: "base-permit", Effect: "permit"}, {Policy: "lease-none", Effect: "forbid"}}
+	if got := of(client.Decision{Outcome: "deny", Reasons: reasons}); got != "lease-none" {
+		t.Errorf("the table names %s", got)
+	}
+	if got := of(client.Decision{Outcome: "deny", Reasons: reasons[:1]}); got != "base-permit" {
+		t.Errorf("a denial without a forbid: %s", got)
 	}
 }
 

@@ -18,13 +18,9 @@ import (
 var DecisionColumns = slices.Concat(
 	output.Columns[client.Decision]("at outcome identity=name action resource address country"),
 	[]output.Column[client.Decision]{{Head: "POLICY", Of: func(d client.Decision) string {
-		names := make([]string, 0, len(d.Reasons))
-		for _, r := range d.Reasons {
-			names = append(names, r.Policy)
-		}
-		return strings.Join(names, ",")
+		return strings.Join(against(d.Outcome != "allow" || d.WouldRefuse || d.Glass != "", d.Reasons), ",")
 	}}},
-	output.Columns[client.Decision]("would_refuse id | glass identity_id=identity point=point_name key_id assurance risk surprise network agent generation microseconds=micros"),
+	output.Columns[client.Decision]("would_refuse id | operation glass identity_id=identity point=point_name key_id assurance risk surprise network agent generation microseconds=micros"),
 )
 
 // everyDecision is more than are kept in memory.

@@ -5,6 +5,7 @@ import { OutcomeWord } from "../parts/OutcomeWord";
 import { Clock } from "../parts/Time";
 import { duration } from "../text/format";
 import { from } from "../text/words";
+import { determining } from "./filter";
 
 // The columns follow the width of the table, which the explanation beside it
 // takes from: first the time it took, then the policy give way.
@@ -61,7 +62,7 @@ export function DecisionTable({
 }
 
 function Cells({ d }: { d: Decision }) {
-  const policy = (d.reasons ?? [])[0]?.policy ?? "";
+  const policy = determining(d);
   return (
     <>
       <span {...cell} className="text-muted">

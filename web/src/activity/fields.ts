@@ -2,7 +2,7 @@ import type { Field } from "../filter/complete";
 
 /** What decisions can be narrowed by; docs/reference/filter.md is the whole list, and a test compares. */
 export const decisionFields: readonly Field[] = [
-  { name: "policy", kind: "text", doc: "the policy that determined it first" },
+  { name: "policy", kind: "text", doc: "a policy that determined it" },
   { name: "resource", kind: "text", doc: "what was asked for" },
   { name: "action", kind: "text", doc: "class of the action" },
   { name: "operation", kind: "text", doc: "the caller's own word for it" },

@@ -3,6 +3,16 @@ import { countryName } from "../text/words";
 
 export type Wanted = { outcome?: string; identity?: string; point?: string; q: string };
 
+/**
+ * determining is the policy that determined a decision first: of a refusal one that forbids, because a permit
+ * that is a reason beside it did not decide.
+ */
+export function determining(d: Decision): string {
+  const reasons = d.reasons ?? [];
+  const refused = d.outcome !== "allow" || d.would_refuse || !!d.glass;
+  return ((refused && reasons.find((r) => r.effect !== "permit")) || reasons[0])?.policy ?? "";
+}
+
 /** matches says whether a decision is wanted; every word of q must be somewhere in what its row shows. */
 export function matches(d: Decision, want: Wanted): boolean {
   if (want.outcome && d.outcome !== want.outcome) return false;
