@@ -213,7 +213,7 @@ function Toolbar({
       />
       <QueryField
         label="Narrow by fields"
-        placeholder="policy:guard-* sensitivity>=3"
+        placeholder="policy:new-* sensitivity>=3"
         value={search.filter ?? ""}
         fields={decisionFields}
         known={() => []}
@@ -303,9 +303,9 @@ function NoRows({ filtered, past, clear }: { filtered: boolean; past: boolean; c
   ) : (
     <Empty title="No decisions yet">
       <p>Decisions appear as soon as an enforcement point asks. Enrol one, then send a request through it:</p>
-      <Command line="muster point enroll edge -o json" />
+      <Command line="muster point enroll edge --dialect authzen -o json" />
       <Command
-        line={`curl -H "Authorization: Bearer $POINT_KEY" -H "Content-Type: application/json" ${window.location.origin}/access/v1/evaluation -d '{"subject":{"type":"identity","id":"ci/release"},"action":{"name":"read"},"resource":{"type":"resource","id":"payments/api"}}'`}
+        line={`curl -H "Authorization: Bearer $POINT_KEY" -H "Content-Type: application/json" ${window.location.origin}/access/v1/evaluation -d '{"subject":{"type":"identity","id":"nhi_THE_ID_OF_WHO_ASKS"},"action":{"name":"read"},"resource":{"type":"resource","id":"payments/api"}}'`}
       />
     </Empty>
   );

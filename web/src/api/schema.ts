@@ -2818,7 +2818,10 @@ export interface components {
              * @description decisions that it has made and not reported
              */
             unreported?: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description what it let pass as it only observes, since the server started; the record of decisions has all
+             */
             would_refuse: number;
         };
         PointProbe: {

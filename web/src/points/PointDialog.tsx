@@ -65,7 +65,7 @@ export function PointDialog({ point: p, onClose }: { point: Point; onClose: () =
         </p>
       ) : (
         <>
-          <Field label={`Share of requests: ${percent} %`}>
+          <Field label={`Share of callers: ${percent} %`}>
             <input
               type="range"
               min={1}

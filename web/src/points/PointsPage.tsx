@@ -117,12 +117,13 @@ function Protection({ p }: { p: Point }) {
   if (p.mode === "observe")
     return (
       <span className="flex basis-60 items-center gap-1.5 text-13 text-stepup">
-        <Shape name="half" /> Observes, not protected: would have refused {count(p.would_refuse)}
+        <Shape name="half" /> Observes, not protected: would have refused {count(p.would_refuse)} since the server
+        started
       </span>
     );
   return (
     <span className={`flex basis-60 items-center gap-1.5 text-13 ${p.percent < 100 ? "text-stepup" : "text-allow"}`}>
-      <Shape name={p.percent < 100 ? "half" : "dot"} /> Enforces {p.percent} % of requests
+      <Shape name={p.percent < 100 ? "half" : "dot"} /> Enforces for {p.percent} % of callers
     </span>
   );
 }

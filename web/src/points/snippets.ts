@@ -215,7 +215,7 @@ http:
   authzen: (
     origin,
   ) => `curl -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" ${origin}/access/v1/evaluation -d '{
-  "subject": {"type": "identity", "id": "ci/release"},
+  "subject": {"type": "identity", "id": "nhi_THE_ID_OF_WHO_ASKS"},
   "action": {"name": "read"},
   "resource": {"type": "resource", "id": "payments/api"}
 }'`,

@@ -10,6 +10,7 @@ import { Toasts } from "../parts/Toasts";
 import { Banner } from "./Banner";
 import { Header } from "./Header";
 import { Nav } from "./Nav";
+import { titleOf } from "./pages";
 import { useKeys } from "./useKeys";
 
 const Search = lazy(() => import("./Search"));
@@ -29,6 +30,7 @@ export function Shell() {
   }, [signedIn]);
   const main = useRef<HTMLElement>(null);
   useFocusOnNavigation(main);
+  useTitle(signedIn);
 
   if (who.error instanceof Problem && who.error.status === 401)
     return (
@@ -63,6 +65,14 @@ export function Shell() {
       <Toasts />
     </>
   );
+}
+
+/** The window is called what the page is, once somebody may see pages. */
+function useTitle(signedIn: boolean) {
+  const path = useRouterState({ select: (s) => s.location.pathname });
+  useEffect(() => {
+    document.title = signedIn ? titleOf(path) : "Muster";
+  }, [path, signedIn]);
 }
 
 /** A new page starts at its top for the keyboard, too; the first page leaves the focus alone. */

@@ -27,3 +27,9 @@ export const pages = [
   { to: "/sources", label: "Sources", key: "s", icon: Cable, main: false },
   { to: "/settings", label: "Settings", key: "e", icon: Settings, main: false },
 ] as const;
+
+/** titleOf is what the window is called at a path: tabs and histories tell pages apart by it. */
+export function titleOf(path: string): string {
+  const page = pages.find((p) => (p.to === "/" ? path === "/" : path === p.to || path.startsWith(`${p.to}/`)));
+  return page ? `${page.label} · Muster` : "Muster";
+}
