@@ -17,7 +17,7 @@ type Point struct {
 	Created     time.Time `json:"created"`
 	Disabled    bool      `json:"disabled"`
 	Assert      bool      `json:"assert" doc:"what it lets through carries a signed assertion of the decision"`
-	WouldRefuse uint64    `json:"would_refuse"`
+	WouldRefuse uint64    `json:"would_refuse" doc:"what it let pass as it only observes, since the server started; the record of decisions has all"`
 	// LastCall is when it last asked; nil: never.
 	LastCall *time.Time `json:"last_call,omitempty" doc:"when it last asked; not there: never"`
 	// Connection and what follows are of a point that decides away from the server

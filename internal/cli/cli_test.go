@@ -88,7 +88,7 @@ func TestTheExitStatusTellsHowItWent(t *testing.T) {
 func TestAnErrorIsOneLineWithoutHiddenText(t *testing.T) {
 	s := serving(t, func(w http.ResponseWriter, _ *http.Request) { refuse(w, 404, "credential \"x\x1b[2J\ny\": not found") })
 	_, _, words := s.run(t, "credential", "show", "x")
-	if words != "muster: credential \"x\\x1b[2J\\ny\": not found\n" {
+	if words != "muster: credential \"x\\x1b[2J\\ny\": not found; `muster credential list` shows what there is\n" {
 		t.Errorf("said %q", words)
 	}
 	_, _, words = s.run(t, "credential", "show", "x", "--debug")

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -131,7 +132,7 @@ muster point set edge --disable`,
 		Flags: func(c *cobra.Command) {
 			f := c.Flags()
 			f.StringVar(&mode, "mode", "", "`observe`: let pass and count; enforce: refuse")
-			f.IntVar(&percent, "percent", 0, "`share` of requests that enforce applies to")
+			f.IntVar(&percent, "percent", 0, "`share` of callers, in percent, that enforce applies to")
 			dialectFlag(c, &dialect, "")
 			f.StringSliceVar(&sources, "source", nil, "`addresses` or prefixes that it speaks from, instead of those before")
 			f.StringSliceVar(&resources, "resource", nil, "`resources` that it guards, instead of those before")
@@ -181,6 +182,14 @@ muster point set edge --disable`,
 	})
 }
 
+// instead says what a point that observes would have refused, and how to see it.
+func instead(p *client.Point) string {
+	if p.WouldRefuse == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", and would have refused %s since the server started: muster decide list --filter would_refuse:true --point %s", output.Count(p.WouldRefuse, "request", "requests"), output.Visible(p.Name))
+}
+
 func (a *app) pointList() *cobra.Command {
 	return a.Command(command.Verb{
 		Use: "list", Short: "List enforcement points", Example: `muster point list`, Prints: output.Fields[client.Point](), Talks: command.Reads,
@@ -191,7 +200,7 @@ func (a *app) pointList() *cobra.Command {
 			}
 			for _, p := range items {
 				if p.Mode == "observe" && !p.Disabled {
-					a.Say("%s is not protected: its point only observes", output.Visible(p.Name))
+					a.Say("%s is not protected: its point only observes%s", output.Visible(p.Name), instead(&p))
 				}
 			}
 			return output.List(k.Out, items, pointColumns)

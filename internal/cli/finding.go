@@ -192,14 +192,19 @@ muster decide list --identity settler -o json`,
 			narrow.FilterFlag(c, "outcome:deny country:NL at>1h")
 			f.StringVar(&outcome, "outcome", "", "only this `outcome`: "+strings.Join(outcomes, ", "))
 			command.NameFlag(c, &identity, "identity", command.Identity, "only those about the identity with this `id` or name")
-			f.StringVar(&point, "point", "", "only those of the point with this `id`")
+			command.NameFlag(c, &point, "point", command.Point, "only those of the point with this `id` or name")
 			f.StringVar(&since, "since", "", "those of the last `time`, such as 36h or 7d, or from a date on, out of the record; without it the latest, out of memory")
 			f.BoolVar(&live, "watch", false, "print decisions as they are made")
 			command.NewestFlag(c, &limit)
 			command.Completes(c, "outcome", outcomes...)
 		},
 		Run: func(ctx context.Context, k *command.Call, _ []string) error {
-			if err := k.Resolve(ctx, command.Identity, &identity); err != nil {
+			if outcome != "" {
+				if err := command.OneOf("--outcome", outcome, outcomes); err != nil {
+					return err
+				}
+			}
+			if err := errors.Join(k.Resolve(ctx, command.Identity, &identity), k.Resolve(ctx, command.Point, &point)); err != nil {
 				return err
 			}
 			if live {
@@ -211,7 +216,11 @@ muster decide list --identity settler -o json`,
 			if err != nil {
 				return err
 			}
-			return command.Newest(ctx, k, "/v1/decisions", narrow.Of(url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}, "since": {moment(from)}}), limit, decisionColumns)
+			query := narrow.Of(url.Values{"outcome": {outcome}, "identity": {identity}, "point": {point}, "since": {moment(from)}})
+			if since == "" {
+				return command.Latest(ctx, k, "/v1/decisions", query, limit, decisionColumns, "these are from memory, since the server started; --since 7d reads the record")
+			}
+			return command.Newest(ctx, k, "/v1/decisions", query, limit, decisionColumns)
 		},
 	})
 }

@@ -144,6 +144,8 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 	switch {
 	case errors.As(err, &refused) && refused.Status == http.StatusUnauthorized:
 		line += "; give a token with --token-file FILE or MUSTER_TOKEN"
+	case errors.As(err, &refused) && refused.Status == http.StatusNotFound && lists(cmd) != "":
+		line += fmt.Sprintf("; `%s` shows what there is", lists(cmd))
 	case errors.As(err, &usage) || !a.ran:
 		line += fmt.Sprintf("; see `%s --help`", cmd.CommandPath())
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -156,6 +158,18 @@ func (a *App) finish(cmd *cobra.Command, err error) int {
 		a.chain(err, "  ")
 	}
 	return code
+}
+
+// lists is the command beside cmd that lists what cmd is about, empty for none.
+func lists(cmd *cobra.Command) string {
+	if cmd.Parent() != nil {
+		for _, beside := range cmd.Parent().Commands() {
+			if name := beside.Name(); beside != cmd && (name == "list" || name == "history") {
+				return beside.CommandPath()
+			}
+		}
+	}
+	return ""
 }
 
 // chain prints an error and what it wraps, one a line.
@@ -224,6 +238,9 @@ func (a *App) Command(v Verb) *cobra.Command {
 				fits = cobra.NoArgs
 			}
 			if fits(cmd, args) != nil {
+				if len(args) == 0 {
+					return Usagef("something is missing: want `%s`", cmd.UseLine())
+				}
 				return Usagef("%s do not fit: want `%s`", output.Count(len(args), "argument", "arguments"), cmd.UseLine())
 			}
 			return nil

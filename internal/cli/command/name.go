@@ -29,6 +29,7 @@ type Noun struct {
 var (
 	Identity   = Noun{"identity", "nhi_", "/v1/identities", []string{"name", "path", "native"}}
 	Credential = Noun{"credential", "crd_", "/v1/credentials", []string{"public_id"}}
+	Point      = Noun{"point", "nhi_", "/v1/points", []string{"name"}}
 )
 
 // nounFlag marks a flag that names something.
@@ -54,7 +55,7 @@ func (k *Call) completeNames(argument *Noun) {
 		}
 	}
 	k.Cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		for _, n := range []Noun{Identity, Credential} {
+		for _, n := range []Noun{Identity, Credential, Point} {
 			if !slices.Contains(f.Annotations[nounFlag], n.Word) {
 				continue
 			}

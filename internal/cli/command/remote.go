@@ -193,14 +193,32 @@ func LimitFlag(c *cobra.Command, limit *int) {
 // Newest prints what happened most recently, up to limit. A filter may make the
 // server's pages short, so it reads on until there are enough.
 func Newest[T any](ctx context.Context, k *Call, path string, query url.Values, limit int, columns []output.Column[T]) error {
+	_, err := newest(ctx, k, path, query, limit, columns)
+	return err
+}
+
+// Latest is Newest of what the server has in memory. When that is all there is, it
+// says where the rest can be read.
+func Latest[T any](ctx context.Context, k *Call, path string, query url.Values, limit int, columns []output.Column[T], rest string) error {
+	n, err := newest(ctx, k, path, query, limit, columns)
+	if err == nil && n < cmp.Or(limit, newestItems) {
+		k.Say("%s", rest)
+	}
+	return err
+}
+
+// newestItems is how many are read of the newest when nobody says.
+const newestItems = 50
+
+func newest[T any](ctx context.Context, k *Call, path string, query url.Values, limit int, columns []output.Column[T]) (n int, err error) {
 	if limit < 0 || limit > maxPage {
-		return Usagef("--limit %d: want 1 to %d", limit, maxPage)
+		return 0, Usagef("--limit %d: want 1 to %d", limit, maxPage)
 	}
-	items, _, err := Read[T](ctx, k, path, query, cmp.Or(limit, 50))
+	items, _, err := Read[T](ctx, k, path, query, cmp.Or(limit, newestItems))
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return output.List(k.Out, items, columns)
+	return len(items), output.List(k.Out, items, columns)
 }
 
 // A Narrowing is what a list's --filter and --order say.

@@ -24,7 +24,7 @@ func ExportDecisions(a *command.App, columns []output.Column[client.Decision]) *
 		Example: `
 muster decide export --since 7d > decisions.jsonl
 muster decide export --since 2026-11-01 --until 2026-11-08 -o csv > week.csv
-muster decide export --since 30d --filter 'outcome:deny policy:guard-leaked' -o csv`,
+muster decide export --since 30d --filter 'outcome:deny policy:credential-*' -o csv`,
 		Prints: output.Fields[client.Decision](), Talks: command.Reads,
 		Flags: func(c *cobra.Command) {
 			f := c.Flags()
