@@ -15,13 +15,12 @@ import (
 // wrong with one is said at its file and line; tests are left out. Without YAML they
 // are Cedar, under whatever names.
 func candidate(files map[string]string) (map[string]string, error) {
-	n, yaml := 0, false
-	for name, text := range files {
-		n += len(text)
-		yaml = yaml || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
+	if err := bounded(files); err != nil {
+		return nil, err
 	}
-	if len(files) > maxFiles || n > maxBytes {
-		return nil, fmt.Errorf("%d files of %d bytes of policies, at most %d and %d are tried: %w", len(files), n, maxFiles, maxBytes, nhi.ErrTooLarge)
+	yaml := false
+	for name := range files {
+		yaml = yaml || strings.HasSuffix(name, ".yaml") || strings.HasSuffix(name, ".yml")
 	}
 	if !yaml {
 		return files, nil
@@ -31,4 +30,16 @@ func candidate(files map[string]string) (map[string]string, error) {
 		return nil, policy.Problems(slices.DeleteFunc(problems, func(p policy.Problem) bool { return p.Warning }))
 	}
 	return read.Policies(), nil
+}
+
+// bounded refuses what is too much to be tried.
+func bounded(files map[string]string) error {
+	n := 0
+	for _, text := range files {
+		n += len(text)
+	}
+	if len(files) > maxFiles || n > maxBytes {
+		return fmt.Errorf("%d files of %d bytes of policies, at most %d and %d are tried: %w", len(files), n, maxFiles, maxBytes, nhi.ErrTooLarge)
+	}
+	return nil
 }

@@ -73,6 +73,9 @@ func NewStage(s Deps) *Stage {
 
 // load loads a candidate beside the guards as they are now.
 func (s *Stage) load(files map[string]string) (*policy.Set, error) {
+	if err := bounded(files); err != nil {
+		return nil, err
+	}
 	settings := policy.DefaultSettings()
 	if set := s.Policies.Set(); set != nil {
 		settings = set.Settings()
