@@ -350,7 +350,7 @@ describe("the console of a server that knows nothing yet", () => {
       const v = await visit(browser, { url: server.url, storageState, ...look });
       for (const [name, path, teaches] of [
         ["overview", "/", "text=Who exists?"],
-        ["activity", "/activity", "text=No decisions yet"],
+        ["activity", "/activity", "text=No decisions since the server started"],
         ["refusals", "/refusals", "text=Nobody was turned away yet"],
         ["findings", "/findings", "h1"],
         ["dismissed findings", "/findings?status=dismissed", "text=No dismissed findings"],

@@ -1,6 +1,7 @@
 // @vitest-environment jsdom
 import { act, renderHook } from "@testing-library/react";
 import { describe, expect, it } from "vitest";
+import { shownParts } from "../src/activity/Conditions";
 import { determining, matches } from "../src/activity/filter";
 import { sentence } from "../src/activity/sentence";
 import { useHeld } from "../src/parts/useHeld";
@@ -38,6 +39,32 @@ describe("the policy that decided", () => {
     expect(determining(decision({ reasons: both }))).toBe("base-permit");
     expect(determining(decision({ outcome: "deny", reasons: both.slice(0, 1) }))).toBe("base-permit");
     expect(determining(decision({ outcome: "deny" }))).toBe("");
+  });
+});
+
+describe("the conditions", () => {
+  const part = (
+    depth: number,
+    text: string,
+    truth: "true" | "false" | "not reached",
+    join: "" | "and" | "or" = "",
+  ) => ({
+    clause: "when" as const,
+    depth,
+    text,
+    truth,
+    join,
+    values: [],
+  });
+  it("say how parts belong together instead of all their text, and leave out what was not reached", () => {
+    const shown = shownParts([
+      part(0, "a && (b || c)", "false", "and"),
+      part(1, "a", "false"),
+      part(1, "b || c", "not reached", "or"),
+      part(2, "b", "not reached"),
+      part(0, "d", "true"),
+    ]);
+    expect(shown.map((c) => c.text)).toEqual(["all of", "a", "b || c", "d"]);
   });
 });
 

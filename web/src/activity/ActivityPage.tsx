@@ -301,8 +301,11 @@ function NoRows({ filtered, past, clear }: { filtered: boolean; past: boolean; c
       </p>
     </Empty>
   ) : (
-    <Empty title="No decisions yet">
-      <p>Decisions appear as soon as an enforcement point asks. Enrol one, then send a request through it:</p>
+    <Empty title={past ? "No decisions in this time" : "No decisions since the server started"}>
+      <p>
+        {!past && "Older ones are on record: choose a time above. "} New ones appear as soon as an enforcement point
+        asks. Enrol one, then send a request through it:
+      </p>
       <Command line="muster point enroll edge --dialect authzen -o json" />
       <Command
         line={`curl -H "Authorization: Bearer $POINT_KEY" -H "Content-Type: application/json" ${window.location.origin}/access/v1/evaluation -d '{"subject":{"type":"identity","id":"nhi_THE_ID_OF_WHO_ASKS"},"action":{"name":"read"},"resource":{"type":"resource","id":"payments/api"}}'`}

@@ -50,7 +50,7 @@ function Unlocks({ unlock }: { unlock: Explanation["unlock"] }) {
                       <span key={j}>
                         {j > 0 && <span className="text-muted">and </span>}
                         {!c.want && <span className="text-muted">not </span>}
-                        <Hostile text={c.text} className="mono whitespace-normal break-all" />{" "}
+                        <Hostile text={c.text} className="mono whitespace-normal break-words" />{" "}
                       </span>
                     ))}
                   </li>
@@ -76,7 +76,7 @@ function PolicyConditions({ policy: p }: { policy: Policy }) {
         <span className="text-muted">{p.matched ? "applies" : "does not apply"}</span>
       </h4>
       <ul className="flex flex-col gap-1">
-        {p.parts.map((c, i) => (
+        {shownParts(p.parts).map((c, i) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: the parts of one policy never move
           <li key={i} style={{ paddingLeft: `${Math.min(c.depth, 8) * 12}px` }} className="min-w-0">
             <OneCondition condition={c} />
@@ -86,6 +86,24 @@ function PolicyConditions({ policy: p }: { policy: Policy }) {
       {p.cut && <p className="text-muted">There are more parts than are shown.</p>}
     </section>
   );
+}
+
+const joined: Record<string, string> = { and: "all of", or: "any of", not: "not", if: "if, then, else" };
+
+/**
+ * shownParts are the parts that tell something: what a condition is made of stands below it, so its own text is
+ * only how they belong together, and what is inside of one that was not reached is left out.
+ */
+export function shownParts(parts: Condition[]): Condition[] {
+  let hidden = Number.POSITIVE_INFINITY;
+  const out: Condition[] = [];
+  for (const c of parts) {
+    if (c.depth > hidden) continue;
+    hidden = c.join && c.truth === "not reached" ? c.depth : Number.POSITIVE_INFINITY;
+    const words = joined[c.join];
+    out.push(words && c.truth !== "not reached" ? { ...c, text: words } : c);
+  }
+  return out;
 }
 
 /** marks go with their words: colour never speaks alone. */
@@ -101,7 +119,7 @@ function OneCondition({ condition: c }: { condition: Condition }) {
         </span>
         <span className="min-w-0">
           {c.depth === 0 && c.clause !== "scope" && <span className="text-muted">{c.clause} </span>}
-          <Hostile text={c.text} className="mono whitespace-normal break-all" />
+          <Hostile text={c.text} className="mono whitespace-normal break-words" />
         </span>
       </span>
       {c.values.length > 0 && (
@@ -110,7 +128,7 @@ function OneCondition({ condition: c }: { condition: Condition }) {
             <Hostile
               key={v.name}
               text={`${v.name} = ${v.value} (${v.from})`}
-              className="mono whitespace-normal break-all"
+              className="mono whitespace-normal break-words"
             />
           ))}
         </span>

@@ -100,9 +100,13 @@ function Reasons({ d }: { d: Decision }) {
         <li key={r.policy + r.position} className="min-w-0">
           <Hostile text={r.text || r.policy} className="block whitespace-normal break-words" />
           <span className="flex min-w-0 gap-2 text-muted">
-            <Link to="/policies" search={{ filter: `id:"${r.policy.replaceAll('"', "")}"` }} className="min-w-0">
-              <Hostile text={r.policy} className="mono" />
-            </Link>
+            {r.position ? (
+              <Link to="/policies" search={{ filter: `id:"${r.policy.replaceAll('"', "")}"` }} className="min-w-0">
+                <Hostile text={r.policy} className="mono" />
+              </Link>
+            ) : (
+              <Hostile text={r.policy} className="mono" /> // no policy, but what stands before and behind them
+            )}
             <Hostile text={r.position} className="mono shrink-0" />
             <span>{r.effect}</span>
           </span>
@@ -126,10 +130,7 @@ function Inputs({ d }: { d: Decision }) {
         {d.asserted && ", only asserted by the point"}
       </Pair>
       <Pair name="Action">
-        <Hostile
-          text={d.operation && d.operation !== d.action ? `${d.action}: ${d.operation}` : d.action}
-          className="block"
-        />
+        <Hostile text={[...new Set([d.action, d.operation])].filter(Boolean).join(": ") || "none"} className="block" />
       </Pair>
       <Pair name="Resource">
         <Hostile text={d.resource || "none"} className="block" />

@@ -117,8 +117,7 @@ function Protection({ p }: { p: Point }) {
   if (p.mode === "observe")
     return (
       <span className="flex basis-60 items-center gap-1.5 text-13 text-stepup">
-        <Shape name="half" /> Observes, not protected: would have refused {count(p.would_refuse)} since the server
-        started
+        <Shape name="half" /> Observes, not protected: would have refused {count(p.would_refuse)} since the start
       </span>
     );
   return (
