@@ -76,6 +76,7 @@ muster point probe payments-proxy --url http://10.0.0.7:8080 --path /payments/1 
 			switch verdict(trials) {
 			case probeOpen:
 				a.Say("%s answers without the point %s: whoever reaches it needs no decision", output.Visible(target), output.Visible(args[0]))
+				a.Say("let only the proxy reach it, by its address or a firewall, or have it check what the point signs: muster point set %s --assert", output.Visible(args[0]))
 				return command.ErrFound
 			case probeUnreachable:
 				return fmt.Errorf("%s could not be reached from here: that protects it from this machine, and says nothing of others", output.Visible(target))
