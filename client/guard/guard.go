@@ -31,6 +31,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -400,13 +401,35 @@ type question struct {
 	Context  map[string]string `json:"context,omitempty"`
 }
 
-// Check asks about a request; the action is its method. It blocks for at most
+// plainMethod reports whether a request has one method, spelled as those of HTTP are.
+// An action called read or list is a class of its own to Muster, and net/http takes
+// either for a method, which an application may take for any other.
+func plainMethod(r *http.Request) bool {
+	if r.Method == "" || strings.Trim(r.Method, "ABCDEFGHIJKLMNOPQRSTUVWXYZ-") != "" {
+		return false
+	}
+	for name, values := range r.Header {
+		switch strings.ToLower(strings.Map(plainSign, name)) {
+		case "x-http-method-override", "x-http-method", "x-method-override":
+			if slices.ContainsFunc(values, func(v string) bool { return v != r.Method }) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Check asks about a request; the action is its method, which must be in capitals, and
+// which no header (X-HTTP-Method-Override and the like) may want otherwise. It blocks for at most
 // five seconds. The error wraps [ErrDenied] when the answer was no, and when it
 // was a yes with an obligation, of which an Asker can do none.
 func (a *Asker) Check(r *http.Request) (Passed, error) {
 	identity, err := a.s.Subject(r)
 	if err != nil || identity == "" {
 		return Passed{}, fmt.Errorf("%w: the caller is unknown", ErrDenied)
+	}
+	if !plainMethod(r) {
+		return Passed{}, fmt.Errorf("%w: the method is no word in capitals, or a header asks for another one", ErrDenied)
 	}
 	q := question{Subject: entity{"identity", identity}, Action: named{r.Method}, Resource: entity{"resource", a.s.Resource(r)}, Context: map[string]string{}}
 	if at, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {

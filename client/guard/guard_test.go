@@ -393,6 +393,42 @@ func TestTheAskerAsksAndFailsClosed(t *testing.T) {
 	}
 }
 
+// TestTheAskerAsksAboutTheMethodThatIsServed has an application that reads by GET and
+// writes by whatever else there is, and a thief who may only read.
+func TestTheAskerAsksAboutTheMethodThatIsServed(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, `{"decision":true,"context":{"evaluation_id":"dec-1"}}`)
+	}))
+	defer srv.Close()
+	a, err := NewAsker(AskSettings{Server: srv.URL, Key: "k", Subject: func(*http.Request) (string, error) { return "nhi_robot", nil }, Resource: func(*http.Request) string { return "payments/api" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name, method, header, value string
+		want                        bool
+	}{
+		{"a plain method", "GET", "X-Other", "DELETE", true},
+		{"an override that agrees", "POST", "X-Http-Method-Override", "POST", true},
+		{"the class read as a method", "read", "", "", false},
+		{"the class list as a method", "list", "", "", false},
+		{"a method in small letters", "get", "", "", false},
+		{"another sign", "GET|POST", "", "", false},
+		{"an override", "GET", "X-Http-Method-Override", "DELETE", false},
+		{"another override", "POST", "X-Method-Override", "DELETE", false},
+		{"an override in disguise", "POST", "X_http_method_override", "DELETE", false},
+	} {
+		r := httptest.NewRequest("GET", "/payments/1", nil)
+		r.Method = tt.method
+		if tt.header != "" {
+			r.Header[tt.header] = []string{tt.value}
+		}
+		if _, err := a.Check(r); (err == nil) != tt.want || err != nil && !errors.Is(err, ErrDenied) {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
 // FuzzAssertion feeds the parser; nothing but what the house signed passes.
 func FuzzAssertion(f *testing.F) {
 	key := jose.NewES256Signer(jose.GenerateES256(), enforce.AssertionType)

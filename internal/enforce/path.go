@@ -2,6 +2,7 @@ package enforce
 
 import (
 	"errors"
+	"net/netip"
 	"strings"
 	"unicode/utf8"
 )
@@ -127,7 +128,12 @@ func cleanHost(host string) string {
 		if end < 0 || !isPort(host[end+1:]) {
 			return ""
 		}
+		// Brackets are for an address of IPv6 (RFC 3986, section 3.2.2): around a name,
+		// they make another host of it to most programs.
 		host = host[1:end]
+		if address, err := netip.ParseAddr(host); err != nil || !address.Is6() || address.Zone() != "" {
+			return ""
+		}
 	} else if colon := strings.IndexByte(host, ':'); colon >= 0 {
 		if !isPort(host[colon:]) {
 			return ""
@@ -147,6 +153,13 @@ func cleanHost(host string) string {
 		return strings.ToLower(host)
 	}
 	return host
+}
+
+// SameHost reports whether two hosts, each with a port or without, are the same name
+// or address, whatever the port.
+func SameHost(a, b string) bool {
+	name := cleanHost(a)
+	return name != "" && name == cleanHost(b)
 }
 
 // isPort reports whether s is empty, or a colon and one to five digits.

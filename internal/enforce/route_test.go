@@ -87,6 +87,9 @@ func TestNoMatchDenies(t *testing.T) {
 		{"GET", "evil@shop.example", "/payments"},
 		{"GET", "shop.example,other.example", "/payments"},
 		{"GET", "[shop.example", "/payments"},
+		{"GET", "[shop.example]", "/payments"}, // to nginx another server than shop.example
+		{"GET", "[shop.example]:443", "/payments"},
+		{"GET", "[shop.example.]", "/payments"},
 		{"GET", "10.0.0.1", "/x"},
 	} {
 		if match, err := table.Match(tt.method, tt.host, tt.target); !errors.Is(err, ErrNoRoute) {

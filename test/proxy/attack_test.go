@@ -60,11 +60,6 @@ func TestWhatPassesIsWhatWasJudged(t *testing.T) {
 	}
 }
 
-// overruled is a line that names a host and a header that names another. HTTP
-// lets the line win (RFC 9112, section 3.2.2), nginx the header; what matters
-// is that the application is told of the one that was judged.
-const overruled = "a URL of another host"
-
 // TestNoAttackReachesTheApplication sends what thieves send. The status may
 // differ between proxies, some refuse a request themselves; nothing may get
 // through.
@@ -106,7 +101,7 @@ func TestNoAttackReachesTheApplication(t *testing.T) {
 		{"two hosts", request("GET /payments/17", "Host: other.example", good), 0},
 		{"a host list", strings.Replace(request("GET /payments/17", good), "payments.example", "payments.example, other.example", 1), 0},
 		{"no host", "GET /payments/17 HTTP/1.1\r\n" + good + "\r\nConnection: close\r\n\r\n", 0},
-		{overruled, request("GET http://other.example/payments/17", good), 0},
+		{"a URL of another host", request("GET http://other.example/payments/17", good), 0},
 		{"a length and chunks", request("POST /payments/17", "Content-Length: 6", "Transfer-Encoding: chunked") + "0\r\n\r\nGET /payments/17 HTTP/1.1\r\nHost: payments.example\r\n\r\n", 0},
 		{"a folded credential", request("GET /payments/17", "Authorization: Bearer x,", " Bearer "+m.key), 0},
 		{"a space before the colon", request("GET /payments/17", strings.Replace(good, ":", " :", 1)), 0},
@@ -120,9 +115,6 @@ func TestNoAttackReachesTheApplication(t *testing.T) {
 			for _, tt := range attacks {
 				got := send(t, s.address, tt.request)
 				seen := a.take()
-				if tt.name == overruled && len(seen) == 1 && seen[0].Host == "payments.example" && seen[0].RequestURI == "/payments/17" {
-					continue // the proxy asked about what it passed on: not about the other host
-				}
 				if len(seen) != 0 {
 					t.Errorf("%s: %s %s reached the application (answer %d)", tt.name, seen[0].Method, seen[0].RequestURI, got.status)
 				}
@@ -134,6 +126,18 @@ func TestNoAttackReachesTheApplication(t *testing.T) {
 				}
 				if tt.status != 0 && got.header.Get("Muster-Decision") == "" {
 					t.Errorf("%s: the client cannot name the decision", tt.name)
+				}
+			}
+			// To what runs as CGI does, an underscore is a hyphen. The proxy may refuse these or
+			// drop them.
+			for _, header := range []string{"Muster_Identity: root", "Muster_Decision: mine", "Muster.Identity: root", "X_HTTP_Method_Override: DELETE", "X_Rewrite_URL: /admin"} {
+				send(t, s.address, request("GET /payments/17", good, header))
+				for _, r := range a.take() {
+					for name := range r.Header {
+						if strings.ContainsAny(name, "_.") {
+							t.Errorf("%s reached the application", header)
+						}
+					}
 				}
 			}
 			if got := send(t, s.address, request("GET /payments/17", good)); got.status != 200 || len(a.take()) != 1 || got.header.Get("Muster-Decision") != "" {

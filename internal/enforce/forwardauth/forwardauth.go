@@ -8,7 +8,8 @@
 //
 //	nginx                  X-Original-Method, X-Forwarded-Proto,
 //	                       X-Original-URI and X-Forwarded-Host, or X-Original-URL,
-//	                       X-Forwarded-For or X-Real-IP
+//	                       X-Forwarded-For or X-Real-IP; X-Original-Host, if it is
+//	                       there, must name the same host
 //	caddy traefik haproxy  X-Forwarded-Method, -Proto, -Host, -Uri, -For
 //	envoy                  the request itself below /enforce/forward-auth,
 //	                       X-Forwarded-Proto, X-Forwarded-For

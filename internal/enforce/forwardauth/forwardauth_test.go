@@ -240,6 +240,8 @@ func TestRequestsWithTwoReadingsAreRefused(t *testing.T) {
 			r.Header.Del("X-Original-Uri")
 			r.Header.Set("X-Original-Url", "https://evil.example/payments/17")
 		}, "request-unreadable"},
+		{"a target of another server than the Host", nhi.DialectNginx, func(r *http.Request) { r.Header.Set("X-Original-Host", "admin.example") }, "request-unreadable"},
+		{"two servers", nhi.DialectNginx, func(r *http.Request) { r.Header["X-Original-Host"] = []string{"shop.example", "admin.example"} }, "request-unreadable"},
 		{"dot segments", nhi.DialectNginx, func(r *http.Request) { r.Header.Set("X-Original-Uri", "/payments/../admin") }, "route-ambiguous"},
 		{"encoded slash", nhi.DialectCaddy, func(r *http.Request) { r.Header.Set("X-Forwarded-Uri", "/payments%2f17") }, "route-ambiguous"},
 		{"unknown host", nhi.DialectCaddy, func(r *http.Request) { r.Header.Set("X-Forwarded-Host", "b.example") }, "route-none"},
@@ -259,6 +261,18 @@ func TestRequestsWithTwoReadingsAreRefused(t *testing.T) {
 				t.Errorf("the log would say %+v", asked)
 			}
 		})
+	}
+}
+
+func TestNginxMaySayWhichServerItIs(t *testing.T) {
+	for sent, server := range map[string]string{"shop.example": "shop.example", "SHOP.example:8443": "shop.example", "shop.example:443": "SHOP.EXAMPLE"} {
+		b := newBench(nil)
+		r := b.request(nhi.DialectNginx)
+		r.Header.Set("X-Forwarded-Host", sent)
+		r.Header.Set("X-Original-Host", server)
+		if res := b.do(r); res.StatusCode != 200 {
+			t.Errorf("%s: %d %v", sent, res.StatusCode, b.reasons(t, res))
+		}
 	}
 }
 

@@ -96,6 +96,11 @@ func (h *reader) optional(name string, limit int) string {
 // The Host of the sub-request itself is never taken: nginx passes a client's
 // X-Forwarded-Host through unless it sets its own, so a fallback would let the
 // client choose.
+//
+// X-Original-Host ($host) is which server nginx took the request to. Where the
+// target names a host as well (RFC 9112, section 3.2.2), that is another one than
+// $http_host, and the application of the one would be asked what only that of the
+// other may.
 func (h *reader) nginxTarget(o *enforce.Original) {
 	uri, full := h.optional("X-Original-Uri", maxHeader), h.optional("X-Original-Url", maxHeader)
 	o.Host, o.Target = h.optional("X-Forwarded-Host", maxSmall), uri
@@ -114,6 +119,9 @@ func (h *reader) nginxTarget(o *enforce.Original) {
 	}
 	if o.Target == "" || o.Host == "" || strings.ContainsAny(o.Host, ", @/") {
 		h.fail(errHeader)
+	}
+	if server := h.optional("X-Original-Host", maxSmall); server != "" && !enforce.SameHost(server, o.Host) {
+		h.fail(errAgree)
 	}
 }
 

@@ -76,6 +76,7 @@ location = /_muster {
     proxy_set_header X-Original-URI    $request_uri;
     proxy_set_header X-Forwarded-Proto $scheme;
     proxy_set_header X-Forwarded-Host  $http_host;
+    proxy_set_header X-Original-Host   $host;
     proxy_set_header X-Forwarded-For   $remote_addr;
     proxy_set_header X-Real-IP         $remote_addr;
     proxy_set_header X-Request-ID      $request_id;
