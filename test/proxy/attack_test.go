@@ -140,6 +140,27 @@ func TestNoAttackReachesTheApplication(t *testing.T) {
 					}
 				}
 			}
+			// Inside of another protocol the application would take requests that nobody judges.
+			for _, upgrade := range []string{"Upgrade: h2c", "Upgrade: h2c, websocket", "Upgrade: websocket, h2c", "Upgrade: h2c\r\nUpgrade: websocket", "Upgrade: websocket\r\nUpgrade: h2c"} {
+				send(t, s.address, "GET /payments/17 HTTP/1.1\r\nHost: payments.example\r\n"+good+"\r\nConnection: Upgrade, HTTP2-Settings\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n"+upgrade+"\r\n\r\n")
+				for _, r := range a.take() {
+					if got := r.Header["Upgrade"]; len(got) > 0 && !slices.Equal(got, []string{"websocket"}) {
+						t.Errorf("%q: the application is asked to change to %q", upgrade, got)
+					}
+				}
+			}
+			if p.name != "nginx" { // which passes no upgrade on, unless it is told to
+				send(t, s.address, "GET /payments/17 HTTP/1.1\r\nHost: payments.example\r\n"+good+"\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+				if seen := a.take(); len(seen) != 1 || !strings.EqualFold(seen[0].Header.Get("Upgrade"), "websocket") {
+					t.Errorf("a websocket does not reach the application: %d requests", len(seen))
+				}
+			}
+			send(t, s.address, "GET /payments/17 HTTP/1.1\r\nHost: payments.example\r\n"+good+"\r\nMuster-Identity: root\r\nConnection: close, Muster-Identity, Muster-Decision\r\n\r\n")
+			for _, r := range a.take() {
+				if !slices.Equal(r.Header["Muster-Identity"], []string{m.identity}) || len(r.Header["Muster-Decision"]) != 1 {
+					t.Errorf("a client has what the application is told taken off: %q %q", r.Header["Muster-Identity"], r.Header["Muster-Decision"])
+				}
+			}
 			if got := send(t, s.address, request("GET /payments/17", good)); got.status != 200 || len(a.take()) != 1 || got.header.Get("Muster-Decision") != "" {
 				t.Errorf("after all that the rightful request gets %d", got.status)
 			}

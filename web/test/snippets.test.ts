@@ -10,8 +10,11 @@ const guide = (dialect: string) => readFileSync(new URL(`../../docs/guide/${dial
 // What a reader copies from the console has to be what the guide has, and what is tested with the real program.
 for (const [dialect, prefix] of [
   ["nginx", "proxy_set_header"],
-  ["caddy", "header_up -|request_header|copy_headers|@unnamed|respond|transport"],
-  ["traefik", "Muster-Attestation|DPoP|Authorization|trustForwardHeader|authResponseHeaders"],
+  [
+    "caddy",
+    "header_up (-|Muster-Identity|Muster-Decision)|@tunnel|request_header|copy_headers|@unnamed|respond|transport",
+  ],
+  ["traefik", "Muster-Attestation|Upgrade|DPoP|Authorization|trustForwardHeader|authResponseHeaders"],
 ] as const) {
   it(`the snippet of ${dialect} sets every header that the guide sets`, () => {
     const known = lines(snippet(dialect, "http://127.0.0.1:8700") ?? "");

@@ -177,6 +177,8 @@ users:
   caddy: (origin) => `route {
     request_header -Muster-Identity
     request_header -Muster-Decision
+    @tunnel not vars_regexp {http.request.header.Upgrade} (?i)^websocket$
+    request_header @tunnel -Upgrade
     forward_auth ${origin} {
         uri /enforce/forward-auth
         header_up Muster-Point-Authorization "Bearer ${key}"
@@ -189,6 +191,8 @@ users:
     @unnamed not header_regexp Muster-Identity ^(nhi_[a-z2-7]+|none)$
     respond @unnamed 403
     reverse_proxy your-service:80 {
+        header_up Muster-Identity {http.request.header.Muster-Identity}
+        header_up Muster-Decision {http.request.header.Muster-Decision}
         header_up -Authorization
         header_up -DPoP
         header_up -Muster-Attestation
@@ -212,7 +216,8 @@ http:
           Muster-Point-Authorization: ""
           Authorization: ""
           DPoP: ""
-          Muster-Attestation: ""`,
+          Muster-Attestation: ""
+          Upgrade: ""`,
   authzen: (
     origin,
   ) => `curl -H "Authorization: Bearer ${key}" -H "Content-Type: application/json" ${origin}/access/v1/evaluation -d '{
