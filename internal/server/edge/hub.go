@@ -91,7 +91,7 @@ type Hub struct {
 	news      chan struct{} // closed when there is something to tell
 	heard     chan struct{} // closed when a point has said something
 
-	taking sync.Map // name of a point's journal to *stream
+	taking streams
 }
 
 // A place is how far a point has come, in all that a decision follows from.
@@ -111,6 +111,15 @@ type instance struct {
 	written   time.Time // until when the database says that it may hold one
 	seen      time.Time // zero: not since this server started
 	unshipped uint64
+}
+
+// lasts notes that a lease was granted until a time. One that was granted for longer
+// is not taken back by that: questions of one process may be answered in another
+// order than they came in, and what is waited for is the last of its leases.
+func (i *instance) lasts(until time.Time) {
+	if until.After(i.expires) {
+		i.expires = until
+	}
 }
 
 // New returns a Hub. It reads which leases may be alive that another process
@@ -277,7 +286,7 @@ func (h *Hub) acknowledge(ctx context.Context, point *nhi.Point, req *feed.Reque
 		return false, nil
 	}
 	if i.written.Sub(arrived) > horizon-renew {
-		i.expires = arrived.Add(feed.Lease)
+		i.lasts(arrived.Add(feed.Lease))
 		h.mu.Unlock()
 		return true, nil
 	}
@@ -293,7 +302,7 @@ func (h *Hub) acknowledge(ctx context.Context, point *nhi.Point, req *feed.Reque
 	if !h.grants(i, req, known, arrived) { // somebody began to wait meanwhile
 		return false, nil
 	}
-	i.expires = arrived.Add(feed.Lease)
+	i.lasts(arrived.Add(feed.Lease))
 	return true, nil
 }
 

@@ -29,9 +29,57 @@ type Intake struct {
 // A stream is one journal of a point. Its decisions are taken in order, once.
 type stream struct {
 	mu   sync.Mutex // guards what follows, and is held while a batch is taken
+	gone bool       // it is in no list any more: ask for it anew
 	open bool
 	at   storeedge.Journal
 	done map[string]bool // ids behind at that are on record already
+}
+
+// streams are the journals that points report from. The zero value has none.
+type streams struct {
+	mu sync.Mutex // guards what follows
+	of map[nhi.ID]map[string]*stream
+}
+
+// take returns a journal of a point, locked. A point has few: of one that names
+// more, which takes its key in wrong hands, those are forgotten that nobody waits
+// for. How far they came is in the store.
+func (s *streams) take(point nhi.ID, journal string) *stream {
+	for {
+		one := s.get(point, journal)
+		one.mu.Lock()
+		if !one.gone {
+			return one
+		}
+		one.mu.Unlock()
+	}
+}
+
+func (s *streams) get(point nhi.ID, journal string) *stream {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.of[point]
+	if one := all[journal]; one != nil {
+		return one
+	}
+	if len(all) >= storeedge.Journals {
+		for name, one := range all {
+			if one.mu.TryLock() {
+				one.gone = true
+				one.mu.Unlock()
+				delete(all, name)
+			}
+		}
+	}
+	if all == nil {
+		all = map[string]*stream{}
+	}
+	if s.of == nil {
+		s.of = map[nhi.ID]map[string]*stream{}
+	}
+	s.of[point] = all
+	all[journal] = &stream{}
+	return all[journal]
 }
 
 // decisions takes a batch of decisions.
@@ -45,9 +93,7 @@ func (h *Hub) decisions(w http.ResponseWriter, r *http.Request, point *nhi.Point
 		refuse(w, http.StatusBadRequest, "the decisions cannot be read: "+err.Error())
 		return
 	}
-	kept, _ := h.taking.LoadOrStore(string(point.ID)+"/"+batch.Journal, &stream{})
-	s := kept.(*stream)
-	s.mu.Lock()
+	s := h.taking.take(point.ID, batch.Journal)
 	defer s.mu.Unlock()
 	if err := h.begin(r, s, point, batch.Journal); err != nil {
 		slog.Warn("the decisions of a point cannot be taken at the moment", "point", point.ID, "error", err)

@@ -1,12 +1,15 @@
 package edge
 
 import (
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/muster-id/muster/internal/decision/logbook"
 	"github.com/muster-id/muster/internal/nhi"
+	storeedge "github.com/muster-id/muster/internal/store/edge"
 )
 
 // TestAPointCannotReportWhatNobodyCanReadBack has a stolen key of a point report a
@@ -32,4 +35,45 @@ func TestAPointCannotReportWhatNobodyCanReadBack(t *testing.T) {
 			t.Errorf("%s: %v at %v of %s, want %s", at, err, back.At, back.Point, want)
 		}
 	}
+}
+
+// TestAPointThatNamesJournalsWithoutEndFillsNoMemory has a stolen key of a point name a
+// new journal with each report, while the point goes on with its own.
+func TestAPointThatNamesJournalsWithoutEndFillsNoMemory(t *testing.T) {
+	var all streams
+	own := all.take("pnt_1", "own") // a batch of it is being taken
+	for n := range 10 * storeedge.Journals {
+		all.take("pnt_1", fmt.Sprint(n)).mu.Unlock()
+	}
+	if n := len(all.of["pnt_1"]); n > storeedge.Journals {
+		t.Errorf("%d journals are kept in memory, want at most %d", n, storeedge.Journals)
+	}
+	if all.get("pnt_1", "own") != own {
+		t.Error("a journal that is being read was forgotten: its decisions could be taken twice")
+	}
+	own.mu.Unlock()
+}
+
+// TestNobodyTakesAJournalBesideAnother has many reports of few journals at once: those
+// that wait for one when it is forgotten must not go on with it beside a new one.
+func TestNobodyTakesAJournalBesideAnother(t *testing.T) {
+	var all streams
+	var inside [8]sync.Mutex
+	var work sync.WaitGroup
+	for w := range 8 {
+		work.Go(func() {
+			for n := range 500 {
+				journal := (n + w) % len(inside)
+				one := all.take("pnt_1", fmt.Sprint("j", journal))
+				if !inside[journal].TryLock() {
+					t.Errorf("two reports of journal %d are taken at once", journal)
+				} else {
+					inside[journal].Unlock()
+				}
+				one.mu.Unlock()
+				all.take("pnt_1", fmt.Sprint(w, "-", n)).mu.Unlock()
+			}
+		})
+	}
+	work.Wait()
 }

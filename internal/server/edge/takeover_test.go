@@ -69,3 +69,31 @@ func TestALeaseOutlivesTheServerThatGrantedIt(t *testing.T) {
 		t.Errorf("once the point has said that it knows, %v are waited for", waits())
 	}
 }
+
+// Somebody delays a question of a point, and the point asks anew. Whoever is told of a
+// revocation must wait for the lease that came of the later question, even when the
+// earlier one is answered last.
+func TestADelayedQuestionDoesNotShortenALease(t *testing.T) {
+	db, err := enginetest.Open(t, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	point, h := nhi.Point{ID: "nhi_point", Name: "edge"}, hub(t, db)
+	now := time.Now()
+	for _, arrived := range []time.Time{now, now.Add(-4 * time.Second)} {
+		if lease, err := h.acknowledge(t.Context(), &point, &feed.Request{Instance: "A", Mark: feed.Mark{Sequence: 1, Basis: h.basis.Digest()}}, arrived, true); err != nil || !lease {
+			t.Fatalf("no lease: %v", err)
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	want := place{h.barrier.generation + 1, h.based} // something is revoked
+	if got := h.slowest(want, now); got != feed.Lease {
+		t.Errorf("a revocation waits for %v, and the point holds a lease for %v", got, feed.Lease)
+	}
+}
