@@ -38,6 +38,9 @@ const imageKey = "muster feed"
 // errName ends an agent whose key is that of another point.
 var errName = errors.New("wrong point")
 
+// errRefused says that the server is there and will never take what it was sent.
+var errRefused = errors.New("the server refuses what it was sent")
+
 // newClient returns the client that the server is asked with. It follows no
 // redirect: the key goes to this server alone.
 func newClient(roots *x509.CertPool) *http.Client {
@@ -231,7 +234,11 @@ func (a *Agent) post(ctx context.Context, path string, question any) (*http.Resp
 	}
 	defer res.Body.Close()
 	why, _ := io.ReadAll(io.LimitReader(res.Body, 512))
-	return nil, fmt.Errorf("%s answers %d: %q", a.server.Host, res.StatusCode, strings.TrimSpace(string(why)))
+	err = fmt.Errorf("%s answers %d: %q", a.server.Host, res.StatusCode, strings.TrimSpace(string(why)))
+	if res.StatusCode == http.StatusBadRequest {
+		err = fmt.Errorf("%w: %w", errRefused, err)
+	}
+	return nil, err
 }
 
 // accept makes an answer part of the state: on disk first, then in memory. What

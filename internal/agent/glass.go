@@ -180,7 +180,10 @@ func (a *Agent) tellGlass(ctx context.Context) {
 			g.begun[o.Serial] = true
 		}
 		g.mu.Unlock()
-		if err != nil {
+		switch {
+		case errors.Is(err, errRefused): // the others are told nevertheless
+			slog.Error("the server does not take the word of this point that it was opened; see its clock, and tell people yourself", "code", o.Serial, "error", err)
+		case err != nil:
 			return
 		}
 	}

@@ -165,3 +165,37 @@ func TestADamagedFileOfUsedCodesOpensNothingAndStopsNothing(t *testing.T) {
 		t.Errorf("health %+v", a.glassHealth(time.Now()))
 	}
 }
+
+// TestAnOpeningThatTheServerRefusesHidesNoOther has the clock of a point tell nonsense
+// when it is opened first: people must hear of the second opening nevertheless.
+func TestAnOpeningThatTheServerRefusesHidesNoOther(t *testing.T) {
+	var told []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var o breakglass.Opening
+		if err := json.NewDecoder(r.Body).Decode(&o); err != nil {
+			t.Error(err)
+		}
+		if told = append(told, o.Serial); o.Serial == "first" {
+			http.Error(w, "that is not how a point says that it was opened", http.StatusBadRequest)
+		}
+	}))
+	t.Cleanup(server.Close)
+	data := t.TempDir()
+	over := time.Now().UTC()
+	used, err := json.Marshal(map[string]any{"version": 1, "used": []breakglass.Opening{
+		{Serial: "first", Reason: "r", Opened: over.Add(-time.Hour), For: time.Minute, Closed: over},
+		{Serial: "second", Reason: "r", Opened: over.Add(-time.Hour), For: time.Minute, Closed: over},
+	}})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(data, "break-glass.json"), used, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := open(t, server.URL, "branch", data)
+	a.tellGlass(t.Context())
+	left := a.glass.box.Untold()
+	if strings.Join(told, " ") != "first second" || len(left) != 1 || left[0].Serial != "first" {
+		t.Errorf("told of %v, still to be told %+v", told, left)
+	}
+}

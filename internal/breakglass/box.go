@@ -54,8 +54,12 @@ type Opening struct {
 // Until is when it ends by the clock.
 func (o *Opening) Until() time.Time { return o.Opened.Add(o.For) }
 
+// era is before any opening: a clock that tells less was never set.
+var era = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // At returns the opening by the clock of whoever is told of it at now: what the
-// clock of a point that is ahead calls tomorrow has been. Opened as the point
+// clock of a point that is ahead calls tomorrow has been, and what one that was
+// never set calls 1970 has been of late. Opened as the point
 // says it, and not this one, tells one opening of a code from another: it is the
 // same each time that the point tells.
 func (o Opening) At(now time.Time) Opening {
@@ -63,11 +67,17 @@ func (o Opening) At(now time.Time) Opening {
 	if o.Closed.IsZero() || ran < 0 || ran > o.For+time.Minute { // or the clock was set meanwhile
 		ran = 0
 	}
+	over := now
+	if !o.Closed.Before(era) && o.Closed.Before(now) {
+		over = o.Closed
+	}
 	if o.Opened.Add(ran).After(now) {
 		o.Opened = now.Add(-ran)
+	} else if o.Opened.Before(era) {
+		o.Opened = over.Add(-ran)
 	}
-	if o.Closed.After(now) {
-		o.Closed = now
+	if !o.Closed.IsZero() {
+		o.Closed = over
 	}
 	return o
 }

@@ -312,7 +312,7 @@ func TestARestartBringsNoExpiredCodeBack(t *testing.T) {
 func TestWhatHasNotComeYetHasBeen(t *testing.T) {
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	at := func(minutes int) time.Time { return now.Add(time.Duration(minutes) * time.Minute) }
-	far := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC)
+	far, unset := time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC), time.Date(1970, 1, 1, 0, 0, 42, 0, time.UTC)
 	for _, tt := range []struct {
 		name                     string
 		opened, closed           time.Time
@@ -325,6 +325,9 @@ func TestWhatHasNotComeYetHasBeen(t *testing.T) {
 		{"ahead by less than it was open for", at(-5), at(5), at(-10), at(0)},
 		{"put right meanwhile", at(1440), at(0), at(0), at(0)},
 		{"put ahead meanwhile", at(-5), at(1440), at(-5), at(0)},
+		{"by a clock that was never set, still open", unset, time.Time{}, at(0), time.Time{}},
+		{"by a clock that was never set, over", unset, unset.Add(10 * time.Minute), at(-10), at(0)},
+		{"by a clock that was set meanwhile", unset, at(-10), at(-10), at(-10)},
 		{"opened at the end of time", far, time.Time{}, at(0), time.Time{}},
 		{"over at the end of time", at(-5), far, at(-5), at(0)},
 	} {

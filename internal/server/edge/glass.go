@@ -30,7 +30,14 @@ func (h *Hub) glass(w http.ResponseWriter, r *http.Request, point *nhi.Point) {
 // of the point's clock, which may be wrong.
 func sound(o *breakglass.Opening) bool {
 	return len(o.Serial) > 0 && len(o.Serial) <= 64 && len(o.Reason) <= 2048 && enforce.Plain(o.Serial, 64) && enforce.Plain(o.Reason, 2048) &&
-		o.For > 0 && o.For <= breakglass.Longest && told(o.Opened) && (o.Closed.IsZero() || told(o.Closed)) && o.Allowed >= 0
+		o.For > 0 && o.For <= breakglass.Longest && shown(o.Opened) && (o.Closed.IsZero() || shown(o.Closed)) && o.Allowed >= 0
+}
+
+// shown reports whether a point's clock may show such a time: one that was never set
+// begins in 1970, and its point must be heard all the same (see [breakglass.Opening.At]).
+func shown(t time.Time) bool {
+	year := t.UTC().Year()
+	return year >= 1970 && year <= 9999
 }
 
 // told reports whether a clock may tell such a time, however wrong it is. JSON has

@@ -31,11 +31,13 @@ func TestWhatNoOpeningCanBeIsNotTaken(t *testing.T) {
 		"behind all years":       func(o *breakglass.Opening) { o.Opened = parsed("9999-12-31T23:59:59-14:00") },
 		"over before it was":     func(o *breakglass.Opening) { o.Closed = parsed("0000-01-01T00:00:00+14:00") },
 		"over behind all years":  func(o *breakglass.Opening) { o.Closed = parsed("9999-12-31T23:59:59-14:00") },
-		"before computers":       func(o *breakglass.Opening) { o.Opened = parsed("1999-12-31T23:59:59Z") },
+		"before computers":       func(o *breakglass.Opening) { o.Opened = parsed("1969-12-31T23:59:59Z") },
 		"fewer than none":        func(o *breakglass.Opening) { o.Allowed = -1 },
 	} {
 		o := breakglass.Opening{Serial: "s", Reason: "r", Opened: now, For: time.Minute}
-		if !sound(&o) {
+		unset := o
+		unset.Opened = parsed("1970-01-01T00:00:42Z") // a clock that was never set
+		if !sound(&o) || !sound(&unset) {
 			t.Fatal("a sound one is refused")
 		}
 		if change(&o); sound(&o) {
