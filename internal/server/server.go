@@ -649,7 +649,7 @@ func (s *Server) pulse(ctx context.Context) error {
 		case now := <-hour.C:
 			s.compactUsage(ctx, now)
 			s.forgetApprovals(ctx, now)
-			if err := revoked.Prune(ctx, now); err != nil {
+			if err := revoked.Prune(ctx, now.Add(-facts.Pruned)); err != nil {
 				slog.Warn("expired revocations could not be forgotten; tried again in an hour", "error", err)
 			}
 			s.forgetChanges(ctx, now)

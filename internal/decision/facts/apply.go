@@ -59,7 +59,8 @@ func (f *Facts) begin() *batch {
 func (b *batch) commit() {
 	b.facts.root.Store(b.next)
 	if b.facts.stale.Load() == nil {
-		b.facts.beat.Store(time.Now().UnixNano())
+		now := time.Now()
+		b.facts.beat.Store(&now)
 	}
 }
 

@@ -38,8 +38,8 @@ const payloadVersion = 1
 type Facts struct {
 	seed  maphash.Seed
 	root  atomic.Pointer[Snapshot]
-	beat  atomic.Int64           // Unix nanoseconds of the last change or heartbeat, 0: never
-	stale atomic.Pointer[string] // why a change could not be applied; nil: current
+	beat  atomic.Pointer[time.Time] // of the last change or heartbeat, nil: never
+	stale atomic.Pointer[string]    // why a change could not be applied; nil: current
 
 	mu       sync.Mutex      // serialises writers; guards what follows
 	interned map[string]word // into root.words
@@ -105,20 +105,22 @@ func (f *Facts) Generation() nhi.Generation { return f.root.Load().generation }
 // and forgets revocations that ended before now.
 func (f *Facts) Heartbeat(now time.Time) {
 	if f.stale.Load() == nil {
-		f.beat.Store(now.UnixNano())
+		f.beat.Store(&now)
 	}
 	f.prune(now)
 }
 
 // Age returns how long ago the facts were last known to be current. It is the
 // longest possible duration when they never were, or when a change could not
-// be applied.
+// be applied. Of the clock that only goes forward and the time of day, the one
+// counts that says more: the former may stand still while a machine sleeps, and
+// the latter may be set back, which makes nothing young again.
 func (f *Facts) Age(now time.Time) time.Duration {
 	beat := f.beat.Load()
-	if beat == 0 || f.stale.Load() != nil {
+	if beat == nil || f.stale.Load() != nil {
 		return math.MaxInt64
 	}
-	return max(0, now.Sub(time.Unix(0, beat)))
+	return max(0, now.Sub(*beat), now.Round(0).Sub(beat.Round(0)))
 }
 
 // Stale returns why the facts do not follow the changes any more, empty while

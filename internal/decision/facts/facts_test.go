@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -277,7 +278,11 @@ func TestRevocations(t *testing.T) {
 			if got := f.Revoked(tt.att); got != tt.want {
 				t.Errorf("a heartbeat changed it to %v", got)
 			}
-			f.Heartbeat(later.Add(2 * time.Hour))
+			f.Heartbeat(later.Add(time.Hour + 59*time.Minute)) // a clock that is ahead, and is put right
+			if got := f.Revoked(tt.att); got != tt.want {
+				t.Errorf("a clock that was ahead changed it to %v", got)
+			}
+			f.Heartbeat(later.Add(3 * time.Hour))
 			if f.Revoked(tt.att) || f.Counts().Revocations != 0 {
 				t.Errorf("not forgotten after it ended: %+v", f.Counts())
 			}
@@ -360,6 +365,32 @@ func TestACutOffHoldsUnderEveryNameOfAMergedIdentity(t *testing.T) {
 			t.Error("a token of nobody is good")
 		}
 	})
+}
+
+// setBack is a time of a clock that was set back since the one that only goes forward
+// began: what [time.Now] returns holds both, the former in the seconds above its lowest
+// 30 bits.
+func setBack(t *testing.T, at time.Time, by time.Duration) time.Time {
+	out := at
+	*(*uint64)(unsafe.Pointer(&out)) -= uint64(by/time.Second) << 30
+	if !out.Round(0).Equal(at.Round(0).Add(-by)) || out.Sub(at) != 0 {
+		t.Fatalf("%v set back by %v is %v", at, by, out)
+	}
+	return out
+}
+
+// Somebody sets the clock of a server back that has lost its database.
+func TestAClockThatIsSetBackMakesFactsNoYounger(t *testing.T) {
+	f := New()
+	beat := time.Now()
+	f.Heartbeat(beat)
+	later := beat.Add(11 * time.Minute)
+	if got := f.Age(setBack(t, later, time.Hour)); got != 11*time.Minute {
+		t.Errorf("after 11 minutes, by a clock that was set back, they are %v old", got)
+	}
+	if got := f.Age(later.Round(0)); got < 11*time.Minute { // as behind a sleep: the other clock stood still
+		t.Errorf("after 11 minutes by the time of day they are %v old", got)
+	}
 }
 
 func TestALaterRevocationNeverWeakensAnEarlierOne(t *testing.T) {

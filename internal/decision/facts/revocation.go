@@ -74,11 +74,15 @@ func (b *batch) revoke(name string, r revoked, list func(*shard) *map[string]rev
 	}
 }
 
-// prune forgets the revocations that ended before now: no token they speak of
+// Pruned is for how long after its end a revocation is kept: a clock that was ahead
+// by less, and is put right, finds the tokens refused that are good again by it.
+const Pruned = time.Hour
+
+// prune forgets the revocations that ended long before now: no token they speak of
 // can still be valid. The generation stays, because nothing that a decision
 // could see has changed.
 func (f *Facts) prune(now time.Time) {
-	limit := now.UnixMicro()
+	limit := now.Add(-Pruned).UnixMicro()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	var b *batch

@@ -247,7 +247,7 @@ type minute struct {
 // count counts d in its minute. A minute that is a day old makes room.
 func (l *Log) count(d *nhi.Decision) {
 	number := d.At.Unix() / 60
-	place := &l.minutes[number%minutesKept]
+	place := &l.minutes[((number%minutesKept)+minutesKept)%minutesKept]
 	m := place.Load()
 	for m == nil || m.number < number {
 		fresh := &minute{number: number}

@@ -258,7 +258,8 @@ func TestRatesCountByMinute(t *testing.T) {
 		d := nhi.Decision{At: at, Outcome: o, WouldRefuse: would}
 		l.Add(&d)
 	}
-	add(at.Add(-24*time.Hour), nhi.Allow, false) // its place is taken a day later
+	add(at.Add(-24*time.Hour), nhi.Allow, false)                      // its place is taken a day later
+	add(time.Date(1960, 1, 1, 0, 0, 1, 0, time.UTC), nhi.Deny, false) // by a clock that is far behind
 	add(at, nhi.Allow, false)
 	add(at, nhi.Deny, false)
 	add(at.Add(time.Minute), nhi.StepUp, false)
