@@ -242,6 +242,7 @@ type Decision struct {
 	Outcome     string       `json:"outcome" enum:"allow,deny,step-up"`
 	WouldRefuse bool         `json:"would_refuse"`
 	Glass       string       `json:"glass,omitempty" doc:"serial of the break-glass code that let pass what would otherwise have been refused"`
+	Approval    string       `json:"approval,omitempty" doc:"id of the approval that it used"`
 	Obligations []Obligation `json:"obligations"`
 	Reasons     []Reason     `json:"reasons"`
 	Generation  uint64       `json:"generation"`

@@ -80,6 +80,9 @@ func TestAnAcknowledgedVoteIsSeenByTheNextDecisionAndLetsOneRequestPass(t *testi
 		if err != nil || used.State != "used" || used.Used == "" || len(used.Votes) != 1 || used.Votes[0].Comment != "seen" {
 			t.Fatalf("it is %+v, %v", used, err)
 		}
+		if d, err := r.api.GetDecision(t.Context(), used.Used); err != nil || d.Approval != a.ID {
+			t.Fatalf("the decision that used %s names %q, %v", a.ID, d.Approval, err)
+		}
 		if _, err := r.api.CancelApproval(t.Context(), r.pending().ID); err != nil { // the question of the third request
 			t.Fatal(err)
 		}

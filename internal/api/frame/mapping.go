@@ -106,7 +106,7 @@ func toReason(r nhi.Reason) client.Reason {
 
 func ToDecision(d nhi.Decision) client.Decision {
 	out := client.Decision{
-		ID: d.ID, At: d.At.UTC(), Outcome: string(d.Outcome), WouldRefuse: d.WouldRefuse, Glass: d.Glass,
+		ID: d.ID, At: d.At.UTC(), Outcome: string(d.Outcome), WouldRefuse: d.WouldRefuse, Glass: d.Glass, Approval: d.Approval,
 		Obligations: Each(d.Obligations, func(o nhi.Obligation) client.Obligation {
 			return client.Obligation{Kind: string(o.Kind), Value: o.Value}
 		}),

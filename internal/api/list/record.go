@@ -20,7 +20,7 @@ var DecisionColumns = slices.Concat(
 	[]output.Column[client.Decision]{{Head: "POLICY", Of: func(d client.Decision) string {
 		return strings.Join(against(d.Outcome != "allow" || d.WouldRefuse || d.Glass != "", d.Reasons), ",")
 	}}},
-	output.Columns[client.Decision]("would_refuse id | operation glass identity_id=identity point=point_name key_id assurance risk surprise network agent generation microseconds=micros"),
+	output.Columns[client.Decision]("would_refuse id | operation glass approval identity_id=identity point=point_name key_id assurance risk surprise network agent generation microseconds=micros"),
 )
 
 // everyDecision is more than are kept in memory.

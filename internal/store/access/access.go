@@ -430,7 +430,7 @@ func free(ctx context.Context, tx *store.Tx, count, name string) error {
 		return err
 	}
 	if n > 0 {
-		return fmt.Errorf("the name is taken: %w", nhi.ErrConflict)
+		return fmt.Errorf("the name %s is taken, choose another: %w", name, nhi.ErrConflict)
 	}
 	return nil
 }

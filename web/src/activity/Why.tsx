@@ -152,6 +152,13 @@ function Inputs({ d }: { d: Decision }) {
         <Hostile text={d.agent || "unknown"} className="block" />
       </Pair>
       <Pair name="Risk">{d.risk} of 100</Pair>
+      {d.approval && (
+        <Pair name="Approval">
+          <Link to="/approvals" search={{ view: "history", id: d.approval }} className="min-w-0">
+            <Hostile text={d.approval} className="mono block" />
+          </Link>
+        </Pair>
+      )}
       <Pair name="Point">
         <Hostile text={d.point_name || d.point} className="block" />
       </Pair>

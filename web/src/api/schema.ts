@@ -1856,6 +1856,8 @@ export interface components {
             action: string;
             address: string;
             agent: string;
+            /** @description id of the approval that it used */
+            approval?: string;
             /** Format: int32 */
             asn: number;
             asserted: boolean;
