@@ -55,7 +55,7 @@ func loadFacts(ctx context.Context, db *store.DB, settings *inventory.Settings, 
 	if err != nil {
 		return fmt.Errorf("load the facts: %w", err)
 	}
-	revoked, err := storeissuer.New(db).Revocations(ctx, time.Now())
+	revoked, err := storeissuer.New(db).Revocations(ctx, time.Now().Add(-facts.Pruned))
 	if err != nil {
 		return fmt.Errorf("load the facts: %w", err)
 	}
