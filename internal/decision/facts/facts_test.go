@@ -367,6 +367,35 @@ func TestACutOffHoldsUnderEveryNameOfAMergedIdentity(t *testing.T) {
 	})
 }
 
+// An identity that was merged again and again is cut off under its last name, whether
+// the facts never stopped or were loaded.
+func TestACutOffFollowsMergesToTheLast(t *testing.T) {
+	const last = 12
+	at := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
+	cut := nhi.Revocation{Identity: identityN(0), At: at, Expires: at.AddDate(1, 0, 0)}
+	live := New()
+	state := State{Revocations: []nhi.Revocation{cut}}
+	for n := range last + 1 {
+		i := someIdentity(last - n)
+		i.Alias = ""
+		if n > 0 {
+			i.Alias = identityN(last - n + 1)
+		}
+		state.Identities = append(state.Identities, i)
+		apply(t, live, change(t, nhi.Generation(n+1), nhi.SubjectIdentity, "", i))
+	}
+	apply(t, live, change(t, last+2, nhi.SubjectRevocation, "", cut))
+	loaded := New()
+	if err := loaded.Load(last+2, state); err != nil {
+		t.Fatal(err)
+	}
+	for name, f := range map[string]*Facts{"never stopped": live, "loaded": loaded} {
+		if !f.Revoked(nhi.Attested{Identity: identityN(last), KeyID: "jti", IssuedAt: at}) {
+			t.Errorf("%s: a token under the last name is good", name)
+		}
+	}
+}
+
 // setBack is a time of a clock that was set back since the one that only goes forward
 // began: what [time.Now] returns holds both, the former in the seconds above its lowest
 // 30 bits.

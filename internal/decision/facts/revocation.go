@@ -25,11 +25,16 @@ func (b *batch) putRevocation(v *nhi.Revocation) {
 	}
 }
 
+// maxMerged bounds how many merges in a row a cut-off follows. It is far more than
+// decisions follow, so that it comes to the same whichever was told first, and ends
+// where names stand for each other in a circle.
+const maxMerged = 256
+
 // cutOff notes that the tokens of an identity are refused that were issued until
 // then. It is noted under whatever the identity was merged into, too: that is the
 // same one, and decisions ask about it by the name that lives on.
 func (b *batch) cutOff(name nhi.ID, r revoked) {
-	for range maxAliases {
+	for range maxMerged {
 		b.revoke(string(name), r, func(sh *shard) *map[string]revoked { return &sh.sessions })
 		if b.bulk {
 			return // inherit does the rest, when there is something to look up in
