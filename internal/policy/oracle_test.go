@@ -18,6 +18,7 @@ import (
 	"github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/types"
 
+	"github.com/muster-id/muster/internal/clause"
 	"github.com/muster-id/muster/internal/nhi"
 )
 
@@ -163,15 +164,14 @@ func TestOracleValidates(t *testing.T) {
 		}
 		texts = append(texts, text)
 	}
-	zoned, err := Load(DefaultSettings(), map[string]string{"x.cedar": `@id("z") permit (principal, action, resource) when {
-		context.zones["Europe/Berlin"].minute > 1 && context.zones["UTC"].minute > 1 && context.zones["Asia/Tokyo"].minute > 1 };`})
-	if err != nil {
-		t.Fatal(err)
+	var zones []clause.Zone // all that these policies name
+	for _, name := range append([]string{"Asia/Tokyo", "Europe/Berlin"}, oddZones...) {
+		zones = append(zones, clause.Zone{Name: types.String(name)})
 	}
 	var theirs struct {
 		Valid []bool `json:"valid"`
 	}
-	newOracle(t).call(t, map[string]any{"schema": string(withZones(schemaText, zoned.request.Zones())), "candidates": texts}, &theirs)
+	newOracle(t).call(t, map[string]any{"schema": string(withZones(schemaText, zones)), "candidates": texts}, &theirs)
 	if len(theirs.Valid) != len(texts) {
 		t.Fatalf("%d answers to %d questions", len(theirs.Valid), len(texts))
 	}

@@ -67,6 +67,9 @@ var readings = sync.OnceValue(func() (out []reading) {
 	return out
 })
 
+// oddZones are zones with offsets and changes of their own, and one without.
+var oddZones = []string{"Africa/Monrovia", "Australia/Lord_Howe", "Pacific/Apia", "UTC"}
+
 // words are what text is, in policies and in questions.
 var words = []string{"", "DE", "c1", "active", "prod", "2025-06-04"}
 
@@ -76,7 +79,7 @@ func randomReading(r *rand.Rand) string {
 	if r.IntN(4) == 0 { // what a key holds in its own way
 		x = pickOne(r, reading{has: "context has rate", text: pickOne(r, "principal.risk", "context.surprise", "context.rate", "context.delegation.depth", `context.zones["Asia/Tokyo"].minute`), of: resolved.LongType{}},
 			reading{first: pickOne(r, "context has attestation && ", "context has attestation.age && "), has: "context has attestation", text: pickOne(r, "context.attestation.age", "context.attestation.age", `context.attestation["age"]`, "context.attestation.level"), of: resolved.LongType{}},
-			reading{has: "context has zones", text: "context.zones[" + Quote(pickOne(r, "Africa/Monrovia", "Australia/Lord_Howe", "Pacific/Apia", "UTC")) + "].minute", of: resolved.LongType{}},
+			reading{has: "context has zones", text: "context.zones[" + Quote(pickOne(r, oddZones...)) + "].minute", of: resolved.LongType{}},
 			reading{has: "context has now", text: "context.now", of: resolved.ExtensionType("datetime")})
 	}
 	y := x
