@@ -128,12 +128,8 @@ func (s *Shape) key(r *Request) {
 	}
 	p, c := &r.key.principal, &r.key.context
 	r.risk, r.surprise, r.rate = p.risk, c.surprise, c.rate
-	for _, n := range [...]struct {
-		number int
-		value  *int
-	}{{risk, &p.risk}, {surprise, &c.surprise}, {rate, &c.rate}} {
-		*n.value = int(s.numbers[n.number].place(int64(*n.value)))
-	}
+	place := func(number, n int) int { return int(s.numbers[number].place(int64(n))) }
+	p.risk, c.surprise, c.rate = place(risk, p.risk), place(surprise, c.surprise), place(rate, c.rate)
 }
 
 // The keys below hold what a record is made of. Truths are bits of the attributes

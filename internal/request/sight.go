@@ -100,17 +100,16 @@ type Sight struct {
 
 // SightOf returns what p can observe.
 func SightOf(p *ast.Policy) (s Sight) {
-	bare, accessed := 0, 0            // mentions of context, and those that take one attribute
-	attestations, delegations := 0, 0 // mentions, less those that take one attribute
-	var taken [numbers]int            // mentions of a number
-	records := map[types.String]*int{"attestation": &attestations, "delegation": &delegations}
+	bare, accessed := 0, 0          // mentions of context, and those that take one attribute
+	var taken [numbers]int          // mentions of a number
+	uncut := map[types.String]int{} // mentions of an attribute, less those that take one of its own
 	access := func(arg ast.IsNode, name types.String) {
 		s.Uses |= attrByName[name]
 		if clause.IsContext(arg) {
 			accessed++
 		}
-		if outer, ok := arg.(ast.NodeTypeAccess); ok && records[outer.Value] != nil {
-			*records[outer.Value]--
+		if outer, ok := arg.(ast.NodeTypeAccess); ok {
+			uncut[outer.Value]--
 		}
 	}
 	clause.Inspect(p, func(uid types.EntityUID) { s.names = append(s.names, uid) }, func(n ast.IsNode) {
@@ -123,9 +122,7 @@ func SightOf(p *ast.Policy) (s Sight) {
 			if i, ok := numbered[n.Value]; ok {
 				taken[i]++
 			}
-			if n := records[n.Value]; n != nil {
-				*n++
-			}
+			uncut[n.Value]++
 		case ast.NodeTypeHas:
 			access(n.Arg, n.Value)
 		case ast.NodeTypeIn:
@@ -146,6 +143,6 @@ func SightOf(p *ast.Policy) (s Sight) {
 	for _, i := range [...]int{risk, surprise, rate} {
 		s.numbers[i].exact = otherwise(i)
 	}
-	s.Uses |= when(otherwise(now), attrMoment) | when(otherwise(age) || attestations > 0, attrEvidence) | when(delegations > 0, attrActors)
+	s.Uses |= when(otherwise(now), attrMoment) | when(otherwise(age) || uncut["attestation"] > 0, attrEvidence) | when(uncut["delegation"] > 0, attrActors)
 	return s
 }
