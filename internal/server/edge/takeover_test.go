@@ -31,9 +31,8 @@ func hub(t *testing.T, db *store.DB) *Hub {
 	return h
 }
 
-// A server that takes over acknowledges nothing before the leases of its
-// predecessor have run out, or their holders have said that they know.
-func TestALeaseOutlivesTheServerThatGrantedIt(t *testing.T) {
+func opened(t *testing.T) *store.DB {
+	t.Helper()
 	db, err := enginetest.Open(t, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +42,13 @@ func TestALeaseOutlivesTheServerThatGrantedIt(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	return db
+}
+
+// A server that takes over acknowledges nothing before the leases of its
+// predecessor have run out, or their holders have said that they know.
+func TestALeaseOutlivesTheServerThatGrantedIt(t *testing.T) {
+	db := opened(t)
 	point := nhi.Point{ID: "nhi_point", Name: "edge"}
 	old := hub(t, db)
 	basis := old.basis.Digest()
@@ -74,15 +80,7 @@ func TestALeaseOutlivesTheServerThatGrantedIt(t *testing.T) {
 // revocation must wait for the lease that came of the later question, even when the
 // earlier one is answered last.
 func TestADelayedQuestionDoesNotShortenALease(t *testing.T) {
-	db, err := enginetest.Open(t, t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := db.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	db := opened(t)
 	point, h := nhi.Point{ID: "nhi_point", Name: "edge"}, hub(t, db)
 	now := time.Now()
 	for _, arrived := range []time.Time{now, now.Add(-4 * time.Second)} {
